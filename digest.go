@@ -1,0 +1,137 @@
+package sigbox
+
+import (
+	"crypto"
+	_ "crypto/sha256" // registered for crypto.Hash
+	_ "crypto/sha512" // registered for crypto.Hash
+	"encoding/hex"
+	"hash"
+	"strings"
+)
+
+// HashAlgorithm is a hash of the algorithm registry. The zero value is none.
+//
+// Source: protobuf-specs, sigstore_common.proto, HashAlgorithm.
+type HashAlgorithm uint8
+
+// The hashes in use; the numbers are those of the wire.
+const (
+	SHA256 HashAlgorithm = 1
+	SHA384 HashAlgorithm = 2
+	SHA512 HashAlgorithm = 3
+)
+
+type hashInfo struct {
+	crypto crypto.Hash
+	name   string // as in "sha256:…" and in-toto subjects
+	wire   string // protojson enum name
+}
+
+var hashes = [...]hashInfo{
+	SHA256: {crypto.SHA256, "sha256", "SHA2_256"},
+	SHA384: {crypto.SHA384, "sha384", "SHA2_384"},
+	SHA512: {crypto.SHA512, "sha512", "SHA2_512"},
+}
+
+// Valid reports whether h is one of the constants above.
+func (h HashAlgorithm) Valid() bool { return h >= SHA256 && h <= SHA512 }
+
+// String gives the short name: "sha256".
+func (h HashAlgorithm) String() string {
+	if !h.Valid() {
+		return "unknown"
+	}
+	return hashes[h].name
+}
+
+// WireName gives the protojson enum name: "SHA2_256".
+func (h HashAlgorithm) WireName() string {
+	if !h.Valid() {
+		return "HASH_ALGORITHM_UNSPECIFIED"
+	}
+	return hashes[h].wire
+}
+
+// Crypto gives the standard library's name of h, or 0.
+func (h HashAlgorithm) Crypto() crypto.Hash {
+	if !h.Valid() {
+		return 0
+	}
+	return hashes[h].crypto
+}
+
+// New starts a hash. It panics on an invalid h, as crypto.Hash does.
+func (h HashAlgorithm) New() hash.Hash { return h.Crypto().New() }
+
+// Size is the length of a digest in bytes, 0 for an invalid h.
+func (h HashAlgorithm) Size() int {
+	if !h.Valid() {
+		return 0
+	}
+	return hashes[h].crypto.Size()
+}
+
+// Sum hashes b.
+func (h HashAlgorithm) Sum(b []byte) Digest {
+	w := h.New()
+	w.Write(b)
+	return Digest{h, w.Sum(nil)}
+}
+
+// HashByName finds a hash by its short name ("sha256") or its wire name
+// ("SHA2_256"), and reports whether there is one.
+func HashByName(name string) (HashAlgorithm, bool) {
+	for h := SHA256; h <= SHA512; h++ {
+		if name == hashes[h].name || name == hashes[h].wire {
+			return h, true
+		}
+	}
+	return 0, false
+}
+
+// HashBySize finds the SHA-2 hash with digests of n bytes.
+func HashBySize(n int) (HashAlgorithm, bool) {
+	for h := SHA256; h <= SHA512; h++ {
+		if h.Size() == n {
+			return h, true
+		}
+	}
+	return 0, false
+}
+
+// Digest is a hash value with its algorithm. Value is not to be changed.
+type Digest struct {
+	Algorithm HashAlgorithm
+	Value     []byte
+}
+
+// String gives "sha256:<lower-case hex>".
+func (d Digest) String() string { return d.Algorithm.String() + ":" + d.Hex() }
+
+// Hex gives the value in lower-case hex.
+func (d Digest) Hex() string { return hex.EncodeToString(d.Value) }
+
+// IsZero reports whether d is no digest.
+func (d Digest) IsZero() bool { return d.Algorithm == 0 && len(d.Value) == 0 }
+
+// Valid reports whether the value has its algorithm's length.
+func (d Digest) Valid() bool { return d.Algorithm.Valid() && len(d.Value) == d.Algorithm.Size() }
+
+// Equal reports whether d and o are the same valid digest.
+func (d Digest) Equal(o Digest) bool {
+	return d.Valid() && d.Algorithm == o.Algorithm && string(d.Value) == string(o.Value)
+}
+
+// ParseDigest reads "sha256:<hex>". Upper-case hex is refused, as in OCI.
+func ParseDigest(s string) (Digest, error) {
+	name, hexa, ok := strings.Cut(s, ":")
+	h, known := HashByName(name)
+	if !ok || !known || name != h.String() {
+		return Digest{}, Errorf(Invalid, "digest %.40q: expected sha256:, sha384: or sha512: and hex digits", s)
+	}
+	v, err := hex.DecodeString(hexa)
+	if err != nil || len(v) != h.Size() || strings.ToLower(hexa) != hexa {
+		return Digest{}, Errorf(Invalid, "digest %.40q: expected %d lower-case hex digits after %s:, found %d characters", s, 2*h.Size(), name, len(hexa))
+	}
+	return Digest{h, v}, nil
+}

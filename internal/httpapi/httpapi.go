@@ -1,0 +1,121 @@
+// Package httpapi is the server side of every protocol that sigbox speaks, a
+// file each: parse, call one method, encode. Error kinds become statuses here
+// and nowhere else.
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+
+	"github.com/sigbox/sigbox"
+)
+
+// status gives the HTTP status and the gRPC code (google.rpc.Code) of a kind.
+// Sigstore's servers answer bad tokens with 400, and their clients expect it.
+func status(kind sigbox.Kind) (httpStatus, rpcCode int) {
+	switch kind {
+	case sigbox.Invalid, sigbox.Unauthenticated, sigbox.NotVerified:
+		return http.StatusBadRequest, 3 // INVALID_ARGUMENT
+	case sigbox.Denied:
+		return http.StatusForbidden, 7 // PERMISSION_DENIED
+	case sigbox.NotFound:
+		return http.StatusNotFound, 5 // NOT_FOUND
+	case sigbox.Conflict:
+		return http.StatusConflict, 6 // ALREADY_EXISTS
+	case sigbox.TooLarge:
+		return http.StatusRequestEntityTooLarge, 8 // RESOURCE_EXHAUSTED
+	case sigbox.Unavailable, sigbox.Fatal:
+		return http.StatusServiceUnavailable, 14 // UNAVAILABLE
+	case sigbox.Frozen:
+		return http.StatusMethodNotAllowed, 12 // UNIMPLEMENTED
+	}
+	return http.StatusInternalServerError, 13 // INTERNAL
+}
+
+// rpcStatus is google.rpc.Status in JSON, the error body of Fulcio and Rekor.
+type rpcStatus struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+	Details []any  `json:"details"`
+}
+
+// writeError answers with err's status. Causes and internal failures are logged
+// and never shown.
+func writeError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
+	kind := sigbox.KindOf(err)
+	code, rpc := status(kind)
+	msg := kind.String()
+	if e, ok := errors.AsType[*sigbox.Error](err); ok && kind != sigbox.Internal && kind != sigbox.Fatal {
+		msg = e.Public()
+	}
+	level := slog.LevelInfo
+	if code >= 500 {
+		level = slog.LevelError
+	}
+	log.Log(r.Context(), level, "request refused", "method", r.Method, "path", r.URL.Path, "status", code, "err", err)
+	if code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	writeJSON(w, code, rpcStatus{rpc, msg, []any{}})
+}
+
+// writeJSON answers with v as JSON.
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		code, b = http.StatusInternalServerError, []byte(`{"code":13,"message":"internal error","details":[]}`)
+	}
+	writeBytes(w, code, "application/json", b)
+}
+
+// writeBytes answers with b.
+func writeBytes(w http.ResponseWriter, code int, contentType string, b []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_, _ = w.Write(b) // the client has gone: nothing to be done
+}
+
+// readBody reads a request's body of at most limit bytes.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return nil, tooLarge(limit)
+	}
+	body := http.MaxBytesReader(w, r.Body, limit)
+	var b []byte
+	var err error
+	if r.ContentLength >= 0 {
+		b = make([]byte, r.ContentLength)
+		_, err = io.ReadFull(body, b)
+	} else {
+		b, err = io.ReadAll(body)
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, tooLarge(limit)
+	}
+	if err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "the request body ended early").WithCause(err)
+	}
+	if len(b) == 0 {
+		return nil, sigbox.Errorf(sigbox.Invalid, "the request body is empty")
+	}
+	return b, nil
+}
+
+func tooLarge(limit int64) error {
+	return sigbox.Errorf(sigbox.TooLarge, "the request body is larger than %d bytes", limit)
+}
+
+// mediaType gives the request's media type without parameters, "" if it has none
+// or a broken one.
+func mediaType(r *http.Request) string {
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return t
+}

@@ -1,0 +1,81 @@
+// Package store has the two contracts that everything durable stands on: [KV],
+// hot and ordered, with atomic batches that carry a check; and [Blob], cold and
+// immutable. Implementations are in the packages below it, and each passes the
+// tests of storetest.
+//
+// Keys are ordered as bytes. Values and keys that a store hands out belong to
+// the caller; those given to it must not be changed until the call returns.
+package store
+
+import (
+	"context"
+	"errors"
+	"iter"
+)
+
+// SchemaVersion is the layout that this build reads and writes. A store with a
+// newer one is refused, an older one is migrated.
+const SchemaVersion = 1
+
+var (
+	// ErrNotFound: there is no such key.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: a check of a batch failed; nothing was written.
+	ErrConflict = errors.New("conflict")
+	// ErrUnknown: the batch may or may not be durable (a failed fsync, a lost
+	// connection). The caller must read what it checked before it goes on.
+	ErrUnknown = errors.New("outcome of the commit is unknown")
+	// ErrExists: a blob of that name holds other bytes.
+	ErrExists = errors.New("exists with other content")
+)
+
+// KV is an ordered map with durable atomic batches. Methods are safe for
+// concurrent use.
+type KV interface {
+	// Get returns the value of key, or ErrNotFound.
+	Get(ctx context.Context, key []byte) ([]byte, error)
+	// Scan walks keys in [from, to) in order, as of the moment of the call; a nil
+	// to is the end. The walk ends after the first error.
+	Scan(ctx context.Context, from, to []byte) iter.Seq2[Pair, error]
+	// Commit applies b as a whole or not at all. It returns nil once b is
+	// durable, ErrConflict when a check failed, ErrUnknown when it cannot tell,
+	// and any other error when nothing was written.
+	Commit(ctx context.Context, b Batch) error
+	// Lock waits until this process alone holds the named lock, which saves
+	// replicas from working in vain; safety comes from Batch.Checks. The lock is
+	// lost when the returned context ends; release gives it back.
+	Lock(ctx context.Context, name string) (held context.Context, release func(), err error)
+	// Close frees what the store holds. Calls under way end with an error.
+	Close() error
+}
+
+// Pair is a key and its value.
+type Pair struct{ Key, Value []byte }
+
+// Batch is a set of changes that happen together. Deletes are applied before
+// writes, and a key stands at most once among the writes.
+type Batch struct {
+	Checks  []Check
+	Writes  []Pair
+	Deletes []Range
+}
+
+// Check says what a key must hold for its batch to apply; a nil Want means that
+// the key must not exist.
+type Check struct{ Key, Want []byte }
+
+// Range is the keys in [From, To).
+type Range struct{ From, To []byte }
+
+// Blob is a map of immutable values. Names are slash-separated paths of
+// [A-Za-z0-9._-] without empty, "." or ".." parts. Methods are safe for
+// concurrent use.
+type Blob interface {
+	// Put stores data under name and returns once it is durable. The same data
+	// again is fine; other data gives ErrExists and changes nothing.
+	Put(ctx context.Context, name string, data []byte) error
+	// Get returns the value, or ErrNotFound. More than limit bytes is an error.
+	Get(ctx context.Context, name string, limit int64) ([]byte, error)
+	// List walks names that begin with prefix, in order.
+	List(ctx context.Context, prefix string) iter.Seq2[string, error]
+}
