@@ -1,0 +1,175 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sigbox/sigbox"
+)
+
+// Exit statuses, the same for every verb.
+const (
+	exitOK          = 0
+	exitNotVerified = 1 // not verified, or refused
+	exitUsage       = 2 // the command line makes no sense
+	exitUndecided   = 3 // could not be decided: network, disk, interrupted
+)
+
+// env is what a verb sees of its process. Nothing in this package touches the
+// standard streams, the environment or the clock but through it.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) string
+	now            func() time.Time
+}
+
+// newRootCommand makes the command line. A verb is a function in its own file
+// that takes the env and returns a command whose RunE returns errors of the
+// sigbox package or a [usageError].
+func newRootCommand(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sigbox",
+		Short: "Sigstore in a box: sign, verify, and serve a whole instance",
+		Long: `sigbox signs and verifies files with Sigstore: without keys that must be kept,
+with a public record of every signature. It works with the public-good instance
+and with an instance of your own, which "sigbox serve" starts.
+
+Exit status: 0 verified or done, 1 not verified or refused, 2 wrong usage,
+3 could not be decided (network, disk, interrupted).`,
+		Args:              noArgs,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetIn(e.stdin)
+	root.SetOut(e.stdout)
+	root.SetErr(e.stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err.Error()) })
+	root.AddGroup(
+		&cobra.Group{ID: "sign", Title: "Signing and verifying:"},
+		&cobra.Group{ID: "run", Title: "Running an instance:"},
+	)
+	root.AddCommand(
+		newVersionCommand(e),
+	)
+	return root
+}
+
+// usageError is a command line that makes no sense: exit status 2.
+type usageError struct{ msg, hint string }
+
+func (u *usageError) Error() string {
+	if u.hint == "" {
+		return u.msg
+	}
+	return u.msg + " (" + u.hint + ")"
+}
+
+// usage makes an error for a wrong command line.
+func usage(format string, args ...any) error { return &usageError{msg: fmt.Sprintf(format, args...)} }
+
+// silentError ends a verb that has told of its failure itself.
+type silentError struct{ status int }
+
+func (s silentError) Error() string { return fmt.Sprintf("exit status %d", s.status) }
+
+// exitStatus gives the status for the error that a verb ended with. Whatever is
+// not known to be a refusal is undecided, never verified.
+func exitStatus(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if s, ok := errors.AsType[silentError](err); ok {
+		return s.status
+	}
+	if _, ok := errors.AsType[*usageError](err); ok {
+		return exitUsage
+	}
+	switch sigbox.KindOf(err) {
+	case sigbox.NotVerified, sigbox.Invalid, sigbox.Unauthenticated, sigbox.Denied,
+		sigbox.NotFound, sigbox.Conflict, sigbox.TooLarge, sigbox.Frozen:
+		return exitNotVerified
+	}
+	return exitUndecided
+}
+
+// finish prints the error that a verb ended with, if any, and gives the exit
+// status.
+func (e *env) finish(err error) int {
+	status := exitStatus(err)
+	if _, told := errors.AsType[silentError](err); err == nil || told {
+		return status
+	}
+	printError(e.stderr, err)
+	return status
+}
+
+// printError writes one failure for people: what happened, what was expected
+// and found, and the next step on a line of its own.
+func printError(w io.Writer, err error) {
+	if u, ok := errors.AsType[*usageError](err); ok {
+		fmt.Fprintf(w, "sigbox: %s\n", printable(u.msg))
+		hint := u.hint
+		if hint == "" {
+			hint = "run sigbox with --help to see how it is used"
+		}
+		fmt.Fprintf(w, "  next: %s\n", printable(hint))
+		return
+	}
+	hint := ""
+	if e, ok := err.(*sigbox.Error); ok { // the outermost alone: its hint is then cut from the line
+		hint = e.Hint
+		err = e.WithHint("")
+	}
+	fmt.Fprintf(w, "sigbox: %s\n", printable(err.Error()))
+	if hint != "" {
+		fmt.Fprintf(w, "  next: %s\n", printable(hint))
+	}
+}
+
+// noArgs refuses arguments, as a wrong usage.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.HasSubCommands() {
+		return &usageError{
+			msg:  fmt.Sprintf("%s has no command %q", cmd.CommandPath(), args[0]),
+			hint: fmt.Sprintf("run %s --help to see the commands", cmd.CommandPath()),
+		}
+	}
+	return usage("%s takes no arguments, found %q", cmd.CommandPath(), args[0])
+}
+
+// exactArgs wants n arguments, named as in the usage line.
+func exactArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == n {
+			return nil
+		}
+		return wrongArgs(cmd, fmt.Sprint(n), len(args))
+	}
+}
+
+// minArgs wants at least n arguments.
+func minArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= n {
+			return nil
+		}
+		return wrongArgs(cmd, fmt.Sprintf("at least %d", n), len(args))
+	}
+}
+
+func wrongArgs(cmd *cobra.Command, want string, got int) error {
+	return &usageError{
+		msg:  fmt.Sprintf("%s: expected %s argument(s), found %d", cmd.CommandPath(), want, got),
+		hint: "usage: " + cmd.UseLine(),
+	}
+}
