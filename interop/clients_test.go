@@ -1,0 +1,172 @@
+package interop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A client is a program that signs and verifies with Sigstore, driven the way
+// its users drive it.
+type client interface {
+	name() string
+	// trust makes the instance known to the client, from its TUF repository.
+	trust(in *instance) error
+	// sign writes a bundle for file, with a token of the instance's provider.
+	sign(in *instance, token, file, bundle string) error
+	// verify judges a bundle; nil means verified.
+	verify(in *instance, file, bundle, email, issuer string) error
+}
+
+// tools says where the pinned clients were installed; see setup.
+func tools(t *testing.T, elem ...string) string {
+	dir := os.Getenv("SIGBOX_INTEROP_TOOLS")
+	if dir == "" {
+		dir = filepath.Join("..", ".cache", "interop")
+	}
+	path, err := filepath.Abs(filepath.Join(append([]string{dir}, elem...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%v\nThe foreign clients are not installed: run interop/setup, or make interop.", err)
+	}
+	return path
+}
+
+// command runs a program in a home of its own, so that clients neither see each
+// other's caches nor the person's.
+func command(home string, env []string, name string, args ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home+"/data", "XDG_CACHE_HOME="+home+"/cache", "XDG_CONFIG_HOME="+home+"/config"), env...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, out)
+	}
+	return nil
+}
+
+// refused reports whether err is a program's own refusal: it ran to its end and
+// said no. A program that could not be started, was killed or crashed is none.
+func refused(err error) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	return ok && exit.Exited() && exit.ExitCode() > 0 && !strings.Contains(err.Error(), "goroutine 1 [")
+}
+
+// sigboxClient is our own command.
+type sigboxClient struct{ binary, home string }
+
+func (c sigboxClient) name() string { return "sigbox" }
+
+func (c sigboxClient) run(args ...string) error {
+	return command(c.home, []string{"SIGBOX_HOME=" + c.home + "/sigbox"}, c.binary, args...)
+}
+
+func (c sigboxClient) trust(in *instance) error {
+	return c.run("instance", "add", "here", in.url, "--root", in.rootFile, "--yes")
+}
+
+func (c sigboxClient) sign(_ *instance, token, file, bundle string) error {
+	return c.run("sign", "--instance", "here", "--identity-token", token, "--bundle", bundle, file)
+}
+
+func (c sigboxClient) verify(_ *instance, file, bundle, email, issuer string) error {
+	return c.run("verify", "--instance", "here", "--bundle", bundle, "--certificate-identity", email, "--certificate-oidc-issuer", issuer, file)
+}
+
+// cosignClient is cosign v3.
+type cosignClient struct{ binary, home string }
+
+func (c cosignClient) name() string { return "cosign" }
+
+func (c cosignClient) run(args ...string) error {
+	return command(c.home, []string{"TUF_ROOT=" + c.home + "/tuf"}, c.binary, args...)
+}
+
+func (c cosignClient) trust(in *instance) error {
+	return c.run("initialize", "--mirror", in.url+"/tuf", "--root", in.url+"/root.json")
+}
+
+func (c cosignClient) sign(_ *instance, token, file, bundle string) error {
+	return c.run("sign-blob", "--yes", "--identity-token", token, "--bundle", bundle, file)
+}
+
+func (c cosignClient) verify(_ *instance, file, bundle, email, issuer string) error {
+	return c.run("verify-blob", "--bundle", bundle, "--certificate-identity", email, "--certificate-oidc-issuer", issuer, file)
+}
+
+// goClient is the sigstore-go library, through sigstorego/.
+type goClient struct{ binary, home string }
+
+func (c goClient) name() string { return "sigstore-go" }
+
+func (c goClient) run(in *instance, verb string, args ...string) error {
+	return command(c.home, nil, c.binary, append([]string{verb, in.url + "/tuf", in.rootFile, c.home + "/tuf"}, args...)...)
+}
+
+func (c goClient) trust(in *instance) error { return c.run(in, "trust") }
+
+func (c goClient) sign(in *instance, token, file, bundle string) error {
+	return c.run(in, "sign", token, file, bundle)
+}
+
+func (c goClient) attest(in *instance, token, statement, bundle string) error {
+	return c.run(in, "attest", token, statement, bundle)
+}
+
+func (c goClient) verify(in *instance, file, bundle, email, issuer string) error {
+	return c.run(in, "verify", file, bundle, email, issuer)
+}
+
+// jsClient is sigstore-js, through js/client.mjs.
+type jsClient struct{ node, script, home string }
+
+func (c jsClient) name() string { return "sigstore-js" }
+
+func (c jsClient) run(in *instance, verb string, args ...string) error {
+	return command(c.home, nil, c.node, append([]string{c.script, verb, in.url + "/tuf", in.rootFile, c.home + "/tuf"}, args...)...)
+}
+
+func (c jsClient) trust(in *instance) error { return c.run(in, "trust") }
+
+func (c jsClient) sign(in *instance, token, file, bundle string) error {
+	return c.run(in, "sign", token, file, bundle)
+}
+
+func (c jsClient) attest(in *instance, token, statement, bundle string) error {
+	return c.run(in, "attest", token, statement, bundle)
+}
+
+func (c jsClient) verify(in *instance, file, bundle, email, issuer string) error {
+	return c.run(in, "verify", file, bundle, email, issuer)
+}
+
+// pythonClient is sigstore-python's command.
+type pythonClient struct{ binary, home string }
+
+func (c pythonClient) name() string { return "sigstore-python" }
+
+func (c pythonClient) run(args ...string) error {
+	return command(c.home, nil, c.binary, args...)
+}
+
+func (c pythonClient) trust(in *instance) error {
+	return c.run("--instance", in.url+"/tuf", "trust-instance", in.rootFile)
+}
+
+func (c pythonClient) sign(in *instance, token, file, bundle string) error {
+	return c.run("--instance", in.url+"/tuf", "sign", "--identity-token", token, "--bundle", bundle, file)
+}
+
+func (c pythonClient) verify(in *instance, file, bundle, email, issuer string) error {
+	return c.run("--instance", in.url+"/tuf", "verify", "identity", "--bundle", bundle, "--cert-identity", email, "--cert-oidc-issuer", issuer, file)
+}

@@ -1,0 +1,223 @@
+// Package interop has real, unmodified Sigstore clients sign and verify against
+// a running sigbox: each verifies what every other one signed, and refuses it
+// for a changed file, another identity and another issuer.
+package interop
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write the table of this run into the README")
+
+const email = "alice@example.com"
+
+// instance is a sigbox that serves.
+type instance struct {
+	url      string
+	issuer   string
+	data     string
+	rootFile string
+	binary   string
+}
+
+// token asks the running instance for an identity token.
+func (in *instance) token(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command(in.binary, "token", "--data", in.data, "--email", email).Output()
+	if err != nil {
+		t.Fatalf("sigbox token: %v", err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// build makes the command under test, or takes the one named by $SIGBOX.
+func build(t *testing.T) string {
+	if binary := os.Getenv("SIGBOX"); binary != "" {
+		return binary
+	}
+	binary := filepath.Join(t.TempDir(), "sigbox")
+	cmd := exec.Command("go", "build", "-o", binary, "./cmd/sigbox")
+	cmd.Dir = ".."
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return binary
+}
+
+// serve starts an instance in an empty directory and ends it with the test.
+func serve(t *testing.T) *instance {
+	binary := build(t)
+	dir := t.TempDir()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := listener.Addr().String()
+	listener.Close()
+	in := &instance{url: "http://" + addr, issuer: "http://" + addr + "/oidc", data: filepath.Join(dir, "data"), binary: binary}
+	in.rootFile = filepath.Join(in.data, "root.json")
+
+	var log bytes.Buffer
+	cmd := exec.Command(binary, "serve", "--data", in.data, "--listen", addr)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := <-done; err != nil {
+			t.Errorf("serve ended with %v", err)
+		}
+		if t.Failed() {
+			t.Logf("serve said:\n%s", log.String())
+		}
+	})
+	for range 300 {
+		resp, err := http.Get(in.url + "/readyz")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return in
+			}
+		}
+		select {
+		case err := <-done:
+			t.Fatalf("serve ended before it was ready: %v\n%s", err, log.String())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	t.Fatal("serve was not ready in 30 s")
+	return nil
+}
+
+func clients(t *testing.T, binary string) []client {
+	home := func() string { return t.TempDir() }
+	script, err := filepath.Abs("js/client.mjs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Modules resolve from beside the script, so it runs from where npm
+	// installed them.
+	installed := filepath.Join(tools(t, "js"), "client.mjs")
+	text, err := os.ReadFile(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(installed, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return []client{
+		sigboxClient{binary, home()},
+		cosignClient{tools(t, "bin", "cosign"), home()},
+		goClient{tools(t, "bin", "sigstorego"), home()},
+		jsClient{tools(t, "bin", "node"), installed, home()},
+		pythonClient{tools(t, "python", "bin", "sigstore"), home()},
+	}
+}
+
+func write(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestMatrix(t *testing.T) {
+	in := serve(t)
+	all := clients(t, in.binary)
+	dir := t.TempDir()
+	file := write(t, filepath.Join(dir, "artifact"), "a release\n")
+	changed := write(t, filepath.Join(dir, "changed"), "a changed release\n")
+
+	bundles := make(map[string]string)
+	for _, c := range all {
+		if err := c.trust(in); err != nil {
+			t.Fatalf("%s does not trust the instance: %v", c.name(), err)
+		}
+		bundle := filepath.Join(dir, c.name()+".sigstore.json")
+		if err := c.sign(in, in.token(t), file, bundle); err != nil {
+			t.Fatalf("%s does not sign: %v", c.name(), err)
+		}
+		bundles[c.name()] = bundle
+	}
+
+	results := make(map[[2]string]string)
+	for _, signer := range all {
+		for _, verifier := range all {
+			t.Run(signer.name()+" by "+verifier.name(), func(t *testing.T) {
+				results[[2]string{signer.name(), verifier.name()}] = "✗"
+				bundle := bundles[signer.name()]
+				if err := verifier.verify(in, file, bundle, email, in.issuer); err != nil {
+					t.Fatalf("is refused: %v", err)
+				}
+				for what, err := range map[string]error{
+					"a changed file":   verifier.verify(in, changed, bundle, email, in.issuer),
+					"another identity": verifier.verify(in, file, bundle, "mallory@example.com", in.issuer),
+					"another issuer":   verifier.verify(in, file, bundle, email, "https://issuer.example.com"),
+				} {
+					if !refused(err) {
+						t.Fatalf("with %s: want a refusal, got %v", what, err)
+					}
+				}
+				results[[2]string{signer.name(), verifier.name()}] = "✓"
+			})
+		}
+	}
+	checkTable(t, table(all, results))
+}
+
+// table writes the results as README shows them.
+func table(all []client, results map[[2]string]string) string {
+	versions := map[string]string{"cosign": " 3.1.3", "sigstore-go": " 1.3.0", "sigstore-js": " 5.0.1 (signs with @sigstore/sign 5.1.0)", "sigstore-python": " 4.5.1"}
+	var b strings.Builder
+	b.WriteString("| signed by ↓, verified by → |")
+	for _, c := range all {
+		fmt.Fprintf(&b, " %s |", c.name())
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(all)) + "\n")
+	for _, signer := range all {
+		fmt.Fprintf(&b, "| %s%s |", signer.name(), versions[signer.name()])
+		for _, verifier := range all {
+			fmt.Fprintf(&b, " %s |", results[[2]string{signer.name(), verifier.name()}])
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// checkTable holds README's table to what was seen.
+func checkTable(t *testing.T, got string) {
+	const begin, end = "<!-- interop: begin -->\n", "<!-- interop: end -->"
+	readme := filepath.Join("..", "README.md")
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), begin)
+	old, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("README.md has no table between %q and %q", begin, end)
+	}
+	if *update {
+		write(t, readme, before+begin+got+end+after)
+		return
+	}
+	if old != got {
+		t.Errorf("README.md's table is not what this run saw; -update writes it:\n%s", got)
+	}
+}
