@@ -1,0 +1,160 @@
+package cert
+
+import (
+	"crypto/sha256"
+
+	"github.com/sigbox/sigbox"
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// maxChain bounds how many issuers an entry of a log can name.
+const maxChain = 16
+
+// LogEntryType, RFC 6962 §3.1.
+const (
+	entryX509    = 0
+	entryPrecert = 1
+)
+
+// Entry is what a CT log holds for a certificate or a precertificate.
+type Entry struct {
+	// Timestamp is in milliseconds since 1970, the same as in the SCT.
+	Timestamp uint64
+	// Precert tells precertificates from certificates.
+	Precert bool
+	// Certificate is what the log signs: a DER certificate, or for a
+	// precertificate its TBSCertificate as PrecertTBS gives it.
+	Certificate []byte
+	// IssuerKeyHash is the SHA-256 of the issuer's SubjectPublicKeyInfo, for a
+	// precertificate only.
+	IssuerKeyHash [sha256.Size]byte
+	// Extensions is the CtExtensions field, the same as in the SCT.
+	Extensions []byte
+
+	// Precertificate is the DER precertificate as it was submitted.
+	Precertificate []byte
+	// Chain is the SHA-256 fingerprints of the issuers, the root last.
+	Chain [][sha256.Size]byte
+}
+
+// MerkleTreeLeaf gives the bytes that the log's tree holds (RFC 6962 §3.4). They
+// are also those that the log signs in the SCT (§3.2): the version and the leaf
+// type of the one, and the version and the signature type of the other, are zero.
+func (e Entry) MerkleTreeLeaf() []byte {
+	dst := make([]byte, 2, 2+8+2+sha256.Size+3+len(e.Certificate)+2+len(e.Extensions))
+	return e.appendTimestamped(dst)
+}
+
+// appendTimestamped appends the TimestampedEntry of RFC 6962 §3.4.
+func (e Entry) appendTimestamped(dst []byte) []byte {
+	dst = appendUint64(dst, e.Timestamp)
+	if e.Precert {
+		dst = append(dst, 0, entryPrecert)
+		dst = append(dst, e.IssuerKeyHash[:]...)
+	} else {
+		dst = append(dst, 0, entryX509)
+	}
+	dst = appendVector24(dst, e.Certificate)
+	dst = append(dst, byte(len(e.Extensions)>>8), byte(len(e.Extensions)))
+	return append(dst, e.Extensions...)
+}
+
+// AppendTileLeaf appends the entry as static-ct-api's data tiles hold it.
+func (e Entry) AppendTileLeaf(dst []byte) []byte {
+	dst = e.appendTimestamped(dst)
+	if e.Precert {
+		dst = appendVector24(dst, e.Precertificate)
+	}
+	n := len(e.Chain) * sha256.Size
+	dst = append(dst, byte(n>>8), byte(n))
+	for i := range e.Chain {
+		dst = append(dst, e.Chain[i][:]...)
+	}
+	return dst
+}
+
+// Check says whether the lengths of e fit its encodings: certificates of 1 byte
+// to 64 KiB, extensions under 64 KiB, at most 16 issuers.
+func (e Entry) Check() error {
+	switch {
+	case len(e.Certificate) == 0 || e.Precert == (len(e.Precertificate) == 0):
+		return sigbox.Errorf(sigbox.Invalid, "CT entry: certificate or precertificate is missing, or one too many")
+	case len(e.Certificate) > MaxCertificate || len(e.Precertificate) > MaxCertificate:
+		return sigbox.Errorf(sigbox.TooLarge, "CT entry: a certificate of more than %d bytes", MaxCertificate)
+	case len(e.Extensions) > 0xffff:
+		return sigbox.Errorf(sigbox.TooLarge, "CT entry: extensions of %d bytes, at most 65535 fit", len(e.Extensions))
+	case len(e.Chain) > maxChain:
+		return sigbox.Errorf(sigbox.TooLarge, "CT entry: a chain of %d issuers, at most %d are allowed", len(e.Chain), maxChain)
+	}
+	return nil
+}
+
+// ParseTileLeaf reads the first entry of a data tile of the static-ct-api and
+// gives what follows it. Errors are of kind Invalid or TooLarge.
+func ParseTileLeaf(b []byte) (e Entry, rest []byte, err error) {
+	in := cryptobyte.String(b)
+	var kind uint16
+	var body, exts, chain cryptobyte.String
+	if !in.ReadUint64(&e.Timestamp) || !in.ReadUint16(&kind) || kind > entryPrecert {
+		return Entry{}, nil, badTile()
+	}
+	e.Precert = kind == entryPrecert
+	if e.Precert && !in.CopyBytes(e.IssuerKeyHash[:]) {
+		return Entry{}, nil, badTile()
+	}
+	if !in.ReadUint24LengthPrefixed(&body) || !in.ReadUint16LengthPrefixed(&exts) {
+		return Entry{}, nil, badTile()
+	}
+	e.Certificate, e.Extensions = body, exts
+	if e.Precert {
+		var pre cryptobyte.String
+		if !in.ReadUint24LengthPrefixed(&pre) {
+			return Entry{}, nil, badTile()
+		}
+		e.Precertificate = pre
+	}
+	if !in.ReadUint16LengthPrefixed(&chain) || len(chain)%sha256.Size != 0 {
+		return Entry{}, nil, badTile()
+	}
+	if len(chain) > maxChain*sha256.Size {
+		return Entry{}, nil, sigbox.Errorf(sigbox.TooLarge, "data tile: a chain of more than %d issuers", maxChain)
+	}
+	for ; len(chain) > 0; chain = chain[sha256.Size:] {
+		e.Chain = append(e.Chain, [sha256.Size]byte(chain))
+	}
+	if err := e.Check(); err != nil {
+		return Entry{}, nil, err
+	}
+	return e, in, nil
+}
+
+// SplitTile cuts a data tile of the static-ct-api into its entries, each as it
+// stands there. A tile holds at most 256.
+func SplitTile(b []byte) ([][]byte, error) {
+	var out [][]byte
+	for len(b) > 0 {
+		if len(out) == 256 {
+			return nil, sigbox.Errorf(sigbox.TooLarge, "data tile: more than 256 entries")
+		}
+		_, rest, err := ParseTileLeaf(b)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, b[:len(b)-len(rest)])
+		b = rest
+	}
+	return out, nil
+}
+
+func badTile() error {
+	return sigbox.Errorf(sigbox.Invalid, "data tile: expected entries of static-ct-api, found something else or a cut one")
+}
+
+func appendUint64(dst []byte, v uint64) []byte {
+	return append(dst, byte(v>>56), byte(v>>48), byte(v>>40), byte(v>>32), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+}
+
+func appendVector24(dst, v []byte) []byte {
+	dst = append(dst, byte(len(v)>>16), byte(len(v)>>8), byte(len(v)))
+	return append(dst, v...)
+}
