@@ -1,0 +1,321 @@
+package entry
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/pem"
+
+	"github.com/sigbox/sigbox"
+)
+
+// Body is what a log entry says: the facts that a verifier binds a bundle
+// against. It is a claim of the log; who signed is proven elsewhere.
+type Body struct {
+	Kind, Version string
+	// Digest is what the signature is over (hashedrekord; zero otherwise).
+	Digest sigbox.Digest
+	// PayloadDigest is of a DSSE envelope's payload (dsse, and intoto but for
+	// some 0.0.1 entries; zero otherwise).
+	PayloadDigest sigbox.Digest
+	// EnvelopeDigest is of the whole envelope (dsse 0.0.1, intoto; zero
+	// otherwise). There is no agreed encoding of an envelope, so that it proves
+	// little.
+	EnvelopeDigest sigbox.Digest
+	// PayloadType of the envelope (intoto 0.0.2; "" otherwise).
+	PayloadType string
+	// Signatures has at least one element. That of an intoto 0.0.1 entry has a
+	// key and no signature.
+	Signatures []BodySignature
+}
+
+// BodySignature is a signature as logged, with what verifies it.
+type BodySignature struct {
+	// Signature is raw (ASN.1 DER for ECDSA); nil in intoto 0.0.1.
+	Signature []byte
+	// PublicKey is a DER SubjectPublicKeyInfo, Certificate a DER certificate;
+	// exactly one of them is set. They are not parsed.
+	PublicKey   []byte
+	Certificate []byte
+	// Details names the algorithm (the 0.0.2 kinds of v2 logs; 0 otherwise).
+	Details sigbox.KeyDetails
+}
+
+// ParseBody reads the body of a log entry: hashedrekord, dsse or intoto, each of
+// version 0.0.1 or 0.0.2. It checks shapes and bounds. Errors are of kind
+// Invalid, or TooLarge beyond [MaxBodySize].
+func ParseBody(body []byte) (*Body, error) {
+	b := new(Body)
+	if err := read(body, MaxBodySize, false, func(r *reader) error { return r.body(b) }); err != nil {
+		return nil, err
+	}
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// body reads {apiVersion, kind, spec}. The spec's schema hangs on the other two,
+// which stand before it in canonical order; the order is demanded.
+func (r *reader) body(b *Body) error {
+	return r.object([]string{"apiVersion", "kind", "spec"}, func(name string) error {
+		switch name {
+		case "apiVersion":
+			return r.string(&b.Version, 64)
+		case "kind":
+			return r.string(&b.Kind, 64)
+		}
+		return r.spec(b)
+	})
+}
+
+func (r *reader) spec(b *Body) error {
+	switch b.Kind + " " + b.Version {
+	case "hashedrekord 0.0.1":
+		return r.hashedRekord001(b)
+	case "hashedrekord 0.0.2":
+		return r.object([]string{"hashedRekordV002"}, func(string) error { return r.hashedRekord002(b) })
+	case "dsse 0.0.1":
+		return r.dsse001(b)
+	case "dsse 0.0.2":
+		return r.object([]string{"dsseV002"}, func(string) error { return r.dsse002(b) })
+	case "intoto 0.0.1":
+		return r.inToto001(b)
+	case "intoto 0.0.2":
+		return r.object([]string{"content"}, func(string) error { return r.inToto002(b) })
+	}
+	if b.Kind == "" || b.Version == "" {
+		return r.fail("expected apiVersion and kind before spec, as in canonical JSON")
+	}
+	return r.fail("entry of kind %q, version %q: expected hashedrekord, dsse or intoto of version 0.0.1 or 0.0.2", b.Kind, b.Version)
+}
+
+// check says whether what the kind needs is there.
+func (b *Body) check() error {
+	missing := ""
+	switch {
+	case len(b.Signatures) == 0:
+		missing = "a signature"
+	case b.Kind == KindHashedRekord && b.Digest.IsZero():
+		missing = "the digest"
+	case b.Kind == KindDSSE && b.PayloadDigest.IsZero():
+		missing = "the payload's hash"
+	case b.Kind == KindInToto && b.EnvelopeDigest.IsZero():
+		missing = "the envelope's hash"
+	}
+	for _, s := range b.Signatures {
+		if s.PublicKey == nil && s.Certificate == nil {
+			missing = "the verifier of a signature"
+		}
+		if len(s.Signature) == 0 && !(b.Kind == KindInToto && b.Version == Version001) {
+			missing = "a signature"
+		}
+	}
+	if missing != "" {
+		return sigbox.Errorf(sigbox.Invalid, "the %.20q %.20q entry lacks %s", b.Kind, b.Version, missing)
+	}
+	return nil
+}
+
+// hashedRekord001 reads {data:{hash}, signature:{content, publicKey:{content}}}.
+func (r *reader) hashedRekord001(b *Body) error {
+	var s BodySignature
+	err := r.object([]string{"data", "signature"}, func(name string) error {
+		if name == "data" {
+			return r.object([]string{"hash"}, func(string) error { return r.hexDigest(&b.Digest) })
+		}
+		return r.object([]string{"content", "publicKey"}, func(name string) error {
+			if name == "content" {
+				return r.bytes(&s.Signature)
+			}
+			return r.object([]string{"content"}, func(string) error { return r.pem(&s) })
+		})
+	})
+	b.Signatures = append(b.Signatures, s)
+	return err
+}
+
+// hashedRekord002 reads a HashedRekordLogEntryV002.
+func (r *reader) hashedRekord002(b *Body) error {
+	var s BodySignature
+	err := r.object([]string{"data", "signature"}, func(name string) error {
+		if name == "data" {
+			return r.hashOutput(&b.Digest)
+		}
+		return r.signature(&s)
+	})
+	b.Signatures = append(b.Signatures, s)
+	return err
+}
+
+// dsse001 reads {envelopeHash, payloadHash, signatures:[{signature, verifier}]}.
+func (r *reader) dsse001(b *Body) error {
+	return r.object([]string{"envelopeHash", "payloadHash", "signatures"}, func(name string) error {
+		switch name {
+		case "envelopeHash":
+			return r.hexDigest(&b.EnvelopeDigest)
+		case "payloadHash":
+			return r.hexDigest(&b.PayloadDigest)
+		}
+		return r.signatures(b, func(s *BodySignature) error {
+			return r.object([]string{"signature", "verifier"}, func(name string) error {
+				if name == "signature" {
+					return r.bytes(&s.Signature)
+				}
+				return r.pem(s)
+			})
+		})
+	})
+}
+
+// dsse002 reads a DSSELogEntryV002.
+func (r *reader) dsse002(b *Body) error {
+	return r.object([]string{"payloadHash", "signatures"}, func(name string) error {
+		if name == "payloadHash" {
+			return r.hashOutput(&b.PayloadDigest)
+		}
+		return r.signatures(b, r.signature)
+	})
+}
+
+// inToto001 reads {content:{hash, payloadHash}, publicKey}.
+func (r *reader) inToto001(b *Body) error {
+	var s BodySignature
+	err := r.object([]string{"content", "publicKey"}, func(name string) error {
+		if name == "publicKey" {
+			return r.pem(&s)
+		}
+		return r.object([]string{"hash", "payloadHash"}, func(name string) error { return r.inTotoHash(b, name) })
+	})
+	b.Signatures = append(b.Signatures, s)
+	return err
+}
+
+// inToto002 reads the content: {envelope:{payload, payloadType, signatures},
+// hash, payloadHash}. The payload is often left out, and proves nothing that its
+// hash does not.
+func (r *reader) inToto002(b *Body) error {
+	return r.object([]string{"envelope", "hash", "payloadHash"}, func(name string) error {
+		if name != "envelope" {
+			return r.inTotoHash(b, name)
+		}
+		return r.object([]string{"payload", "payloadType", "signatures"}, func(name string) error {
+			switch name {
+			case "payload":
+				_, err := r.text()
+				return err
+			case "payloadType":
+				return r.string(&b.PayloadType, 1024)
+			}
+			return r.signatures(b, r.inTotoSignature)
+		})
+	})
+}
+
+func (r *reader) inTotoHash(b *Body, name string) error {
+	if name == "hash" {
+		return r.hexDigest(&b.EnvelopeDigest)
+	}
+	return r.hexDigest(&b.PayloadDigest)
+}
+
+// inTotoSignature reads {keyid, publicKey, sig}; the signature is base64 of
+// base64.
+func (r *reader) inTotoSignature(s *BodySignature) error {
+	return r.object([]string{"keyid", "publicKey", "sig"}, func(name string) error {
+		switch name {
+		case "keyid":
+			_, err := r.text()
+			return err
+		case "publicKey":
+			return r.pem(s)
+		}
+		var inner []byte
+		if err := r.bytes(&inner); err != nil {
+			return err
+		}
+		sig, err := decodeBase64(inner, true)
+		if err != nil {
+			return r.fail("expected base64 of base64: %v", err)
+		}
+		s.Signature = sig
+		return nil
+	})
+}
+
+// signatures reads an array of signatures, each by one.
+func (r *reader) signatures(b *Body, one func(*BodySignature) error) error {
+	return r.array(maxSignatures, func() error {
+		b.Signatures = append(b.Signatures, BodySignature{})
+		return one(&b.Signatures[len(b.Signatures)-1])
+	})
+}
+
+// hexDigest reads v1's {algorithm:"sha256", value:hex}.
+func (r *reader) hexDigest(d *sigbox.Digest) error {
+	var name, value string
+	err := r.object([]string{"algorithm", "value"}, func(member string) error {
+		if member == "algorithm" {
+			return r.string(&name, 16)
+		}
+		return r.string(&value, 2*64)
+	})
+	if err != nil {
+		return err
+	}
+	h, ok := sigbox.HashByName(name)
+	if !ok || h.String() != name {
+		return r.fail("hash algorithm %q: expected sha256, sha384 or sha512", name)
+	}
+	raw, err := hex.DecodeString(value)
+	if err != nil || len(raw) != h.Size() || hex.EncodeToString(raw) != value {
+		return r.fail("expected %d lower-case hex digits, found %q", 2*h.Size(), value)
+	}
+	*d = sigbox.Digest{Algorithm: h, Value: raw}
+	return nil
+}
+
+// hashOutput reads a HashOutput, {algorithm:"SHA2_256", digest:base64}.
+func (r *reader) hashOutput(d *sigbox.Digest) error {
+	var name string
+	var value []byte
+	err := r.object([]string{"algorithm", "digest"}, func(member string) error {
+		if member == "algorithm" {
+			return r.string(&name, 16)
+		}
+		return r.bytes(&value)
+	})
+	if err != nil {
+		return err
+	}
+	h, ok := sigbox.HashByName(name)
+	if !ok || h.WireName() != name || len(value) != h.Size() {
+		return r.fail("expected SHA2_256, SHA2_384 or SHA2_512 and a digest of its length, found %q and %d bytes", name, len(value))
+	}
+	*d = sigbox.Digest{Algorithm: h, Value: value}
+	return nil
+}
+
+// pem reads base64 of PEM: a public key, or a certificate and perhaps the chain
+// above it, which is dropped.
+func (r *reader) pem(s *BodySignature) error {
+	var text []byte
+	if err := r.bytes(&text); err != nil {
+		return err
+	}
+	for n := 0; len(bytes.TrimSpace(text)) > 0; n++ {
+		block, rest := pem.Decode(text)
+		if block == nil || n == maxCertificates || len(block.Bytes) == 0 {
+			return r.fail("expected PEM of a public key, or of at most %d certificates", maxCertificates)
+		}
+		switch {
+		case n == 0 && block.Type == "PUBLIC KEY":
+			s.PublicKey = block.Bytes
+		case n == 0 && block.Type == "CERTIFICATE":
+			s.Certificate = block.Bytes
+		case block.Type != "CERTIFICATE" || s.PublicKey != nil:
+			return r.fail("expected PEM of a public key or a certificate, found %.40q", block.Type)
+		}
+		text = rest
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+// Package entry has the formats of Rekor, the transparency log of signatures:
+// what a client posts, the leaf that is logged, the answer, and the bodies of
+// old and new entries that a verifier binds against.
+//
+// A request becomes a [sigbox.Entry], and an entry has exactly one leaf:
+//
+//	e, err := entry.ParseRequest(body) // the shape
+//	leaf, err := entry.Leaf(e)         // canonical, RFC 8785
+//	err = entry.Verify(e)              // the key and the signature
+//
+// Sources: rekor-v2-spec.md and rekor-spec.md of sigstore/architecture-docs;
+// sigstore_rekor.proto and rekor/v2/*.proto of sigstore/protobuf-specs; the
+// JSON schemas of sigstore/rekor for the v1 kinds.
+package entry
+
+// Bounds on what is read and written, in bytes unless said otherwise.
+const (
+	// MaxLeafSize is the largest leaf: entry bundles give each leaf a uint16
+	// length (C2SP tlog-tiles, "Log entries").
+	MaxLeafSize = 1<<16 - 1
+	// MaxRequestSize is the largest request that [ParseRequest] reads. Only an
+	// envelope's payload, of which the hash alone is logged, comes near it.
+	MaxRequestSize = 4 << 20
+	// MaxLogEntrySize is the largest answer that [ParseLogEntry] reads.
+	MaxLogEntrySize = 8 << 20
+	// MaxBodySize is the largest body that [ParseBody] reads: an intoto 0.0.2
+	// entry may hold a whole payload, encoded twice.
+	MaxBodySize = 16 << 20
+
+	maxCheckpointSize = 64 << 10
+	maxProofHashes    = 64 // a path in a tree of 2^63 leaves has 63
+	maxSignatures     = 32 // of one entry
+	maxCertificates   = 10 // PEM blocks of one verifier
+)
+
+// The kinds and versions of entries, as they stand in leaves.
+const (
+	KindHashedRekord = "hashedrekord"
+	KindDSSE         = "dsse"
+	KindInToto       = "intoto"
+
+	Version001 = "0.0.1"
+	Version002 = "0.0.2"
+)
