@@ -1,0 +1,81 @@
+package atomicfile_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/sigbox/sigbox/internal/atomicfile"
+)
+
+func TestCreateKeepsWhatIsThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := atomicfile.Create(path, []byte("first"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := atomicfile.Create(path, []byte("second"), 0o600); !errors.Is(err, fs.ErrExist) {
+		t.Fatalf("second Create: expected fs.ErrExist, found %v", err)
+	}
+	expect(t, path, "first", 0o600)
+}
+
+func TestCreateAtOnceSucceedsOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	var won atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			if atomicfile.Create(path, []byte{byte('a' + i)}, 0o600) == nil {
+				won.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		t.Errorf("expected one winner, found %d", won.Load())
+	}
+}
+
+func TestReplace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	for _, s := range []string{"first", "second"} {
+		if err := atomicfile.Replace(path, []byte(s), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, path, s, 0o644)
+	}
+}
+
+func TestNothingIsLeftBehind(t *testing.T) {
+	dir := t.TempDir()
+	target := filepath.Join(dir, "is-a-directory")
+	if err := os.MkdirAll(filepath.Join(target, "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := atomicfile.Replace(target, []byte("x"), 0o600); err == nil {
+		t.Fatal("a directory was replaced by a file")
+	}
+	if err := atomicfile.Create(target, []byte("x"), 0o600); err == nil {
+		t.Fatal("a directory was taken for free")
+	}
+	names, err := os.ReadDir(dir)
+	if err != nil || len(names) != 1 {
+		t.Errorf("expected the directory alone, found %v (%v)", names, err)
+	}
+}
+
+func expect(t *testing.T, path, content string, perm fs.FileMode) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil || string(b) != content {
+		t.Fatalf("expected %q, found %q (%v)", content, b, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != perm {
+		t.Fatalf("expected mode %v, found %v (%v)", perm, info.Mode().Perm(), err)
+	}
+}
