@@ -1,0 +1,245 @@
+package timestamp
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha1" //nolint:gosec // RFC 2634 §5.4: ESSCertID is SHA-1; the certificate is pinned by the trust root besides
+	"crypto/x509"
+	encoding "encoding/asn1"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/sigbox/sigbox"
+)
+
+// Authority verifies the tokens of one timestamp authority of a trust root. Its
+// certificates are parsed once, and their signatures are checked once, when the
+// first token is. It is safe for concurrent use.
+type Authority struct {
+	leaf     *x509.Certificate
+	leafHash map[sigbox.HashAlgorithm][]byte // 0: SHA-1
+	serial   []byte
+	validFor sigbox.TimeRange // of the trust root
+	chain    sigbox.TimeRange // when all certificates are valid
+	trusted  func() error     // whether the chain holds within its time
+}
+
+// maxChain bounds an authority's chain, in certificates.
+const maxChain = 10
+
+// NewAuthority prepares an authority, whose chain is DER with the leaf first and
+// the trust anchor last. An error means that the authority can never vouch for
+// anything: certificates that do not parse, or a leaf that is no timestamp
+// authority's (RFC 3161 §2.3).
+func NewAuthority(ca sigbox.CertificateAuthority) (*Authority, error) {
+	if n := len(ca.Chain); n < 2 || n > maxChain {
+		return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority %.200q: expected a chain of 2 to %d certificates, leaf first, found %d", ca.URI, maxChain, n)
+	}
+	chain := make([]*x509.Certificate, len(ca.Chain))
+	for i, der := range ca.Chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority %.200q: certificate %d does not parse: %w", ca.URI, i, err)
+		}
+		chain[i] = c
+	}
+	a := &Authority{leaf: chain[0], validFor: ca.ValidFor, chain: commonTime(chain)}
+	if err := checkLeaf(a.leaf); err != nil {
+		return nil, err
+	}
+	sum := sha1.Sum(a.leaf.Raw) //nolint:gosec // see the import
+	a.leafHash = map[sigbox.HashAlgorithm][]byte{0: sum[:]}
+	for h := sigbox.SHA256; h <= sigbox.SHA512; h++ {
+		a.leafHash[h] = h.Sum(a.leaf.Raw).Value
+	}
+	a.serial = integerContents(a.leaf)
+	a.trusted = sync.OnceValue(func() error { return verifyChain(chain, a.chain.Start) })
+	return a, nil
+}
+
+// Verify checks a DER TimeStampResp over signature and gives the time that the
+// authority vouches for. The error's kind is NotVerified when the response is
+// sound but not this authority's or not for this signature.
+func (a *Authority) Verify(resp, signature []byte) (time.Time, error) {
+	t, err := Parse(resp)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return t.Time, a.VerifyToken(t, signature)
+}
+
+// Verify is [Authority.Verify] for one response alone. Whoever verifies several
+// makes the Authority once.
+func Verify(resp, signature []byte, authority sigbox.CertificateAuthority) (time.Time, error) {
+	a, err := NewAuthority(authority)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return a.Verify(resp, signature)
+}
+
+// Signed reports whether t names the authority's certificate as its signer. It is
+// for choosing among authorities; nothing is verified.
+func (a *Authority) Signed(t *Token) bool {
+	si := &t.signer
+	if si.keyID != nil {
+		return bytes.Equal(si.keyID, a.leaf.SubjectKeyId)
+	}
+	return bytes.Equal(si.issuer, a.leaf.RawIssuer) && bytes.Equal(si.serial, a.serial)
+}
+
+// VerifyToken checks that t is the authority's timestamp of signature: the message
+// imprint, the signer, the signed attributes, the signature, and that all
+// certificates and the trust root's period hold at the token's time.
+func (a *Authority) VerifyToken(t *Token, signature []byte) error {
+	if t.info == nil {
+		return sigbox.Errorf(sigbox.Invalid, "the timestamp was not read by Parse")
+	}
+	if got := t.Digest.Algorithm.Sum(signature); !got.Equal(t.Digest) {
+		return notVerified("the timestamp is not over this signature").WithHint("it vouches for %s, the signature's digest is %s", t.Digest, got)
+	}
+	if !a.Signed(t) {
+		return notVerified("the timestamp's signer is not the authority of the trust root, %.200q", a.leaf.Subject)
+	}
+	for _, h := range t.signer.certHashes {
+		if !a.named(h) {
+			return notVerified("the timestamp's signing-certificate attribute names another certificate than the trust root's")
+		}
+	}
+	if got := t.signer.hash.Sum(t.info); !bytes.Equal(got.Value, t.signer.messageDigest) {
+		return notVerified("the timestamp's content does not match its message-digest attribute")
+	}
+	if err := a.checkTime(t.Time); err != nil {
+		return err
+	}
+	if err := t.signer.verify(a.leaf.PublicKey); err != nil {
+		return err
+	}
+	return a.trusted()
+}
+
+// named reports whether h is the leaf's identifier.
+func (a *Authority) named(h certHash) bool {
+	return bytes.Equal(h.value, a.leafHash[h.algorithm]) &&
+		(h.issuer == nil || bytes.Equal(h.issuer, a.leaf.RawIssuer) && bytes.Equal(h.serial, a.serial))
+}
+
+// checkTime judges a token by its own time and never by the clock: a timestamp
+// outlives the certificates of its authority.
+func (a *Authority) checkTime(at time.Time) error {
+	if !a.validFor.Contains(at) {
+		return notVerified("the timestamp's time %s is outside the period for which the trust root lists its authority, %s", at.Format(time.RFC3339), period(a.validFor))
+	}
+	if !a.chain.Contains(at) {
+		return notVerified("the authority's certificates were not valid at the timestamp's time %s but %s", at.Format(time.RFC3339), period(a.chain))
+	}
+	return nil
+}
+
+func period(r sigbox.TimeRange) string {
+	s := "from " + r.Start.UTC().Format(time.RFC3339)
+	if !r.End.IsZero() {
+		s += " to " + r.End.UTC().Format(time.RFC3339)
+	}
+	return s
+}
+
+// verify checks the signature over the signed attributes, which are signed as a
+// SET OF and not under the tag that they are sent with (RFC 5652 §5.4).
+func (si *signerInfo) verify(pub crypto.PublicKey) error {
+	signed := si.hash.Sum(appendTLV(nil, asn1.SET, si.attributes)).Value
+	ok := false
+	switch key := pub.(type) {
+	case *ecdsa.PublicKey:
+		ok = si.algorithm == ecdsaOID(si.hash) && ecdsa.VerifyASN1(key, signed, si.signature)
+	case *rsa.PublicKey:
+		ok = (si.algorithm == oidRSA || si.algorithm == rsaOID(si.hash)) && key.N.BitLen() >= 2048 &&
+			rsa.VerifyPKCS1v15(key, si.hash.Crypto(), signed, si.signature) == nil
+	default:
+		return notVerified("the timestamp authority's key is %s: expected ECDSA or RSA", sigbox.DescribeKey(pub))
+	}
+	if !ok {
+		return notVerified("the timestamp's signature does not verify with the authority's key")
+	}
+	return nil
+}
+
+// ecdsaOID and rsaOID name signature algorithms by their hash, which must be valid.
+func ecdsaOID(h sigbox.HashAlgorithm) string {
+	return [...]string{sigbox.SHA256: oidECDSAWithSHA256, sigbox.SHA384: oidECDSAWithSHA384, sigbox.SHA512: oidECDSAWithSHA512}[h]
+}
+
+func rsaOID(h sigbox.HashAlgorithm) string {
+	return [...]string{sigbox.SHA256: oidSHA256WithRSA, sigbox.SHA384: oidSHA384WithRSA, sigbox.SHA512: oidSHA512WithRSA}[h]
+}
+
+// checkLeaf holds a leaf against RFC 3161 §2.3: for timestamping alone, said in a
+// critical extension, and no CA.
+func checkLeaf(c *x509.Certificate) error {
+	if c.IsCA {
+		return sigbox.Errorf(sigbox.Invalid, "timestamp authority %.200q: the first certificate is a CA's, expected the leaf", c.Subject)
+	}
+	if len(c.ExtKeyUsage) != 1 || c.ExtKeyUsage[0] != x509.ExtKeyUsageTimeStamping || len(c.UnknownExtKeyUsage) != 0 {
+		return sigbox.Errorf(sigbox.Invalid, "timestamp authority %.200q: expected timeStamping as the only extended key usage", c.Subject)
+	}
+	if c.KeyUsage != 0 && c.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
+		return sigbox.Errorf(sigbox.Invalid, "timestamp authority %.200q: its key usage does not include signing", c.Subject)
+	}
+	for _, e := range c.Extensions {
+		if e.Id.Equal(encoding.ObjectIdentifier{2, 5, 29, 37}) && e.Critical {
+			return nil
+		}
+	}
+	return sigbox.Errorf(sigbox.Invalid, "timestamp authority %.200q: the extended key usage is not marked critical", c.Subject)
+}
+
+// commonTime is the period in which all certificates are valid.
+func commonTime(chain []*x509.Certificate) sigbox.TimeRange {
+	r := sigbox.TimeRange{Start: chain[0].NotBefore, End: chain[0].NotAfter}
+	for _, c := range chain[1:] {
+		if c.NotBefore.After(r.Start) {
+			r.Start = c.NotBefore
+		}
+		if c.NotAfter.Before(r.End) {
+			r.End = c.NotAfter
+		}
+	}
+	return r
+}
+
+// verifyChain checks the path from the leaf to the anchor, as of at: a moment at
+// which all certificates are valid, so that the answer holds for all such moments.
+func verifyChain(chain []*x509.Certificate, at time.Time) error {
+	last := len(chain) - 1
+	opts := x509.VerifyOptions{
+		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: at,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping},
+	}
+	opts.Roots.AddCert(chain[last])
+	for _, c := range chain[1:last] {
+		opts.Intermediates.AddCert(c)
+	}
+	if _, err := chain[0].Verify(opts); err != nil {
+		return sigbox.Errorf(sigbox.NotVerified, "the timestamp authority's certificate does not lead to its root: %w", err)
+	}
+	return nil
+}
+
+// integerContents gives the contents octets of a certificate's serial number.
+func integerContents(c *x509.Certificate) []byte {
+	var b cryptobyte.Builder
+	b.AddASN1BigInt(c.SerialNumber)
+	s := cryptobyte.String(b.BytesOrPanic())
+	var v cryptobyte.String
+	s.ReadASN1(&v, asn1.INTEGER)
+	return v
+}
+
+func notVerified(format string, args ...any) *sigbox.Error {
+	return sigbox.Errorf(sigbox.NotVerified, format, args...)
+}
