@@ -27,6 +27,9 @@ type TransparencyLog struct {
 	ValidFor  TimeRange
 	// LogID is the key ID by which entries and SCTs name the log.
 	LogID []byte
+	// CheckpointKeyID is the key ID of the log's checkpoints (C2SP signed-note,
+	// usually 4 bytes) where a root of version 0.2 states it.
+	CheckpointKeyID []byte
 }
 
 // CertificateAuthority is a chain that certificates or timestamps lead to.
