@@ -125,7 +125,7 @@ func classify(ext cryptobyte.String) (poison, sctList bool, err error) {
 	if !poison {
 		return false, sctList, nil
 	}
-	if !content.ReadOptionalASN1Boolean(&critical, cbasn1.BOOLEAN, false) ||
+	if !content.ReadASN1Boolean(&critical) ||
 		!content.ReadASN1(&value, cbasn1.OCTET_STRING) || !content.Empty() ||
 		!critical || !bytes.Equal(value, asn1.NullBytes) {
 		return false, false, sigbox.Errorf(sigbox.Invalid, "precertificate: its poison extension is not critical or does not hold a NULL")
