@@ -80,7 +80,11 @@ func writeBytes(w http.ResponseWriter, code int, contentType string, b []byte) {
 	_, _ = w.Write(b) // the client has gone: nothing to be done
 }
 
-// readBody reads a request's body of at most limit bytes.
+// smallBody is as much as is set aside for a body on its sender's word alone.
+const smallBody = 64 << 10
+
+// readBody reads a request's body of at most limit bytes. Memory follows what
+// has arrived, not what was announced.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
@@ -88,17 +92,14 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	body := http.MaxBytesReader(w, r.Body, limit)
 	var b []byte
 	var err error
-	if r.ContentLength >= 0 {
+	if 0 <= r.ContentLength && r.ContentLength <= smallBody {
 		b = make([]byte, r.ContentLength)
 		_, err = io.ReadFull(body, b)
 	} else {
 		b, err = io.ReadAll(body)
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge(limit)
-	}
 	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "the request body ended early").WithCause(err)
+		return nil, bodyError(err, limit)
 	}
 	if len(b) == 0 {
 		return nil, sigbox.Errorf(sigbox.Invalid, "the request body is empty")

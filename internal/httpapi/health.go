@@ -1,0 +1,72 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/sigbox/sigbox"
+)
+
+// Health answers whether the process lives and whether it can serve:
+//
+//	GET /healthz   200 {"status":"SERVING"} as long as the process answers
+//	GET /readyz    200 or 503, and what each service says of itself
+type Health struct {
+	Checks []Check
+}
+
+// Check is one service's own word on whether it can serve.
+type Check struct {
+	Name string
+	// Err is nil while the service can serve. It is called for every request and
+	// must answer at once.
+	Err func() error
+}
+
+// CheckResult is what a [Check] said. Error is "" while the service can serve.
+type CheckResult struct {
+	Name  string `json:"name"`
+	Error string `json:"error,omitempty"`
+}
+
+// Run asks every check, in order, and reports whether all can serve.
+func (h *Health) Run() (results []CheckResult, ready bool) {
+	ready = true
+	results = make([]CheckResult, len(h.Checks))
+	for i, c := range h.Checks {
+		results[i].Name = c.Name
+		if err := c.Err(); err != nil {
+			results[i].Error, ready = publicText(err), false
+		}
+	}
+	return results, ready
+}
+
+// Register adds the routes to mux.
+func (h *Health) Register(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeBytes(w, http.StatusOK, "application/json", []byte(`{"status":"SERVING"}`))
+	})
+	mux.HandleFunc("GET /readyz", h.ready)
+}
+
+func (h *Health) ready(w http.ResponseWriter, _ *http.Request) {
+	results, ok := h.Run()
+	answer := struct {
+		Status   string        `json:"status"`
+		Services []CheckResult `json:"services"`
+	}{"SERVING", results}
+	code := http.StatusOK
+	if !ok {
+		answer.Status, code = "NOT_SERVING", http.StatusServiceUnavailable
+	}
+	writeJSON(w, code, answer)
+}
+
+// publicText is what anybody may read of err: our own words, never the cause's.
+func publicText(err error) string {
+	if e, ok := errors.AsType[*sigbox.Error](err); ok {
+		return e.Kind.String() + ": " + e.Public()
+	}
+	return sigbox.Internal.String() + ", see the server's log"
+}

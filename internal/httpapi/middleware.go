@@ -1,0 +1,244 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sigbox/sigbox"
+)
+
+const (
+	defaultMaxInFlight  = 8192
+	defaultMaxBodyBytes = 256 << 20
+
+	requestIDHeader = "X-Request-Id"
+	maxRequestID    = 64
+)
+
+// Guard stands between the listener and the routes: it names each request,
+// bounds how much is in flight, recovers from panics, counts and logs.
+type Guard struct {
+	// Logger takes panics, and every request at debug level. Required.
+	Logger *slog.Logger
+	// Metrics counts requests. Required.
+	Metrics *Metrics
+	// MaxInFlight is how many requests may be in flight, 8,192 if 0. More are
+	// answered with 503 and Retry-After.
+	MaxInFlight int64
+	// MaxBodyBytes is how many bytes of request bodies may be held at once, over
+	// all requests, 256 MiB if 0.
+	MaxBodyBytes int64
+}
+
+// Wrap puts the guard in front of next.
+func (g Guard) Wrap(next http.Handler) http.Handler {
+	if g.MaxInFlight == 0 {
+		g.MaxInFlight = defaultMaxInFlight
+	}
+	if g.MaxBodyBytes == 0 {
+		g.MaxBodyBytes = defaultMaxBodyBytes
+	}
+	var run [4]byte
+	_, _ = rand.Read(run[:]) // never fails
+	return &guard{Guard: g, next: next, run: hex.EncodeToString(run[:]) + "-"}
+}
+
+type guard struct {
+	Guard
+	next     http.Handler
+	run      string // begins the ids that this process gives out
+	count    atomic.Uint64
+	inFlight atomic.Int64
+	bodies   atomic.Int64 // bytes of bodies held by requests in flight
+}
+
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer g.leave()
+	if !g.enter() {
+		g.refuse(w)
+		return
+	}
+	start := time.Now()
+	id := g.requestID(r)
+	rec := &recorder{ResponseWriter: w}
+	rec.Header().Set(requestIDHeader, id)
+	r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+	body := &heldBody{ReadCloser: r.Body, guard: g}
+	r.Body = body
+	defer func() {
+		abort := g.recovered(rec, r, recover())
+		g.bodies.Add(-body.held)
+		g.finish(rec, r, time.Since(start))
+		if abort {
+			panic(http.ErrAbortHandler)
+		}
+	}()
+	if !allowOrigins(rec, r) {
+		g.next.ServeHTTP(rec, r)
+	}
+}
+
+// enter counts a request in and says whether there was room for it.
+func (g *guard) enter() bool {
+	g.Metrics.inFlight.Inc()
+	return g.inFlight.Add(1) <= g.MaxInFlight
+}
+
+func (g *guard) leave() {
+	g.inFlight.Add(-1)
+	g.Metrics.inFlight.Dec()
+}
+
+func (g *guard) refuse(w http.ResponseWriter) {
+	g.Metrics.refused.Inc()
+	w.Header().Set("Retry-After", "1")
+	writeJSON(w, http.StatusServiceUnavailable, rpcStatus{14, "too many requests in flight (try again in a second)", []any{}})
+}
+
+// recovered answers for a handler that panicked with p; nil is one that did not.
+// It asks to abort the connection when a part of an answer has been sent: the
+// client must see that it is no whole.
+func (g *guard) recovered(rec *recorder, r *http.Request, p any) (abort bool) {
+	if p == nil || p == http.ErrAbortHandler { // net/http's own way to drop a connection
+		return p != nil
+	}
+	g.Logger.ErrorContext(r.Context(), "panic", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	if rec.status != 0 {
+		return true
+	}
+	writeJSON(rec, http.StatusInternalServerError, rpcStatus{13, sigbox.Internal.String(), []any{}})
+	return false
+}
+
+func (g *guard) finish(rec *recorder, r *http.Request, took time.Duration) {
+	status := rec.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	g.Metrics.observe(r.Pattern, r.Method, status, took)
+	if ctx := r.Context(); g.Logger.Enabled(ctx, slog.LevelDebug) {
+		g.Logger.DebugContext(ctx, "request", "method", r.Method, "path", r.URL.Path, "status", status,
+			"bytes", rec.bytes, "took", took, "remote", r.RemoteAddr)
+	}
+}
+
+// recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int // 0 until the header is sent
+	bytes  int64
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 && status >= 200 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(b)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// heldBody counts what its request has read into the guard's common bound.
+type heldBody struct {
+	io.ReadCloser
+	guard *guard
+	held  int64 // touched by the handler's goroutine alone
+}
+
+func (b *heldBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.held += int64(n)
+	if b.guard.bodies.Add(int64(n)) > b.guard.MaxBodyBytes {
+		return n, sigbox.Errorf(sigbox.Unavailable, "too many large requests at once").WithHint("try again in a second")
+	}
+	return n, err
+}
+
+type requestIDKey struct{}
+
+// requestID takes the id that a proxy gave, when it is a sound one, or makes one.
+func (g *guard) requestID(r *http.Request) string {
+	if id := r.Header.Get(requestIDHeader); id != "" && len(id) <= maxRequestID && strings.IndexFunc(id, oddInID) < 0 {
+		return id
+	}
+	return g.run + strconv.FormatUint(g.count.Add(1), 36)
+}
+
+func oddInID(c rune) bool {
+	letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+	return !letter && !('0' <= c && c <= '9') && c != '-' && c != '_' && c != '.'
+}
+
+// LogHandler adds the request's id to what is logged with its context.
+func LogHandler(h slog.Handler) slog.Handler { return logHandler{h} }
+
+type logHandler struct{ slog.Handler }
+
+func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
+	if id, ok := ctx.Value(requestIDKey{}).(string); ok {
+		r.AddAttrs(slog.String("request_id", id))
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return logHandler{h.Handler.WithAttrs(attrs)}
+}
+
+func (h logHandler) WithGroup(name string) slog.Handler { return logHandler{h.Handler.WithGroup(name)} }
+
+// allowOrigins lets pages of any origin use the routes that Sigstore's public
+// servers open to them. It reports whether r was a preflight, which is then
+// answered.
+func allowOrigins(w http.ResponseWriter, r *http.Request) (answered bool) {
+	if r.Header.Get("Origin") == "" || !openPath(r.URL.Path) {
+		return false
+	}
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, POST")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+	h.Set("Access-Control-Max-Age", "3600")
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}
+
+// openPath says whether path belongs to Fulcio, Rekor, the timestamp authority or
+// the TUF repository; the provider and its login pages are not among them.
+func openPath(path string) bool {
+	return strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/tuf/") || path == "/root.json"
+}
+
+// bodyError gives the error to answer with when a body could not be read.
+func bodyError(err error, limit int64) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return tooLarge(limit)
+	}
+	if e, ok := errors.AsType[*sigbox.Error](err); ok {
+		return e
+	}
+	return sigbox.Errorf(sigbox.Invalid, "the request body ended early").WithCause(err)
+}

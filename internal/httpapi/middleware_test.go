@@ -1,0 +1,232 @@
+package httpapi
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sigbox/sigbox"
+)
+
+// guarded makes a guard in front of mux that logs to the returned buffer.
+func guarded(g Guard, mux *http.ServeMux) (http.Handler, *prometheus.Registry, *bytes.Buffer) {
+	log := new(bytes.Buffer)
+	g.Logger = slog.New(LogHandler(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	reg := prometheus.NewRegistry()
+	g.Metrics = NewMetrics(reg)
+	return g.Wrap(mux), reg, log
+}
+
+// counted gives the number of series of a counter and their sum.
+func counted(t *testing.T, reg *prometheus.Registry, name string) (series int, sum float64) {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			series++
+			sum += m.GetCounter().GetValue()
+		}
+	}
+	return series, sum
+}
+
+func do(h http.Handler, method, target string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func TestPanicIsAnsweredAndLogged(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /x", func(http.ResponseWriter, *http.Request) { panic("the secret cause") })
+	h, metrics, log := guarded(Guard{}, mux)
+	w := do(h, "GET", "/x")
+	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "secret") {
+		t.Errorf("found %d %s", w.Code, w.Body)
+	}
+	if !strings.Contains(log.String(), "the secret cause") || !strings.Contains(log.String(), "request_id="+w.Header().Get("X-Request-Id")) {
+		t.Errorf("the log says nothing of it: %s", log)
+	}
+	if _, n := counted(t, metrics, "sigbox_http_requests_total"); n != 1 {
+		t.Errorf("expected one counted request, found %v", n)
+	}
+}
+
+func TestPanicAfterAPartAborts(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /x", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "a part")
+		panic("late")
+	})
+	h, _, _ := guarded(Guard{}, mux)
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler {
+			t.Errorf("expected http.ErrAbortHandler, found %v", p)
+		}
+	}()
+	do(h, "GET", "/x")
+}
+
+func TestTooManyInFlight(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /slow", func(http.ResponseWriter, *http.Request) {
+		close(entered)
+		<-leave
+	})
+	mux.HandleFunc("GET /x", func(http.ResponseWriter, *http.Request) {})
+	h, metrics, _ := guarded(Guard{MaxInFlight: 1}, mux)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do(h, "GET", "/slow")
+	}()
+	<-entered
+	w := do(h, "GET", "/x")
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("expected 503 with Retry-After, found %d", w.Code)
+	}
+	close(leave)
+	<-done
+	if w := do(h, "GET", "/x"); w.Code != http.StatusOK {
+		t.Errorf("after the first has left: expected 200, found %d", w.Code)
+	}
+	if _, n := counted(t, metrics, "sigbox_http_requests_refused_total"); n != 1 {
+		t.Errorf("expected one refused request, found %v", n)
+	}
+}
+
+func TestBodiesShareOneBound(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /x", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := readBody(w, r, 1<<20); err != nil {
+			writeError(w, r, slog.New(slog.DiscardHandler), err)
+		}
+	})
+	h, _, _ := guarded(Guard{MaxBodyBytes: 100 << 10}, mux)
+	for _, c := range []struct{ size, status int }{
+		{1, 200}, {90 << 10, 200}, {90 << 10, 200}, {200 << 10, 503}, {2 << 20, 413}, {0, 400},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("POST", "/x", bytes.NewReader(make([]byte, c.size))))
+		if w.Code != c.status {
+			t.Errorf("%d bytes: expected %d, found %d %s", c.size, c.status, w.Code, w.Body)
+		}
+	}
+}
+
+func TestAnnouncedBodyTakesNoMemory(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r := httptest.NewRequest("POST", "/x", strings.NewReader("short"))
+	r.ContentLength = 1 << 30
+	_, _ = readBody(httptest.NewRecorder(), r, 1<<31)
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+		t.Errorf("expected memory for what arrived, found %d bytes", n)
+	}
+}
+
+func TestMetricsLabelsAreBounded(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /tile/{n}", func(http.ResponseWriter, *http.Request) {})
+	h, metrics, _ := guarded(Guard{}, mux)
+	for _, target := range []string{"/tile/1", "/tile/2", "/nothing/1", "/nothing/2"} {
+		do(h, "GET", target)
+		do(h, "BREW"+target[len(target)-1:], target)
+	}
+	// Routes: the tile pattern and none; methods: GET and other.
+	if n, _ := counted(t, metrics, "sigbox_http_requests_total"); n > 4 {
+		t.Errorf("expected at most 4 series, found %d", n)
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	mux := http.NewServeMux()
+	h, _, _ := guarded(Guard{}, mux)
+	if id := do(h, "GET", "/", "X-Request-Id", "proxy-17").Header().Get("X-Request-Id"); id != "proxy-17" {
+		t.Errorf("a sound id: found %q", id)
+	}
+	for _, odd := range []string{"a b", "a\"b", strings.Repeat("a", 65), "ü"} {
+		if id := do(h, "GET", "/", "X-Request-Id", odd).Header().Get("X-Request-Id"); id == odd || id == "" {
+			t.Errorf("%q: found %q", odd, id)
+		}
+	}
+}
+
+func TestOrigins(t *testing.T) {
+	mux := http.NewServeMux()
+	for _, route := range []string{"POST /api/v2/log/entries", "GET /tuf/", "GET /oidc/"} {
+		mux.HandleFunc(route, func(http.ResponseWriter, *http.Request) {})
+	}
+	h, _, _ := guarded(Guard{}, mux)
+	w := do(h, "OPTIONS", "/api/v2/log/entries", "Origin", "https://page.example", "Access-Control-Request-Method", "POST")
+	if w.Code != http.StatusNoContent || w.Header().Get("Access-Control-Allow-Origin") != "*" {
+		t.Errorf("preflight: found %d %v", w.Code, w.Header())
+	}
+	if o := do(h, "GET", "/tuf/", "Origin", "https://page.example").Header().Get("Access-Control-Allow-Origin"); o != "*" {
+		t.Errorf("TUF: found %q", o)
+	}
+	if o := do(h, "GET", "/oidc/", "Origin", "https://page.example").Header().Get("Access-Control-Allow-Origin"); o != "" {
+		t.Errorf("the provider: found %q", o)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	var broken error
+	mux := http.NewServeMux()
+	(&Health{Checks: []Check{{"log", func() error { return broken }}}}).Register(mux)
+	if w := do(mux, "GET", "/healthz"); w.Code != 200 || w.Body.String() != `{"status":"SERVING"}` {
+		t.Errorf("healthz: found %d %s", w.Code, w.Body)
+	}
+	if w := do(mux, "GET", "/readyz"); w.Code != 200 || !strings.Contains(w.Body.String(), `"SERVING"`) {
+		t.Errorf("readyz: found %d %s", w.Code, w.Body)
+	}
+	for _, c := range []struct {
+		err   error
+		shown string
+	}{
+		{sigbox.Errorf(sigbox.Unavailable, "the clock went back").WithCause(errors.New("private")), "the clock went back"},
+		{errors.New("private"), "internal error"},
+	} {
+		broken = c.err
+		w := do(mux, "GET", "/readyz")
+		if body := w.Body.String(); w.Code != 503 || !strings.Contains(body, c.shown) || strings.Contains(body, "private") {
+			t.Errorf("readyz with %v: found %d %s", c.err, w.Code, body)
+		}
+	}
+	if w := do(mux, "GET", "/healthz"); w.Code != 200 {
+		t.Errorf("healthz while not ready: found %d", w.Code)
+	}
+}
+
+func BenchmarkGuard(b *testing.B) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /x", func(http.ResponseWriter, *http.Request) {})
+	g := Guard{Logger: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry())}
+	h := g.Wrap(mux)
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("POST", "/x", http.NoBody)
+	b.ReportAllocs()
+	for b.Loop() {
+		h.ServeHTTP(w, r)
+	}
+}
