@@ -1,0 +1,190 @@
+// Package tsa is the timestamp authority (RFC 3161): it vouches that a signature
+// existed at a time. A [Service] needs a key and its chain, which [NewChain] makes
+// for a new instance.
+//
+// The time is the machine's. Nothing is issued when the clock is seen to have
+// stepped back, or when it is outside the certificate's validity: a timestamp that
+// is wrong cannot be taken back.
+package tsa
+
+import (
+	"cmp"
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	encoding "encoding/asn1"
+	"encoding/pem"
+	"errors"
+	"io"
+	"math/big"
+	"sync/atomic"
+	"time"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/timestamp"
+)
+
+// accuracy is what tokens state: the clock may step back by as much unnoticed.
+const accuracy = time.Second
+
+// Config is what a [Service] needs.
+type Config struct {
+	// Key signs; Chain is DER, Key's certificate first, the root last. Required.
+	Key   crypto.Signer
+	Chain [][]byte
+	// URL is where clients find the service, path included; it goes into the trust
+	// root.
+	URL string
+	// Policy of all tokens; nil is Sigstore's, 1.3.6.1.4.1.57264.2.
+	Policy encoding.ObjectIdentifier
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Rand is for serial numbers and signatures; nil is crypto/rand.
+	Rand io.Reader
+}
+
+// Service issues timestamps. It implements [sigbox.Stamper] and is safe for
+// concurrent use.
+type Service struct {
+	cfg    Config
+	signer *timestamp.Signer
+	leaf   *x509.Certificate
+	// latest is the newest time issued, in seconds since 1970.
+	latest atomic.Int64
+}
+
+var _ sigbox.Stamper = (*Service)(nil)
+
+// New makes a service. It refuses a key or chain that clients would not accept.
+func New(cfg Config) (*Service, error) {
+	if cfg.Key == nil || len(cfg.Chain) == 0 {
+		return nil, sigbox.Errorf(sigbox.Internal, "timestamp authority: no key or no chain")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	cfg.Rand = cmp.Or(cfg.Rand, rand.Reader)
+	signer, err := timestamp.NewSigner(timestamp.SignerConfig{Key: cfg.Key, Chain: cfg.Chain, Policy: cfg.Policy, Rand: cfg.Rand})
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(cfg.Chain[0])
+	if err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority: %w", err)
+	}
+	return &Service{cfg: cfg, signer: signer, leaf: leaf}, nil
+}
+
+// Stamp answers a DER TimeStampReq. A request that is well-formed and asks for
+// what this authority does not do (another hash, policy or extension) is answered
+// with a rejection, as RFC 3161 §2.4.2 has it. Errors: Invalid and TooLarge for
+// what is no request, Unavailable for a clock that is not to be trusted.
+func (s *Service) Stamp(ctx context.Context, der []byte) ([]byte, error) {
+	req, err := timestamp.ParseRequest(der)
+	if err != nil {
+		return reject(err)
+	}
+	resp, err := s.StampRequest(ctx, req)
+	if err != nil {
+		return reject(err)
+	}
+	return resp, nil
+}
+
+// reject turns an error that a client should find in a TimeStampResp into one, and
+// gives other errors back.
+func reject(err error) ([]byte, error) {
+	f, ok := errors.AsType[timestamp.Failure](err)
+	e, public := errors.AsType[*sigbox.Error](err)
+	if !ok || !public {
+		return nil, err
+	}
+	switch f {
+	case timestamp.BadAlgorithm, timestamp.UnacceptedPolicy, timestamp.UnacceptedExtension:
+		return timestamp.Reject(f, e.Public()).Marshal(), nil
+	}
+	return nil, err
+}
+
+// StampRequest answers a request with a granted TimeStampResp or an error; see
+// [Service.Stamp].
+func (s *Service) StampRequest(_ context.Context, req timestamp.Request) ([]byte, error) {
+	now, err := s.time()
+	if err != nil {
+		return nil, err
+	}
+	serial, err := s.serial()
+	if err != nil {
+		return nil, err
+	}
+	return s.signer.Respond(req, now, serial)
+}
+
+// time reads the clock and notes how far it came.
+func (s *Service) time() (time.Time, error) {
+	now := s.cfg.Now().UTC()
+	for {
+		latest := s.latest.Load()
+		if err := s.check(now, latest); err != nil {
+			return time.Time{}, err
+		}
+		if now.Unix() <= latest || s.latest.CompareAndSwap(latest, now.Unix()) {
+			return now, nil
+		}
+	}
+}
+
+func (s *Service) check(now time.Time, latest int64) error {
+	if last := time.Unix(latest, 0); latest != 0 && now.Before(last.Add(-accuracy)) {
+		return sigbox.Errorf(sigbox.Unavailable, "timestamp authority: the clock stepped back to %s, timestamps were issued up to %s", now.Format(time.RFC3339), last.UTC().Format(time.RFC3339)).
+			WithHint("set the clock; if it was ahead before, restart the server once it is right").
+			WithCause(timestamp.TimeNotAvailable)
+	}
+	if now.Before(s.leaf.NotBefore) || now.After(s.leaf.NotAfter) {
+		return sigbox.Errorf(sigbox.Unavailable, "timestamp authority: the clock says %s, the certificate is valid from %s to %s",
+			now.Format(time.RFC3339), s.leaf.NotBefore.Format(time.RFC3339), s.leaf.NotAfter.Format(time.RFC3339)).
+			WithHint("check the machine's clock").WithCause(timestamp.TimeNotAvailable)
+	}
+	return nil
+}
+
+// Err says why the service would refuse requests now, for readiness checks.
+func (s *Service) Err() error { return s.check(s.cfg.Now().UTC(), s.latest.Load()) }
+
+// serial makes a random serial number that fits 20 octets as a positive INTEGER.
+func (s *Service) serial() (*big.Int, error) {
+	var b [timestamp.SerialSize]byte
+	if _, err := io.ReadFull(s.cfg.Rand, b[:]); err != nil {
+		return nil, sigbox.Errorf(sigbox.Internal, "timestamp authority: no randomness").WithCause(err)
+	}
+	b[0] = b[0]&0x3f | 0x40 // positive, and never zero
+	return new(big.Int).SetBytes(b[:]), nil
+}
+
+// Chain gives the certificates as DER, leaf first, root last.
+func (s *Service) Chain() [][]byte { return s.cfg.Chain }
+
+// ChainPEM gives the certificates as PEM, leaf first, root last.
+func (s *Service) ChainPEM() []byte {
+	var b []byte
+	for _, der := range s.cfg.Chain {
+		b = append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return b
+}
+
+// CertificateAuthority is the authority's entry in a trust root: valid from the
+// leaf's first second on, with an open end.
+func (s *Service) CertificateAuthority() sigbox.CertificateAuthority {
+	ca := sigbox.CertificateAuthority{
+		CommonName: s.leaf.Subject.CommonName,
+		URI:        s.cfg.URL,
+		Chain:      s.cfg.Chain,
+		ValidFor:   sigbox.TimeRange{Start: s.leaf.NotBefore},
+	}
+	if len(s.leaf.Subject.Organization) > 0 {
+		ca.Organization = s.leaf.Subject.Organization[0]
+	}
+	return ca
+}
