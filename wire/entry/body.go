@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/internal/protojson"
 )
 
 // Body is what a log entry says: the facts that a verifier binds a bundle
@@ -45,7 +46,7 @@ type BodySignature struct {
 // Invalid, or TooLarge beyond [MaxBodySize].
 func ParseBody(body []byte) (*Body, error) {
 	b := new(Body)
-	if err := read(body, MaxBodySize, false, func(r *reader) error { return r.body(b) }); err != nil {
+	if err := read("entry body", body, MaxBodySize, func(r reader) error { return r.body(b) }); err != nil {
 		return nil, err
 	}
 	if err := b.check(); err != nil {
@@ -56,8 +57,8 @@ func ParseBody(body []byte) (*Body, error) {
 
 // body reads {apiVersion, kind, spec}. The spec's schema hangs on the other two,
 // which stand before it in canonical order; the order is demanded.
-func (r *reader) body(b *Body) error {
-	return r.object([]string{"apiVersion", "kind", "spec"}, func(name string) error {
+func (r reader) body(b *Body) error {
+	return r.Object(func(name string) error {
 		switch name {
 		case "apiVersion":
 			return r.string(&b.Version, 64)
@@ -65,28 +66,28 @@ func (r *reader) body(b *Body) error {
 			return r.string(&b.Kind, 64)
 		}
 		return r.spec(b)
-	})
+	}, "apiVersion", "kind", "spec")
 }
 
-func (r *reader) spec(b *Body) error {
+func (r reader) spec(b *Body) error {
 	switch b.Kind + " " + b.Version {
 	case "hashedrekord 0.0.1":
 		return r.hashedRekord001(b)
 	case "hashedrekord 0.0.2":
-		return r.object([]string{"hashedRekordV002"}, func(string) error { return r.hashedRekord002(b) })
+		return r.Object(func(string) error { return r.hashedRekord002(b) }, "hashedRekordV002")
 	case "dsse 0.0.1":
 		return r.dsse001(b)
 	case "dsse 0.0.2":
-		return r.object([]string{"dsseV002"}, func(string) error { return r.dsse002(b) })
+		return r.Object(func(string) error { return r.dsse002(b) }, "dsseV002")
 	case "intoto 0.0.1":
 		return r.inToto001(b)
 	case "intoto 0.0.2":
-		return r.object([]string{"content"}, func(string) error { return r.inToto002(b) })
+		return r.Object(func(string) error { return r.inToto002(b) }, "content")
 	}
 	if b.Kind == "" || b.Version == "" {
-		return r.fail("expected apiVersion and kind before spec, as in canonical JSON")
+		return r.Errorf("expected apiVersion and kind before spec, as in canonical JSON")
 	}
-	return r.fail("entry of kind %q, version %q: expected hashedrekord, dsse or intoto of version 0.0.1 or 0.0.2", b.Kind, b.Version)
+	return r.Errorf("entry of kind %q, version %q: expected hashedrekord, dsse or intoto of version 0.0.1 or 0.0.2", b.Kind, b.Version)
 }
 
 // check says whether what the kind needs is there.
@@ -117,39 +118,39 @@ func (b *Body) check() error {
 }
 
 // hashedRekord001 reads {data:{hash}, signature:{content, publicKey:{content}}}.
-func (r *reader) hashedRekord001(b *Body) error {
+func (r reader) hashedRekord001(b *Body) error {
 	var s BodySignature
-	err := r.object([]string{"data", "signature"}, func(name string) error {
+	err := r.Object(func(name string) error {
 		if name == "data" {
-			return r.object([]string{"hash"}, func(string) error { return r.hexDigest(&b.Digest) })
+			return r.Object(func(string) error { return r.hexDigest(&b.Digest) }, "hash")
 		}
-		return r.object([]string{"content", "publicKey"}, func(name string) error {
+		return r.Object(func(name string) error {
 			if name == "content" {
 				return r.bytes(&s.Signature)
 			}
-			return r.object([]string{"content"}, func(string) error { return r.pem(&s) })
-		})
-	})
+			return r.Object(func(string) error { return r.pem(&s) }, "content")
+		}, "content", "publicKey")
+	}, "data", "signature")
 	b.Signatures = append(b.Signatures, s)
 	return err
 }
 
 // hashedRekord002 reads a HashedRekordLogEntryV002.
-func (r *reader) hashedRekord002(b *Body) error {
+func (r reader) hashedRekord002(b *Body) error {
 	var s BodySignature
-	err := r.object([]string{"data", "signature"}, func(name string) error {
+	err := r.Object(func(name string) error {
 		if name == "data" {
 			return r.hashOutput(&b.Digest)
 		}
 		return r.signature(&s)
-	})
+	}, "data", "signature")
 	b.Signatures = append(b.Signatures, s)
 	return err
 }
 
 // dsse001 reads {envelopeHash, payloadHash, signatures:[{signature, verifier}]}.
-func (r *reader) dsse001(b *Body) error {
-	return r.object([]string{"envelopeHash", "payloadHash", "signatures"}, func(name string) error {
+func (r reader) dsse001(b *Body) error {
+	return r.Object(func(name string) error {
 		switch name {
 		case "envelopeHash":
 			return r.hexDigest(&b.EnvelopeDigest)
@@ -157,35 +158,35 @@ func (r *reader) dsse001(b *Body) error {
 			return r.hexDigest(&b.PayloadDigest)
 		}
 		return r.signatures(b, func(s *BodySignature) error {
-			return r.object([]string{"signature", "verifier"}, func(name string) error {
+			return r.Object(func(name string) error {
 				if name == "signature" {
 					return r.bytes(&s.Signature)
 				}
 				return r.pem(s)
-			})
+			}, "signature", "verifier")
 		})
-	})
+	}, "envelopeHash", "payloadHash", "signatures")
 }
 
 // dsse002 reads a DSSELogEntryV002.
-func (r *reader) dsse002(b *Body) error {
-	return r.object([]string{"payloadHash", "signatures"}, func(name string) error {
+func (r reader) dsse002(b *Body) error {
+	return r.Object(func(name string) error {
 		if name == "payloadHash" {
 			return r.hashOutput(&b.PayloadDigest)
 		}
 		return r.signatures(b, r.signature)
-	})
+	}, "payloadHash", "signatures")
 }
 
 // inToto001 reads {content:{hash, payloadHash}, publicKey}.
-func (r *reader) inToto001(b *Body) error {
+func (r reader) inToto001(b *Body) error {
 	var s BodySignature
-	err := r.object([]string{"content", "publicKey"}, func(name string) error {
+	err := r.Object(func(name string) error {
 		if name == "publicKey" {
 			return r.pem(&s)
 		}
-		return r.object([]string{"hash", "payloadHash"}, func(name string) error { return r.inTotoHash(b, name) })
-	})
+		return r.Object(func(name string) error { return r.inTotoHash(b, name) }, "hash", "payloadHash")
+	}, "content", "publicKey")
 	b.Signatures = append(b.Signatures, s)
 	return err
 }
@@ -193,25 +194,24 @@ func (r *reader) inToto001(b *Body) error {
 // inToto002 reads the content: {envelope:{payload, payloadType, signatures},
 // hash, payloadHash}. The payload is often left out, and proves nothing that its
 // hash does not.
-func (r *reader) inToto002(b *Body) error {
-	return r.object([]string{"envelope", "hash", "payloadHash"}, func(name string) error {
+func (r reader) inToto002(b *Body) error {
+	return r.Object(func(name string) error {
 		if name != "envelope" {
 			return r.inTotoHash(b, name)
 		}
-		return r.object([]string{"payload", "payloadType", "signatures"}, func(name string) error {
+		return r.Object(func(name string) error {
 			switch name {
 			case "payload":
-				_, err := r.text()
-				return err
+				return r.ignore()
 			case "payloadType":
 				return r.string(&b.PayloadType, 1024)
 			}
 			return r.signatures(b, r.inTotoSignature)
-		})
-	})
+		}, "payload", "payloadType", "signatures")
+	}, "envelope", "hash", "payloadHash")
 }
 
-func (r *reader) inTotoHash(b *Body, name string) error {
+func (r reader) inTotoHash(b *Body, name string) error {
 	if name == "hash" {
 		return r.hexDigest(&b.EnvelopeDigest)
 	}
@@ -220,12 +220,11 @@ func (r *reader) inTotoHash(b *Body, name string) error {
 
 // inTotoSignature reads {keyid, publicKey, sig}; the signature is base64 of
 // base64.
-func (r *reader) inTotoSignature(s *BodySignature) error {
-	return r.object([]string{"keyid", "publicKey", "sig"}, func(name string) error {
+func (r reader) inTotoSignature(s *BodySignature) error {
+	return r.Object(func(name string) error {
 		switch name {
 		case "keyid":
-			_, err := r.text()
-			return err
+			return r.ignore()
 		case "publicKey":
 			return r.pem(s)
 		}
@@ -233,63 +232,63 @@ func (r *reader) inTotoSignature(s *BodySignature) error {
 		if err := r.bytes(&inner); err != nil {
 			return err
 		}
-		sig, err := decodeBase64(inner, true)
+		sig, err := protojson.DecodeBase64(inner)
 		if err != nil {
-			return r.fail("expected base64 of base64: %v", err)
+			return r.Errorf("expected base64 of base64: %v", err)
 		}
 		s.Signature = sig
 		return nil
-	})
+	}, "keyid", "publicKey", "sig")
 }
 
 // signatures reads an array of signatures, each by one.
-func (r *reader) signatures(b *Body, one func(*BodySignature) error) error {
-	return r.array(maxSignatures, func() error {
+func (r reader) signatures(b *Body, one func(*BodySignature) error) error {
+	return r.Array(maxSignatures, func() error {
 		b.Signatures = append(b.Signatures, BodySignature{})
 		return one(&b.Signatures[len(b.Signatures)-1])
 	})
 }
 
 // hexDigest reads v1's {algorithm:"sha256", value:hex}.
-func (r *reader) hexDigest(d *sigbox.Digest) error {
+func (r reader) hexDigest(d *sigbox.Digest) error {
 	var name, value string
-	err := r.object([]string{"algorithm", "value"}, func(member string) error {
+	err := r.Object(func(member string) error {
 		if member == "algorithm" {
 			return r.string(&name, 16)
 		}
 		return r.string(&value, 2*64)
-	})
+	}, "algorithm", "value")
 	if err != nil {
 		return err
 	}
 	h, ok := sigbox.HashByName(name)
 	if !ok || h.String() != name {
-		return r.fail("hash algorithm %q: expected sha256, sha384 or sha512", name)
+		return r.Errorf("hash algorithm %q: expected sha256, sha384 or sha512", name)
 	}
 	raw, err := hex.DecodeString(value)
 	if err != nil || len(raw) != h.Size() || hex.EncodeToString(raw) != value {
-		return r.fail("expected %d lower-case hex digits, found %q", 2*h.Size(), value)
+		return r.Errorf("expected %d lower-case hex digits, found %q", 2*h.Size(), value)
 	}
 	*d = sigbox.Digest{Algorithm: h, Value: raw}
 	return nil
 }
 
 // hashOutput reads a HashOutput, {algorithm:"SHA2_256", digest:base64}.
-func (r *reader) hashOutput(d *sigbox.Digest) error {
+func (r reader) hashOutput(d *sigbox.Digest) error {
 	var name string
 	var value []byte
-	err := r.object([]string{"algorithm", "digest"}, func(member string) error {
+	err := r.Object(func(member string) error {
 		if member == "algorithm" {
 			return r.string(&name, 16)
 		}
 		return r.bytes(&value)
-	})
+	}, "algorithm", "digest")
 	if err != nil {
 		return err
 	}
 	h, ok := sigbox.HashByName(name)
 	if !ok || h.WireName() != name || len(value) != h.Size() {
-		return r.fail("expected SHA2_256, SHA2_384 or SHA2_512 and a digest of its length, found %q and %d bytes", name, len(value))
+		return r.Errorf("expected SHA2_256, SHA2_384 or SHA2_512 and a digest of its length, found %q and %d bytes", name, len(value))
 	}
 	*d = sigbox.Digest{Algorithm: h, Value: value}
 	return nil
@@ -297,7 +296,7 @@ func (r *reader) hashOutput(d *sigbox.Digest) error {
 
 // pem reads base64 of PEM: a public key, or a certificate and perhaps the chain
 // above it, which is dropped.
-func (r *reader) pem(s *BodySignature) error {
+func (r reader) pem(s *BodySignature) error {
 	var text []byte
 	if err := r.bytes(&text); err != nil {
 		return err
@@ -305,7 +304,7 @@ func (r *reader) pem(s *BodySignature) error {
 	for n := 0; len(bytes.TrimSpace(text)) > 0; n++ {
 		block, rest := pem.Decode(text)
 		if block == nil || n == maxCertificates || len(block.Bytes) == 0 {
-			return r.fail("expected PEM of a public key, or of at most %d certificates", maxCertificates)
+			return r.Errorf("expected PEM of a public key, or of at most %d certificates", maxCertificates)
 		}
 		switch {
 		case n == 0 && block.Type == "PUBLIC KEY":
@@ -313,7 +312,7 @@ func (r *reader) pem(s *BodySignature) error {
 		case n == 0 && block.Type == "CERTIFICATE":
 			s.Certificate = block.Bytes
 		case block.Type != "CERTIFICATE" || s.PublicKey != nil:
-			return r.fail("expected PEM of a public key or a certificate, found %.40q", block.Type)
+			return r.Errorf("expected PEM of a public key or a certificate, found %.40q", block.Type)
 		}
 		text = rest
 	}

@@ -67,7 +67,7 @@ func appendInclusion(dst []byte, p *sigbox.Inclusion) []byte {
 // kind Invalid, or TooLarge beyond [MaxLogEntrySize].
 func ParseLogEntry(b []byte) (sigbox.LogEntry, error) {
 	var le sigbox.LogEntry
-	err := read(b, MaxLogEntrySize, true, func(r *reader) error { return r.logEntry(&le) })
+	err := read("log entry", b, MaxLogEntrySize, func(r reader) error { return r.logEntry(&le) })
 	if err != nil {
 		return sigbox.LogEntry{}, err
 	}
@@ -78,37 +78,35 @@ func ParseLogEntry(b []byte) (sigbox.LogEntry, error) {
 }
 
 // logEntry reads a TransparencyLogEntry.
-func (r *reader) logEntry(le *sigbox.LogEntry) error {
-	names := []string{"logIndex", "logId", "kindVersion", "integratedTime", "inclusionPromise", "inclusionProof", "canonicalizedBody"}
-	return r.object(names, func(name string) error {
+func (r reader) logEntry(le *sigbox.LogEntry) error {
+	return r.Object(func(name string) error {
 		switch name {
 		case "logIndex":
 			return r.natural(&le.LogIndex)
 		case "logId":
-			return r.object([]string{"keyId"}, func(string) error { return r.hash32(&le.LogID) })
+			return r.Object(func(string) error { return r.hash32(&le.LogID) }, "keyId")
 		case "kindVersion":
-			return r.object([]string{"kind", "version"}, func(name string) error {
+			return r.Object(func(name string) error {
 				if name == "kind" {
 					return r.string(&le.Kind, 64)
 				}
 				return r.string(&le.Version, 64)
-			})
+			}, "kind", "version")
 		case "integratedTime":
 			return r.natural(&le.IntegratedTime)
 		case "inclusionPromise":
-			return r.object([]string{"signedEntryTimestamp"}, func(string) error { return r.bytes(&le.SignedEntryTimestamp) })
+			return r.Object(func(string) error { return r.bytes(&le.SignedEntryTimestamp) }, "signedEntryTimestamp")
 		case "inclusionProof":
 			le.Inclusion = &sigbox.Inclusion{}
 			return r.inclusion(le.Inclusion)
 		}
 		return r.bytes(&le.Body)
-	})
+	}, "logIndex", "logId", "kindVersion", "integratedTime", "inclusionPromise", "inclusionProof", "canonicalizedBody")
 }
 
 // inclusion reads an InclusionProof.
-func (r *reader) inclusion(p *sigbox.Inclusion) error {
-	names := []string{"logIndex", "rootHash", "treeSize", "hashes", "checkpoint"}
-	err := r.object(names, func(name string) error {
+func (r reader) inclusion(p *sigbox.Inclusion) error {
+	err := r.Object(func(name string) error {
 		switch name {
 		case "logIndex":
 			return r.natural(&p.LogIndex)
@@ -117,17 +115,17 @@ func (r *reader) inclusion(p *sigbox.Inclusion) error {
 		case "treeSize":
 			return r.natural(&p.TreeSize)
 		case "hashes":
-			return r.array(maxProofHashes, func() error {
+			return r.Array(maxProofHashes, func() error {
 				var h []byte
 				err := r.hash32(&h)
 				p.Hashes = append(p.Hashes, h)
 				return err
 			})
 		}
-		return r.object([]string{"envelope"}, func(string) error { return r.string(&p.Checkpoint, maxCheckpointSize) })
-	})
+		return r.Object(func(string) error { return r.string(&p.Checkpoint, maxCheckpointSize) }, "envelope")
+	}, "logIndex", "rootHash", "treeSize", "hashes", "checkpoint")
 	if err == nil && (p.RootHash == nil || p.LogIndex >= p.TreeSize) {
-		return r.fail("expected a root hash and an index inside the tree, found index %d and size %d", p.LogIndex, p.TreeSize)
+		return r.Errorf("expected a root hash and an index inside the tree, found index %d and size %d", p.LogIndex, p.TreeSize)
 	}
 	return err
 }

@@ -3,7 +3,7 @@ package entry
 import (
 	"crypto"
 	"crypto/x509"
-	"strconv"
+	"math"
 
 	"github.com/sigbox/sigbox"
 )
@@ -19,10 +19,10 @@ import (
 func ParseRequest(body []byte) (sigbox.Entry, error) {
 	var e sigbox.Entry
 	found := 0
-	err := read(body, MaxRequestSize, true, func(r *reader) error {
-		return r.object([]string{"hashedRekordRequestV002", "dsseRequestV002"}, func(name string) (err error) {
+	err := read("request", body, MaxRequestSize, func(r reader) error {
+		return r.Object(func(name string) (err error) {
 			if found++; found > 1 {
-				return r.fail("a request has one entry")
+				return r.Errorf("a request has one entry")
 			}
 			if name == "dsseRequestV002" {
 				e, err = r.dsseRequest()
@@ -30,7 +30,7 @@ func ParseRequest(body []byte) (sigbox.Entry, error) {
 				e, err = r.hashedRekordRequest()
 			}
 			return err
-		})
+		}, "hashedRekordRequestV002", "dsseRequestV002")
 	})
 	if err == nil && found == 0 {
 		err = sigbox.Errorf(sigbox.Invalid, "the request has neither hashedRekordRequestV002 nor dsseRequestV002")
@@ -45,95 +45,91 @@ func ParseRequest(body []byte) (sigbox.Entry, error) {
 }
 
 // hashedRekordRequest reads a HashedRekordRequestV002.
-func (r *reader) hashedRekordRequest() (sigbox.Entry, error) {
+func (r reader) hashedRekordRequest() (sigbox.Entry, error) {
 	var digest []byte
 	var s BodySignature
-	err := r.object([]string{"digest", "signature"}, func(name string) error {
+	err := r.Object(func(name string) error {
 		if name == "digest" {
 			return r.bytes(&digest)
 		}
 		return r.signature(&s)
-	})
+	}, "digest", "signature")
 	return s.entry(digest), err
 }
 
 // signature reads a v2 Signature: the signature and what verifies it.
-func (r *reader) signature(s *BodySignature) error {
-	return r.object([]string{"content", "verifier"}, func(name string) error {
+func (r reader) signature(s *BodySignature) error {
+	return r.Object(func(name string) error {
 		if name == "content" {
 			return r.bytes(&s.Signature)
 		}
 		return r.verifier(s)
-	})
+	}, "content", "verifier")
 }
 
 // verifier reads a v2 Verifier: a public key or a certificate, and the algorithm.
-func (r *reader) verifier(s *BodySignature) error {
-	return r.object([]string{"keyDetails", "publicKey", "x509Certificate"}, func(name string) error {
+func (r reader) verifier(s *BodySignature) error {
+	return r.Object(func(name string) error {
 		if name == "keyDetails" {
 			return r.keyDetails(&s.Details)
 		}
 		if s.PublicKey != nil || s.Certificate != nil {
-			return r.fail("a verifier is a public key or a certificate, not both")
+			return r.Errorf("a verifier is a public key or a certificate, not both")
 		}
 		if name == "publicKey" {
 			return r.rawBytes(&s.PublicKey)
 		}
 		return r.rawBytes(&s.Certificate)
-	})
+	}, "keyDetails", "publicKey", "x509Certificate")
 }
 
 // rawBytes reads a message with DER in its only field.
-func (r *reader) rawBytes(der *[]byte) error {
-	if err := r.object([]string{"rawBytes"}, func(string) error { return r.bytes(der) }); err != nil {
+func (r reader) rawBytes(der *[]byte) error {
+	if err := r.Object(func(string) error { return r.bytes(der) }, "rawBytes"); err != nil {
 		return err
 	}
 	if len(*der) == 0 {
-		return r.fail("rawBytes is missing")
+		return r.Errorf("rawBytes is missing")
 	}
 	return nil
 }
 
 // keyDetails reads a PublicKeyDetails, by its name or by its number.
-func (r *reader) keyDetails(k *sigbox.KeyDetails) (err error) {
-	if r.dec.PeekKind() != '0' {
-		name, err := r.text()
-		if err == nil {
-			*k, err = sigbox.ParseKeyDetails(string(name))
-		}
+func (r reader) keyDetails(k *sigbox.KeyDetails) error {
+	name, number, err := r.Enum()
+	if err != nil {
 		return err
 	}
-	raw, err := r.dec.ReadValue()
-	if err != nil {
-		return r.syntax(err)
+	if name != "" {
+		*k, err = sigbox.ParseKeyDetails(name)
+		return err
 	}
-	n, err := strconv.ParseUint(string(raw), 10, 8)
-	if err != nil || !sigbox.KeyDetails(n).Valid() {
-		return r.fail("key details %.20s: not an algorithm that sigbox supports", raw)
+	if number > math.MaxUint8 || !sigbox.KeyDetails(number).Valid() {
+		return r.Errorf("key details %d: not an algorithm that sigbox supports", number)
 	}
-	*k = sigbox.KeyDetails(n)
+	*k = sigbox.KeyDetails(number)
 	return nil
 }
 
 // dsseRequest reads a DSSERequestV002.
-func (r *reader) dsseRequest() (sigbox.Entry, error) {
+func (r reader) dsseRequest() (sigbox.Entry, error) {
 	var envelope sigbox.Envelope
 	var s BodySignature
 	verifiers := 0
-	err := r.object([]string{"envelope", "verifiers"}, func(name string) error {
+	err := r.Object(func(name string) error {
 		if name == "envelope" {
 			return r.envelope(&envelope)
 		}
-		return r.array(1, func() error { verifiers++; return r.verifier(&s) })
-	})
+		return r.Array(1, func() error { verifiers++; return r.verifier(&s) })
+	}, "envelope", "verifiers")
 	if err != nil {
 		return sigbox.Entry{}, err
 	}
 	if len(envelope.Signatures) != 1 || verifiers != 1 {
-		return sigbox.Entry{}, r.fail("a DSSE request has one signature and one verifier, found %d and %d", len(envelope.Signatures), verifiers)
+		return sigbox.Entry{}, r.Errorf("a DSSE request has one signature and one verifier, found %d and %d", len(envelope.Signatures), verifiers)
 	}
 	if envelope.PayloadType == "" {
-		return sigbox.Entry{}, r.fail("the envelope's payloadType is missing")
+		return sigbox.Entry{}, r.Errorf("the envelope's payloadType is missing")
 	}
 	if !loggable(s.Details) {
 		return sigbox.Entry{}, notLoggable(s.Details)
@@ -144,26 +140,26 @@ func (r *reader) dsseRequest() (sigbox.Entry, error) {
 }
 
 // envelope reads an io.intoto.Envelope.
-func (r *reader) envelope(e *sigbox.Envelope) error {
-	return r.object([]string{"payload", "payloadType", "signatures"}, func(name string) error {
+func (r reader) envelope(e *sigbox.Envelope) error {
+	return r.Object(func(name string) error {
 		switch name {
 		case "payload":
 			return r.bytes(&e.Payload)
 		case "payloadType":
 			return r.string(&e.PayloadType, 1024)
 		}
-		return r.array(1, func() error {
+		return r.Array(1, func() error {
 			var s sigbox.EnvelopeSignature
-			err := r.object([]string{"sig", "keyid"}, func(name string) error {
+			err := r.Object(func(name string) error {
 				if name == "sig" {
 					return r.bytes(&s.Signature)
 				}
 				return r.string(&s.KeyID, 1024)
-			})
+			}, "sig", "keyid")
 			e.Signatures = append(e.Signatures, s)
 			return err
 		})
-	})
+	}, "payload", "payloadType", "signatures")
 }
 
 // entry gives the entry of s over digest.

@@ -1,0 +1,134 @@
+package entry_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/entry"
+)
+
+// FuzzParseRequest: what is read has one leaf, which says the same, and posting
+// it again gives it again.
+func FuzzParseRequest(f *testing.F) {
+	key := newKey(f, sigbox.ECDSAP256SHA256)
+	e := sign(f, sigbox.ECDSAP256SHA256, key, "artifact")
+	f.Add(entry.AppendRequest(nil, e))
+	e.PublicKey, e.Certificate = nil, certificate(f, key, 0)
+	f.Add(entry.AppendRequest(nil, e))
+	dsse, _ := dsseRequest(f, key, "text/plain", "payload")
+	f.Add([]byte(dsse))
+	f.Add([]byte(`{"hashed_rekord_request_v002":{"digest":"","signature":{"verifier":{"key_details":8}}}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		e, err := entry.ParseRequest(body)
+		if err != nil {
+			return
+		}
+		_ = entry.Verify(e) // must not panic
+		leaf, err := entry.Leaf(e)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(canonicalize(t, leaf), leaf) {
+			t.Fatalf("not canonical: %s", leaf)
+		}
+		again, err := entry.ParseRequest(entry.AppendRequest(nil, e))
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, e, again)
+		b, err := entry.ParseBody(leaf)
+		if err != nil {
+			t.Fatalf("%v: %s", err, leaf)
+		}
+		usable(t, b)
+	})
+}
+
+func FuzzParseBody(f *testing.F) {
+	for _, text := range bodies() {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		b, err := entry.ParseBody(body)
+		if err != nil {
+			return
+		}
+		usable(t, b)
+	})
+}
+
+func FuzzParseLogEntry(f *testing.F) {
+	le := sigbox.LogEntry{
+		LogIndex: 7, LogID: make([]byte, 32), Kind: "hashedrekord", Version: "0.0.2", Body: []byte("{}"), SignedEntryTimestamp: []byte("set"),
+		Inclusion: &sigbox.Inclusion{LogIndex: 7, TreeSize: 8, RootHash: make([]byte, 32), Hashes: [][]byte{make([]byte, 32)}, Checkpoint: "log.example\n"},
+	}
+	f.Add(entry.AppendLogEntry(nil, &le))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		le, err := entry.ParseLogEntry(text)
+		if err != nil {
+			return
+		}
+		again, err := entry.ParseLogEntry(entry.AppendLogEntry(nil, &le))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, b := entry.AppendLogEntry(nil, &le), entry.AppendLogEntry(nil, &again); !bytes.Equal(a, b) {
+			t.Fatalf("%s\n%s", a, b)
+		}
+	})
+}
+
+func BenchmarkParseRequest(b *testing.B) {
+	e := sign(b, sigbox.ECDSAP256SHA256, newKey(b, sigbox.ECDSAP256SHA256), "artifact")
+	body := entry.AppendRequest(nil, e)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		if _, err := entry.ParseRequest(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLeaf(b *testing.B) {
+	e := sign(b, sigbox.ECDSAP256SHA256, newKey(b, sigbox.ECDSAP256SHA256), "artifact")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := entry.Leaf(e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	key := newKey(b, sigbox.ECDSAP256SHA256)
+	e := sign(b, sigbox.ECDSAP256SHA256, key, "artifact")
+	c := e
+	c.PublicKey, c.Certificate = nil, certificate(b, key, 0)
+	for name, e := range map[string]sigbox.Entry{"PublicKey": e, "Certificate": c} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := entry.Verify(e); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkAppendLogEntry(b *testing.B) {
+	le := sigbox.LogEntry{
+		LogIndex: 7, LogID: make([]byte, 32), Kind: "hashedrekord", Version: "0.0.2", Body: make([]byte, 600),
+		Inclusion: &sigbox.Inclusion{LogIndex: 7, TreeSize: 8, RootHash: make([]byte, 32), Checkpoint: string(bytes.Repeat([]byte("x\n"), 100))},
+	}
+	for range 20 {
+		le.Inclusion.Hashes = append(le.Inclusion.Hashes, make([]byte, 32))
+	}
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = entry.AppendLogEntry(dst[:0], &le)
+	}
+}
