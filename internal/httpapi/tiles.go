@@ -1,0 +1,177 @@
+package httpapi
+
+import (
+	"compress/gzip"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/sigbox/sigbox"
+)
+
+const (
+	// fullTile is the width of a full tile, in hashes or entries.
+	fullTile = 256
+
+	// A tile never changes: tlog-tiles wants long-lived caching. A checkpoint is
+	// replaced all the time.
+	tileCaching       = "public, max-age=31536000, immutable"
+	checkpointCaching = "public, max-age=1"
+
+	checkpointType = "text/plain; charset=utf-8"
+	tileType       = "application/octet-stream"
+)
+
+// tilePath is what a path below /tile/ names.
+type tilePath struct {
+	// kind is "" for a tile of hashes, or what stands in the level's place:
+	// "entries" in tlog-tiles, "data" and "names" in static-ct-api.
+	kind  string
+	level int
+	index uint64
+	width int // 1 to 255, or fullTile
+}
+
+// parseTilePath reads <L>/<N>[.p/<W>], or with a kind of kinds in the place of L.
+// A tile has one path: leading zeros and needless groups are no path at all.
+//
+// Source: C2SP tlog-tiles, "Merkle Tree" and "Log entries".
+func parseTilePath(path string, kinds ...string) (tilePath, bool) {
+	t := tilePath{width: fullTile}
+	first, rest, _ := strings.Cut(path, "/")
+	if !t.parseLevel(first, kinds) {
+		return t, false
+	}
+	if index, width, partial := strings.Cut(rest, ".p/"); partial {
+		w, ok := decimal(width, fullTile-1)
+		if !ok || w == 0 {
+			return t, false
+		}
+		t.width, rest = int(w), index
+	}
+	var ok bool
+	t.index, ok = parseTileIndex(rest)
+	return t, ok
+}
+
+func (t *tilePath) parseLevel(s string, kinds []string) bool {
+	for _, k := range kinds {
+		if s == k {
+			t.kind = k
+			return true
+		}
+	}
+	level, ok := decimal(s, 63)
+	t.level = int(level) //nolint:gosec // at most 63
+	return ok
+}
+
+// parseTileIndex reads groups of three digits, all but the last with an x before
+// them: x001/x234/067 is 1234067. Six groups reach beyond any tree that fits
+// into int64.
+func parseTileIndex(s string) (uint64, bool) {
+	groups := strings.Split(s, "/")
+	if len(groups) > 6 || (len(groups) > 1 && groups[0] == "x000") {
+		return 0, false
+	}
+	var n uint64
+	for i, g := range groups {
+		if i < len(groups)-1 {
+			var ok bool
+			if g, ok = strings.CutPrefix(g, "x"); !ok {
+				return 0, false
+			}
+		}
+		if len(g) != 3 || !digits(g) {
+			return 0, false
+		}
+		n = n*1000 + uint64(g[0]-'0')*100 + uint64(g[1]-'0')*10 + uint64(g[2]-'0')
+	}
+	return n, true
+}
+
+// decimal reads a number of at most limit without leading zeros.
+func decimal(s string, limit uint64) (uint64, bool) {
+	if len(s) == 0 || len(s) > 3 || !digits(s) || (s[0] == '0' && len(s) > 1) {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s, 10, 16)
+	return n, err == nil && n <= limit
+}
+
+func digits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// tileOf reads the tile that the rest of a request's path names. The error is of
+// kind NotFound: a path that is not canonical names nothing.
+func tileOf(r *http.Request, rest string, kinds ...string) (tilePath, error) {
+	t, ok := parseTilePath(rest, kinds...)
+	if !ok || r.URL.RawPath != "" { // a canonical path has no escapes
+		return t, sigbox.Errorf(sigbox.NotFound, "no tile has the path %.80q", rest).
+			WithHint("paths are as in C2SP tlog-tiles: tile/0/x001/234 or tile/0/x001/234.p/7")
+	}
+	return t, nil
+}
+
+// writeTile answers with a tile of hashes.
+func writeTile(w http.ResponseWriter, tile []byte) {
+	h := w.Header()
+	h.Set("Cache-Control", tileCaching)
+	h.Set("Content-Length", strconv.Itoa(len(tile)))
+	writeBytes(w, http.StatusOK, tileType, tile)
+}
+
+// writeCheckpoint answers with a signed note.
+func writeCheckpoint(w http.ResponseWriter, note string) {
+	w.Header().Set("Cache-Control", checkpointCaching)
+	writeBytes(w, http.StatusOK, checkpointType, []byte(note))
+}
+
+// zipper compresses entry bundles, which tlog-tiles asks for. The zero value is
+// ready; it keeps compressors, which are large, from one answer to the next.
+type zipper struct{ pool sync.Pool }
+
+// write answers with an entry bundle, compressed if the client can read it.
+func (z *zipper) write(w http.ResponseWriter, r *http.Request, bundle []byte) {
+	h := w.Header()
+	h.Set("Vary", "Accept-Encoding")
+	if !acceptsGzip(r) {
+		writeTile(w, bundle)
+		return
+	}
+	h.Set("Cache-Control", tileCaching)
+	h.Set("Content-Encoding", "gzip")
+	h.Set("Content-Type", tileType)
+	h.Set("X-Content-Type-Options", "nosniff")
+	gz, ok := z.pool.Get().(*gzip.Writer)
+	if !ok {
+		gz = gzip.NewWriter(nil)
+	}
+	defer z.pool.Put(gz)
+	gz.Reset(w)
+	if _, err := gz.Write(bundle); err == nil {
+		_ = gz.Close() // the client has gone: nothing to be done
+	}
+}
+
+// acceptsGzip reports whether gzip is among the accepted encodings, and not with
+// a quality of 0 (RFC 9110 §12.5.3).
+func acceptsGzip(r *http.Request) bool {
+	for _, line := range r.Header.Values("Accept-Encoding") {
+		for part := range strings.SplitSeq(line, ",") {
+			name, params, _ := strings.Cut(part, ";")
+			quality := strings.TrimPrefix(strings.ReplaceAll(params, " ", ""), "q=")
+			if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+				return quality == "" || strings.Trim(quality, "0.") != ""
+			}
+		}
+	}
+	return false
+}

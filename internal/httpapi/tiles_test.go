@@ -1,0 +1,90 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestParseTilePath(t *testing.T) {
+	for path, want := range map[string]tilePath{
+		"0/000":                          {"", 0, 0, 256},
+		"63/999":                         {"", 63, 999, 256},
+		"0/x001/x234/067":                {"", 0, 1234067, 256},
+		"1/x001/000.p/255":               {"", 1, 1000, 255},
+		"entries/000.p/1":                {"entries", 0, 0, 1},
+		"entries/x123/x456/789":          {"entries", 0, 123456789, 256},
+		"0/x999/x999/x999/x999/x999/999": {"", 0, 999999999999999999, 256},
+	} {
+		if got, ok := parseTilePath(path, "entries"); !ok || got != want {
+			t.Errorf("%s: expected %+v, found %+v, %t", path, want, got, ok)
+		}
+	}
+	for _, path := range []string{
+		"", "/", "0", "0/", "0/0", "0/00", "0/0000", "0/00a", "0/-01", "0/+01", "0/ 01",
+		"00/000", "01/000", "64/000", "-1/000", "x/000", "256/000",
+		"0/x000/000", "0/x000/x001/000", "0/001/000", "0/x001", "0/x001/", "0/x001/x000", "0/x1/000", "0/x001//000", "0/X001/000",
+		"0/000.p", "0/000.p/", "0/000.p/0", "0/000.p/256", "0/000.p/01", "0/000.p/1/", "0/000.p/-1", "0/000.p/1.p/1", "0/x001.p/1/000", ".p/1",
+		"0/x001/x001/x001/x001/x001/x001/000", "data/000", "Entries/000", "entries", "entries/", "entries/0/000",
+		"0/\u0660\u0660\u0660", "0/000\x00", strings.Repeat("0/x001/", 1000) + "000",
+	} {
+		if got, ok := parseTilePath(path, "entries"); ok {
+			t.Errorf("%q: accepted as %+v", path, got)
+		}
+	}
+}
+
+// path writes what parseTilePath reads.
+func (t tilePath) path() string {
+	s := fmt.Sprintf("%03d", t.index%1000)
+	for n := t.index / 1000; n > 0; n /= 1000 {
+		s = fmt.Sprintf("x%03d/%s", n%1000, s)
+	}
+	if t.width < fullTile {
+		s += fmt.Sprintf(".p/%d", t.width)
+	}
+	if t.kind != "" {
+		return t.kind + "/" + s
+	}
+	return fmt.Sprintf("%d/%s", t.level, s)
+}
+
+func TestTilePathRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := tilePath{level: rapid.IntRange(0, 63).Draw(t, "level"), width: rapid.IntRange(1, 256).Draw(t, "width"),
+			index: rapid.Uint64Range(0, 999999999999999999).Draw(t, "index")}
+		if rapid.Bool().Draw(t, "entries") {
+			want.kind, want.level = "entries", 0
+		}
+		if got, ok := parseTilePath(want.path(), "entries"); !ok || got != want {
+			t.Fatalf("%s: expected %+v, found %+v, %t", want.path(), want, got, ok)
+		}
+	})
+}
+
+// FuzzTilePath: a path that is read is the only one of its tile.
+func FuzzTilePath(f *testing.F) {
+	f.Add("0/x001/x234/067.p/7")
+	f.Add("entries/000")
+	f.Fuzz(func(t *testing.T, path string) {
+		if got, ok := parseTilePath(path, "entries"); ok && got.path() != path {
+			t.Fatalf("%q is read as %+v, whose path is %q", path, got, got.path())
+		}
+	})
+}
+
+func TestAcceptsGzip(t *testing.T) {
+	for header, want := range map[string]bool{
+		"": false, "gzip": true, "identity": false, "gzip, identity": true, "br, GZIP;q=0.5": true, "gzip;q=0": false, "gzip; q=0.000": false, "xgzip": false,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Accept-Encoding", header)
+		if got := acceptsGzip(r); got != want {
+			t.Errorf("%q: expected %t, found %t", header, want, got)
+		}
+	}
+}
