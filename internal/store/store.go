@@ -4,13 +4,20 @@
 // tests of storetest.
 //
 // Keys are ordered as bytes. Values and keys that a store hands out belong to
-// the caller; those given to it must not be changed until the call returns.
+// the caller; those given to it must not be changed until the call returns, and
+// may be changed after.
+//
+// A process shares one KV among its services: [WithPrefix] and [Sub] give each
+// its own part of a store.
 package store
 
 import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
+
+	"github.com/sigbox/sigbox"
 )
 
 // SchemaVersion is the layout that this build reads and writes. A store with a
@@ -23,7 +30,9 @@ var (
 	// ErrConflict: a check of a batch failed; nothing was written.
 	ErrConflict = errors.New("conflict")
 	// ErrUnknown: the batch may or may not be durable (a failed fsync, a lost
-	// connection). The caller must read what it checked before it goes on.
+	// connection). What Get gives then proves nothing: the caller must find out
+	// with a further Commit that checks for what it wrote, which an embedded
+	// store refuses until it is opened again.
 	ErrUnknown = errors.New("outcome of the commit is unknown")
 	// ErrExists: a blob of that name holds other bytes.
 	ErrExists = errors.New("exists with other content")
@@ -39,7 +48,9 @@ type KV interface {
 	Scan(ctx context.Context, from, to []byte) iter.Seq2[Pair, error]
 	// Commit applies b as a whole or not at all. It returns nil once b is
 	// durable, ErrConflict when a check failed, ErrUnknown when it cannot tell,
-	// and any other error when nothing was written.
+	// and any other error when nothing was written. Other readers may see b
+	// before it is durable. A batch of checks alone is durable knowledge: nil
+	// means that what it checked for will survive a crash.
 	Commit(ctx context.Context, b Batch) error
 	// Lock waits until this process alone holds the named lock, which saves
 	// replicas from working in vain; safety comes from Batch.Checks. The lock is
@@ -78,4 +89,42 @@ type Blob interface {
 	Get(ctx context.Context, name string, limit int64) ([]byte, error)
 	// List walks names that begin with prefix, in order.
 	List(ctx context.Context, prefix string) iter.Seq2[string, error]
+}
+
+// Publisher is a Blob that can also be changed, for what a static web server
+// hands out: a log's latest checkpoint, which is one name with ever new values,
+// and partial tiles, which go when the full one is there.
+type Publisher interface {
+	Blob
+	// Replace stores data under name, whatever was there, and returns once it is
+	// durable. A reader sees the old or the new value as a whole.
+	Replace(ctx context.Context, name string, data []byte) error
+	// Remove deletes names; those that are not there do not matter.
+	Remove(ctx context.Context, names ...string) error
+}
+
+// CheckName refuses what cannot name a blob: see [Blob]. The error is of kind
+// Invalid.
+func CheckName(name string) error {
+	if len(name) == 0 || len(name) > MaxName {
+		return sigbox.Errorf(sigbox.Invalid, "blob name of %d bytes: expected 1 to %d", len(name), MaxName)
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == "." || part == ".." || strings.IndexFunc(part, notInName) >= 0 {
+			return sigbox.Errorf(sigbox.Invalid, "blob name %.100q: expected parts of letters, digits, dot, hyphen and underscore between single slashes", name)
+		}
+	}
+	return nil
+}
+
+// MaxName bounds the name of a blob, in bytes.
+const MaxName = 512
+
+func notInName(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-'
+}
+
+// TooLong is the error of a Get that was given too small a limit.
+func TooLong(name string, limit int64) error {
+	return sigbox.Errorf(sigbox.TooLarge, "the blob %.100q is larger than %d bytes", name, limit)
 }
