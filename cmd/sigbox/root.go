@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,12 +51,13 @@ Exit status: 0 verified or done, 1 not verified or refused, 2 wrong usage,
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err.Error()) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{msg: err.Error()} })
 	root.AddGroup(
 		&cobra.Group{ID: "sign", Title: "Signing and verifying:"},
 		&cobra.Group{ID: "run", Title: "Running an instance:"},
 	)
 	root.AddCommand(
+		newInspectCommand(e),
 		newVersionCommand(e),
 	)
 	return root
@@ -122,15 +124,21 @@ func printError(w io.Writer, err error) {
 		fmt.Fprintf(w, "  next: %s\n", printable(hint))
 		return
 	}
-	hint := ""
-	if e, ok := err.(*sigbox.Error); ok { // the outermost alone: its hint is then cut from the line
-		hint = e.Hint
-		err = e.WithHint("")
-	}
-	fmt.Fprintf(w, "sigbox: %s\n", printable(err.Error()))
+	text, hint := splitHint(err)
+	fmt.Fprintf(w, "sigbox: %s\n", printable(text))
 	if hint != "" {
 		fmt.Fprintf(w, "  next: %s\n", printable(hint))
 	}
+}
+
+// splitHint gives an error's text without its next step, and the next step.
+func splitHint(err error) (text, hint string) {
+	text = err.Error()
+	e, ok := errors.AsType[*sigbox.Error](err)
+	if !ok || e.Hint == "" {
+		return text, ""
+	}
+	return strings.Replace(text, " ("+e.Hint+")", "", 1), e.Hint
 }
 
 // noArgs refuses arguments, as a wrong usage.

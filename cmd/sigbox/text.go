@@ -44,3 +44,11 @@ func isPlain(s string) bool {
 	}
 	return true
 }
+
+// count writes a number with its noun.
+func count(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + several
+}

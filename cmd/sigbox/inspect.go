@@ -1,0 +1,350 @@
+package main
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/spf13/cobra"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/bundle"
+	"github.com/sigbox/sigbox/wire/cert"
+	"github.com/sigbox/sigbox/wire/note"
+	"github.com/sigbox/sigbox/wire/timestamp"
+)
+
+func newInspectCommand(e *env) *cobra.Command {
+	var output outputFlag
+	cmd := &cobra.Command{
+		Use:     "inspect FILE",
+		GroupID: "sign",
+		Short:   "Show what a bundle claims, before anyone trusts it",
+		Long: `inspect shows what a bundle claims: who signed, when, where it was recorded, and
+what was signed. FILE is a bundle, or an artifact with its bundle beside it.
+
+Nothing is verified: whoever made the file may have written anything into it.`,
+		Example: "  sigbox inspect app.tar.gz\n  sigbox inspect app.tar.gz.sigstore.json --output json",
+		Args:    exactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			path, bundles, err := bundlesToInspect(args[0])
+			if err != nil {
+				return err
+			}
+			report := inspection{File: path, Verified: false, Warning: unverified}
+			for _, b := range bundles {
+				report.Bundles = append(report.Bundles, claimsOf(b))
+			}
+			if output.json() {
+				return e.printJSON(report)
+			}
+			return report.print(e.stdout)
+		},
+	}
+	output.register(cmd)
+	return cmd
+}
+
+const unverified = "UNVERIFIED: these are the claims of whoever made the file"
+
+// bundlesToInspect reads the bundles in a file, or those beside an artifact.
+func bundlesToInspect(path string) (string, []*sigbox.Bundle, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return "", nil, &usageError{msg: "there is no file " + path, hint: "name a bundle, or a file with its bundle beside it"}
+	}
+	bundles, err := readBundles(path)
+	if err == nil || isBundleName(path) {
+		return path, bundles, err
+	}
+	beside, found := bundleBeside(path)
+	if !found {
+		return "", nil, sigbox.Errorf(sigbox.NotFound, "%s is no bundle, and there is none beside it", path).
+			WithHint("expected %s%s", path, bundleSuffix)
+	}
+	bundles, err = readBundles(beside)
+	return beside, bundles, err
+}
+
+// bundleBeside finds the file of bundles that belongs to an artifact.
+func bundleBeside(path string) (string, bool) {
+	for _, s := range bundleSuffixes {
+		if info, err := os.Stat(path + s); err == nil && info.Mode().IsRegular() {
+			return path + s, true
+		}
+	}
+	return "", false
+}
+
+// readBundles reads a file with one bundle, or with one in each line.
+func readBundles(path string) ([]*sigbox.Bundle, error) {
+	b, err := readFile(path, maxBundleFile)
+	if err != nil {
+		return nil, err
+	}
+	one, err := bundle.Parse(b)
+	if err == nil {
+		return []*sigbox.Bundle{one}, nil
+	}
+	if line, _, several := bytes.Cut(bytes.TrimSpace(b), []byte{'\n'}); several || strings.HasSuffix(path, "l") {
+		if _, lerr := bundle.Parse(line); lerr == nil || strings.HasSuffix(path, ".jsonl") {
+			return bundle.ParseLines(b)
+		}
+	}
+	return nil, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", path, err)
+}
+
+// inspection is what "inspect --output json" prints. Verified is always false.
+type inspection struct {
+	File     string        `json:"file"`
+	Verified bool          `json:"verified"`
+	Warning  string        `json:"warning"`
+	Bundles  []claimedJSON `json:"bundles"`
+}
+
+// claimedJSON is what one bundle claims.
+type claimedJSON struct {
+	MediaType   string           `json:"mediaType"`
+	Certificate *certificateJSON `json:"certificate,omitempty"`
+	KeyHint     string           `json:"publicKeyHint,omitempty"`
+	Digest      string           `json:"digest,omitempty"`
+	Statement   *statementJSON   `json:"statement,omitempty"`
+	Entries     []entryJSON      `json:"logEntries"`
+	Timestamps  []timestampJSON  `json:"timestamps"`
+	// Problems are what could not be read.
+	Problems []string `json:"problems,omitempty"`
+}
+
+type certificateJSON struct {
+	identityJSON
+	NotBefore time.Time `json:"notBefore"`
+	NotAfter  time.Time `json:"notAfter"`
+	Authority string    `json:"certificateAuthority"`
+}
+
+type statementJSON struct {
+	PayloadType   string        `json:"payloadType"`
+	Type          string        `json:"type,omitempty"`
+	PredicateType string        `json:"predicateType,omitempty"`
+	Subjects      []subjectJSON `json:"subjects,omitempty"`
+}
+
+type subjectJSON struct {
+	Name   string            `json:"name"`
+	Digest map[string]string `json:"digest"`
+}
+
+type entryJSON struct {
+	LogIndex       int64      `json:"logIndex"`
+	LogID          string     `json:"logId"` // base64
+	Origin         string     `json:"checkpointOrigin,omitempty"`
+	TreeSize       int64      `json:"treeSize,omitempty"`
+	Kind           string     `json:"kind"`
+	Version        string     `json:"version"`
+	IntegratedTime *time.Time `json:"integratedTime,omitempty"`
+}
+
+type timestampJSON struct {
+	Time   time.Time `json:"time"`
+	Policy string    `json:"policy"`
+}
+
+// claimsOf reads all that a bundle says. What cannot be read becomes a problem,
+// so that a strange bundle can be looked at.
+func claimsOf(b *sigbox.Bundle) claimedJSON {
+	c := claimedJSON{MediaType: b.MediaType, KeyHint: b.KeyHint, Entries: []entryJSON{}, Timestamps: []timestampJSON{}}
+	if len(b.Certificates) > 0 {
+		c.readCertificate(b.Certificates[0])
+	}
+	for i := range b.Entries {
+		c.Entries = append(c.Entries, entryClaims(&b.Entries[i]))
+	}
+	for _, t := range b.Timestamps {
+		token, err := timestamp.Parse(t)
+		if err != nil {
+			c.problem("timestamp", err)
+			continue
+		}
+		c.Timestamps = append(c.Timestamps, timestampJSON{token.Time.UTC(), token.Policy.String()})
+	}
+	if b.Message != nil && !b.Message.Digest.IsZero() {
+		c.Digest = b.Message.Digest.String()
+	}
+	if b.Envelope != nil {
+		c.readEnvelope(b.Envelope)
+	}
+	return c
+}
+
+func (c *claimedJSON) problem(what string, err error) {
+	c.Problems = append(c.Problems, what+": "+err.Error())
+}
+
+func (c *claimedJSON) readCertificate(der []byte) {
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		c.problem("certificate", err)
+		return
+	}
+	c.Certificate = &certificateJSON{
+		NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(), Authority: leaf.Issuer.String(),
+	}
+	id, err := cert.IdentityOf(leaf)
+	if err != nil {
+		c.problem("certificate", err)
+		return
+	}
+	c.Certificate.identityJSON = newIdentityJSON(id)
+}
+
+func entryClaims(le *sigbox.LogEntry) entryJSON {
+	j := entryJSON{
+		LogIndex: le.LogIndex, LogID: base64.StdEncoding.EncodeToString(le.LogID), Kind: le.Kind, Version: le.Version,
+	}
+	if le.IntegratedTime > 0 {
+		t := time.Unix(le.IntegratedTime, 0).UTC()
+		j.IntegratedTime = &t
+	}
+	if le.Inclusion != nil {
+		j.TreeSize = le.Inclusion.TreeSize
+		if cp, _, err := note.Parse(le.Inclusion.Checkpoint); err == nil {
+			j.Origin = cp.Origin
+		}
+	}
+	return j
+}
+
+func (c *claimedJSON) readEnvelope(env *sigbox.Envelope) {
+	c.Statement = &statementJSON{PayloadType: env.PayloadType}
+	if env.PayloadType != sigbox.InTotoPayloadType {
+		return
+	}
+	var s struct {
+		Type          string        `json:"_type"`
+		PredicateType string        `json:"predicateType"`
+		Subject       []subjectJSON `json:"subject"`
+	}
+	if err := json.Unmarshal(env.Payload, &s); err != nil {
+		c.problem("statement", err)
+		return
+	}
+	c.Statement.Type, c.Statement.PredicateType, c.Statement.Subjects = s.Type, s.PredicateType, s.Subject
+}
+
+// print writes the claims for people. All of it is untrusted text.
+func (r inspection) print(w io.Writer) error {
+	fmt.Fprintf(w, "%s\n%s\n", printable(r.File), unverified)
+	for i, c := range r.Bundles {
+		if len(r.Bundles) > 1 {
+			fmt.Fprintf(w, "\nbundle %d of %d", i+1, len(r.Bundles))
+		}
+		fmt.Fprintln(w)
+		if err := c.print(w); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "\nTo check them: sigbox verify with --certificate-identity and --certificate-oidc-issuer of whom you expect.\n")
+	return err
+}
+
+func (c claimedJSON) print(w io.Writer) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(tw, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
+	}
+	row("format", "%s", c.MediaType)
+	if c.Certificate != nil {
+		c.Certificate.rows(row)
+	} else {
+		row("key", "hint %s", c.KeyHint)
+	}
+	if c.Digest != "" {
+		row("signed", "a file with digest %s", c.Digest)
+	}
+	if c.Statement != nil {
+		c.Statement.rows(row)
+	}
+	for _, e := range c.Entries {
+		e.rows(row)
+	}
+	for _, t := range c.Timestamps {
+		row("timestamp", "%s, policy %s", t.Time.Format(time.RFC3339), t.Policy)
+	}
+	for _, p := range c.Problems {
+		row("problem", "%s", p)
+	}
+	return tw.Flush()
+}
+
+type rowFunc func(name, format string, args ...any)
+
+func (c *certificateJSON) rows(row rowFunc) {
+	row("who", "%s (%s)", c.Subject, c.Kind)
+	row("vouched for by", "%s", c.Issuer)
+	row("certified by", "%s", c.Authority)
+	row("certificate valid", "%s to %s", c.NotBefore.Format(time.RFC3339), c.NotAfter.Format(time.RFC3339))
+	for _, name := range extensionNames {
+		if v := c.Extensions[name]; v != "" {
+			row(name, "%s", v)
+		}
+	}
+}
+
+func (s *statementJSON) rows(row rowFunc) {
+	row("signed", "a statement of type %s", s.PayloadType)
+	if s.PredicateType != "" {
+		row("predicate", "%s", s.PredicateType)
+	}
+	for i, subject := range s.Subjects {
+		const most = 20
+		if i == most {
+			row("subject", "… and %d more", len(s.Subjects)-most)
+			return
+		}
+		row("subject", "%s %s", subject.Name, digests(subject.Digest))
+	}
+}
+
+// digests writes a subject's digests, the usual ones first.
+func digests(m map[string]string) string {
+	var parts []string
+	for _, name := range []string{"sha256", "sha384", "sha512", "gitCommit", "sha1"} {
+		if v, ok := m[name]; ok {
+			parts = append(parts, name+":"+v)
+		}
+	}
+	if len(parts) == 0 {
+		return count(len(m), "digest", "digests")
+	}
+	return strings.Join(parts, " ")
+}
+
+func (e entryJSON) rows(row rowFunc) {
+	where := "log " + shortID(e.LogID)
+	if e.Origin != "" {
+		where = e.Origin
+	}
+	when := ""
+	if e.IntegratedTime != nil {
+		when = " at " + e.IntegratedTime.Format(time.RFC3339)
+	}
+	row("recorded", "%s, index %d%s (%s %s)", where, e.LogIndex, when, e.Kind, e.Version)
+}
+
+// shortID writes the beginning of a log's ID.
+func shortID(id string) string {
+	b, err := base64.StdEncoding.DecodeString(id)
+	if err != nil || len(b) < 4 {
+		return id
+	}
+	return hex.EncodeToString(b[:4])
+}
