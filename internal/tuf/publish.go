@@ -1,0 +1,227 @@
+package tuf
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/sigbox/sigbox"
+)
+
+// publication is one step from what is published to what should be: the new state,
+// the files that clients shall see, and what is to be written, in order. Roles
+// whose metadata changes get new values; the old ones stay as they are, so that a
+// publication that fails leaves no trace in memory.
+type publication struct {
+	repo   *Repository
+	state  state
+	now    time.Time
+	files  map[string][]byte
+	writes []file
+}
+
+type file struct {
+	name string
+	data []byte
+}
+
+// put plans a file. Every file is complete before one that refers to it: a crash
+// between any two leaves a repository that is whole, old or new.
+func (p *publication) put(name string, data []byte) {
+	p.writes = append(p.writes, file{name, data})
+	p.files[name] = data
+}
+
+// prepare plans what is new or due: root, targets, snapshot, timestamp.
+func (p *publication) prepare(targets map[string][]byte) error {
+	rekeyed, err := p.prepareRoot()
+	if err != nil {
+		return err
+	}
+	changed, err := p.prepareTargets(targets, rekeyed)
+	if err != nil {
+		return err
+	}
+	if changed, err = p.prepareSnapshot(changed || rekeyed); err != nil {
+		return err
+	}
+	return p.prepareTimestamp(changed || rekeyed)
+}
+
+// halfGone reports whether at least half of the period before expires has gone.
+func (p *publication) halfGone(expires time.Time, period time.Duration) bool {
+	return expires.Sub(p.now) <= period/2
+}
+
+// prepareRoot plans a root when there is none, when half of its period has gone,
+// or when the online key is another one; rekeyed says the latter.
+func (p *publication) prepareRoot() (rekeyed bool, err error) {
+	old := p.state.root
+	if old != nil && p.repo.root.key != nil && !signs(old, p.repo.root, metadata.ROOT) {
+		return false, sigbox.Errorf(sigbox.Invalid, "the TUF repository's root names another root key than the one given").WithHint("put the key back that made the repository")
+	}
+	if old != nil {
+		rekeyed = !signs(old, p.repo.online, metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP)
+		if !rekeyed && !p.halfGone(old.Signed.Expires, rootPeriod) {
+			return false, nil
+		}
+	}
+	if p.repo.root.key == nil {
+		if old != nil && !rekeyed {
+			return false, nil // the root's key is elsewhere: serve what there is
+		}
+		return false, sigbox.Errorf(sigbox.Invalid, "the TUF repository needs its root key to name the keys of the other roles").WithHint("put the key back")
+	}
+	return rekeyed, p.putRoot(old)
+}
+
+// putRoot plans the root that follows old. A single root key signs, the same as
+// before, so that it also satisfies the root before it.
+func (p *publication) putRoot(old *metadata.Metadata[metadata.RootType]) error {
+	root := metadata.Root(p.now.Add(rootPeriod))
+	if old != nil {
+		root.Signed.Version = old.Signed.Version + 1
+	}
+	for role, s := range map[string]signer{
+		metadata.ROOT: p.repo.root, metadata.TARGETS: p.repo.online,
+		metadata.SNAPSHOT: p.repo.online, metadata.TIMESTAMP: p.repo.online,
+	} {
+		if err := root.Signed.AddKey(s.public, role); err != nil {
+			return sigbox.Errorf(sigbox.Internal, "TUF root").WithCause(err)
+		}
+	}
+	data, err := seal(root, p.repo.root)
+	if err != nil {
+		return err
+	}
+	p.state.root = root
+	p.put(versioned(root.Signed.Version, metadata.ROOT), data)
+	p.files["root.json"] = data
+	return nil
+}
+
+// signs reports whether root names s, and nothing else, for each of the roles.
+func signs(root *metadata.Metadata[metadata.RootType], s signer, roles ...string) bool {
+	for _, role := range roles {
+		if named := root.Signed.Roles[role]; named == nil || !slices.Equal(named.KeyIDs, []string{s.id}) {
+			return false
+		}
+	}
+	return true
+}
+
+// prepareTargets plans targets metadata when the targets are others than before,
+// when it is due, or when force says so; the targets' own files come first.
+func (p *publication) prepareTargets(targets map[string][]byte, force bool) (changed bool, err error) {
+	old := p.state.targets
+	if targets == nil && old == nil {
+		return false, sigbox.Errorf(sigbox.Internal, "the TUF repository has no targets")
+	}
+	due := old == nil || force || p.halfGone(old.Signed.Expires, targetsPeriod)
+	listed := map[string]*metadata.TargetFiles{}
+	if targets == nil {
+		listed = old.Signed.Targets
+	}
+	for name, data := range targets {
+		if !validName(name) {
+			return false, sigbox.Errorf(sigbox.Invalid, "%.60q cannot be a TUF target: expected letters, digits and . _ -", name)
+		}
+		sum := sha256.Sum256(data)
+		listed[name] = &metadata.TargetFiles{Length: int64(len(data)), Hashes: metadata.Hashes{"sha256": sum[:]}, Path: name}
+		path := targetPath(name, listed[name])
+		if _, ok := p.files[path]; !ok {
+			p.put(path, data)
+		}
+	}
+	if !due && sameTargets(old.Signed.Targets, listed) {
+		return false, nil
+	}
+	m := metadata.Targets(p.now.Add(targetsPeriod))
+	m.Signed.Version, m.Signed.Targets = p.state.next.targets, listed
+	data, err := seal(m, p.repo.online)
+	if err != nil {
+		return false, err
+	}
+	p.state.targets = m
+	p.state.next.targets++
+	p.put(versioned(m.Signed.Version, metadata.TARGETS), data)
+	return true, nil
+}
+
+// prepareSnapshot plans a snapshot when there are new targets or it is due.
+func (p *publication) prepareSnapshot(force bool) (changed bool, err error) {
+	old := p.state.snapshot
+	if old != nil && !force && !p.halfGone(old.Signed.Expires, targetsPeriod) {
+		return false, nil
+	}
+	m := metadata.Snapshot(p.now.Add(targetsPeriod))
+	m.Signed.Version = p.state.next.snapshot
+	version := p.state.targets.Signed.Version
+	m.Signed.Meta = map[string]*metadata.MetaFiles{"targets.json": metaOf(version, p.files[versioned(version, metadata.TARGETS)])}
+	data, err := seal(m, p.repo.online)
+	if err != nil {
+		return false, err
+	}
+	p.state.snapshot = m
+	p.state.next.snapshot++
+	p.put(versioned(m.Signed.Version, metadata.SNAPSHOT), data)
+	return true, nil
+}
+
+// prepareTimestamp plans a timestamp when there is a new snapshot or it is due. It
+// is the last file, and what makes the others count.
+func (p *publication) prepareTimestamp(force bool) error {
+	old := p.state.timestamp
+	if old != nil && !force && old.Signed.Expires.Sub(p.now) > timestampPeriod-timestampAge {
+		return nil
+	}
+	m := metadata.Timestamp(p.now.Add(timestampPeriod))
+	if old != nil {
+		m.Signed.Version = old.Signed.Version + 1
+	}
+	version := p.state.snapshot.Signed.Version
+	m.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": metaOf(version, p.files[versioned(version, metadata.SNAPSHOT)])}
+	data, err := seal(m, p.repo.online)
+	if err != nil {
+		return err
+	}
+	p.state.timestamp = m
+	p.put(timestampFile, data)
+	return nil
+}
+
+const timestampFile = "timestamp.json"
+
+// metaOf describes a metadata file with length and hash, so that clients know how
+// much to read.
+func metaOf(version int64, data []byte) *metadata.MetaFiles {
+	sum := sha256.Sum256(data)
+	return &metadata.MetaFiles{Version: version, Length: int64(len(data)), Hashes: metadata.Hashes{"sha256": sum[:]}}
+}
+
+// targetPath is where a target lies: with its hash in front of its name.
+func targetPath(name string, t *metadata.TargetFiles) string {
+	return "targets/" + hex.EncodeToString(t.Hashes["sha256"]) + "." + name
+}
+
+func sameTargets(a, b map[string]*metadata.TargetFiles) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for name, t := range a {
+		if o, ok := b[name]; !ok || targetPath(name, t) != targetPath(name, o) {
+			return false
+		}
+	}
+	return true
+}
+
+// validName keeps names within one directory and free of what URLs escape.
+func validName(name string) bool {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	return name != "" && len(name) <= 128 && name[0] != '.' && strings.Trim(name, allowed) == ""
+}

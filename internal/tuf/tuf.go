@@ -1,0 +1,233 @@
+// Package tuf is the TUF repository of an instance: it publishes the trust root
+// and the signing configuration as targets and signs its metadata again long
+// before any of it expires.
+//
+// The layout is that of every Sigstore repository: consistent snapshots,
+//
+//	1.root.json 2.root.json …      every root since the first
+//	1.targets.json 1.snapshot.json what timestamp.json leads to
+//	timestamp.json                 written last: it makes the rest count
+//	targets/SHA256.NAME            the targets, with one hash only, since some
+//	                               clients take any one of several for the prefix
+//
+// Two keys sign: one the root, one everything else. ECDSA P-256 (keytype ecdsa,
+// PEM) and Ed25519 (hex) both work with the TUF libraries of Go, Python,
+// JavaScript, Java and Rust.
+//
+// What clients do with it: cosign, sigstore-go and sigstore-js are given any root
+// and walk on from there by asking for the next one until they get a 404 (a 403
+// ends them with an error); sigstore-python takes the root that it is given as
+// version 1 of its own cache. All ask for targets under targets/.
+//
+// Specification: https://theupdateframework.github.io/specification/latest/
+package tuf
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/atomicfile"
+)
+
+const (
+	day = 24 * time.Hour
+
+	// Periods of the public-good instance.
+	rootPeriod      = 197 * day
+	targetsPeriod   = 3650 * day // and the snapshot's
+	timestampPeriod = 7 * day
+
+	// Root, targets and snapshot are signed again when half of their period has
+	// gone, the timestamp when a day has.
+	timestampAge = 1 * day
+	// alarm is how close to its expiry the timestamp makes the repository unwell.
+	alarm = 2 * day
+	// checkEvery is how often Run looks whether something is due.
+	checkEvery = time.Hour
+
+	filePerm fs.FileMode = 0o644
+	dirPerm  fs.FileMode = 0o755
+)
+
+// Config is what a [Repository] needs.
+type Config struct {
+	// Dir holds the repository; it is made when it does not exist. Required.
+	Dir string
+	// RootKey signs root metadata. It may be nil once there is a root: what is
+	// there is then served until it expires.
+	RootKey crypto.Signer
+	// OnlineKey signs targets, snapshot and timestamp. Required. When it is not the
+	// one that the root names, a new root is made that does.
+	OnlineKey crypto.Signer
+	// Targets are the files to publish, by name. Names consist of letters, digits
+	// and ". _ -".
+	Targets map[string][]byte
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Logger is told of what Run signs; nil is nobody.
+	Logger *slog.Logger
+}
+
+// Repository is a TUF repository on disk. It is safe for concurrent use; one
+// process alone may have a directory open.
+type Repository struct {
+	cfg    Config
+	root   signer // zero without a root key
+	online signer
+
+	mu    sync.Mutex // held while state changes
+	state state      // what is published; guarded by mu
+
+	// files is what clients see, by path; replaced as a whole, never changed.
+	files atomic.Pointer[map[string][]byte]
+	// expires is when the timestamp does, in seconds since 1970.
+	expires atomic.Int64
+}
+
+// state is the current metadata. Versions of targets and snapshot are not taken
+// twice, also not after a crash: next is above all that were ever written.
+type state struct {
+	root      *metadata.Metadata[metadata.RootType]
+	targets   *metadata.Metadata[metadata.TargetsType]
+	snapshot  *metadata.Metadata[metadata.SnapshotType]
+	timestamp *metadata.Metadata[metadata.TimestampType]
+	next      struct{ targets, snapshot int64 }
+}
+
+// Open starts or continues the repository in cfg.Dir and publishes what is new or
+// due. Errors: Invalid for keys that are not the repository's, Fatal for a
+// directory that is damaged.
+func Open(cfg Config) (*Repository, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Repository{cfg: cfg}
+	var err error
+	if r.online, err = newSigner(cfg.OnlineKey); err != nil {
+		return nil, err
+	}
+	if cfg.RootKey != nil {
+		if r.root, err = newSigner(cfg.RootKey); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, "targets"), dirPerm); err != nil {
+		return nil, sigbox.Errorf(sigbox.Internal, "cannot make the TUF repository's directory: %w", err)
+	}
+	files, err := r.load()
+	if err != nil {
+		return nil, err
+	}
+	r.files.Store(&files)
+	if err := r.SetTargets(cfg.Targets); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Root gives the newest root metadata: what to hand out to new clients.
+func (r *Repository) Root() []byte {
+	files := *r.files.Load()
+	return files["root.json"]
+}
+
+// Get gives a file by its path in the repository, such as "timestamp.json". Only
+// what was published is found; the error is of kind NotFound.
+func (r *Repository) Get(name string) ([]byte, error) {
+	b, ok := (*r.files.Load())[name]
+	if !ok {
+		return nil, sigbox.Errorf(sigbox.NotFound, "the TUF repository has no file %.100q", name)
+	}
+	return b, nil
+}
+
+// Err says what is wrong when clients will soon, or do already, refuse the
+// repository because its metadata could not be signed again in time.
+func (r *Repository) Err() error {
+	expires := time.Unix(r.expires.Load(), 0).UTC()
+	if r.cfg.Now().Before(expires.Add(-alarm)) {
+		return nil
+	}
+	return sigbox.Errorf(sigbox.Unavailable, "the TUF repository's timestamp expires at %s and was not signed again", expires.Format(time.RFC3339)).
+		WithHint("see the log for why; a full disk or a wrong clock are usual")
+}
+
+// Run signs again what is due, until ctx ends. Failures are logged and tried again.
+func (r *Repository) Run(ctx context.Context) error {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for {
+		if err := r.Renew(); err != nil {
+			r.cfg.Logger.ErrorContext(ctx, "TUF metadata could not be signed again", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Renew signs again what is due now.
+func (r *Repository) Renew() error { return r.SetTargets(nil) }
+
+// SetTargets publishes other targets; nil keeps those that are published. Nothing
+// is written when nothing changed and nothing is due.
+func (r *Repository) SetTargets(targets map[string][]byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.cfg.Now().UTC().Truncate(time.Second)
+	p := &publication{repo: r, state: r.state, now: now, files: maps.Clone(*r.files.Load())}
+	if err := p.prepare(targets); err != nil {
+		return err
+	}
+	for _, f := range p.writes {
+		if err := r.write(f.name, f.data); err != nil {
+			return err
+		}
+		r.cfg.Logger.Info("TUF metadata published", "file", f.name)
+	}
+	r.state = p.state
+	r.files.Store(&p.files)
+	r.expires.Store(p.state.timestamp.Signed.Expires.Unix())
+	return nil
+}
+
+// write makes one file durable.
+func (r *Repository) write(name string, data []byte) error {
+	path := filepath.Join(r.cfg.Dir, filepath.FromSlash(name))
+	if err := atomicfile.Replace(path, data, filePerm); err != nil {
+		return sigbox.Errorf(sigbox.Unavailable, "cannot write the TUF repository").WithHint("is the disk full or read-only?").WithCause(err)
+	}
+	return nil
+}
+
+// read gives a file of the repository, nil when it does not exist.
+func (r *Repository) read(name string) ([]byte, error) {
+	b, err := os.ReadFile(filepath.Join(r.cfg.Dir, filepath.FromSlash(name)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// versioned names a metadata file of a consistent snapshot.
+func versioned(version int64, role string) string {
+	return strconv.FormatInt(version, 10) + "." + role + ".json"
+}
