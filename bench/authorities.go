@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// authorityClients is how many clients ask for certificates and timestamps.
+const authorityClients = 64
+
+// measureCertificates asks for short-lived certificates, each with a key, a token
+// and a proof of possession of its own. Ours are in a durable CT log before they
+// leave; fulcio runs without any.
+func measureCertificates(ctx context.Context, c config, t *table) error {
+	i, err := startIssuer()
+	if err != nil {
+		return err
+	}
+	defer i.stop()
+	ours, err := startSigbox(ctx, c, i.url)
+	if err != nil {
+		return err
+	}
+	return compare(ctx, c, t, "certificates", certificateRequest(i), ours, "fulcio 1.8.8, without a CT log", func() (*server, error) {
+		return startFulcio(ctx, c, i.url)
+	})
+}
+
+// measureTimestamps asks for RFC 3161 timestamps.
+func measureTimestamps(ctx context.Context, c config, t *table) error {
+	ours, err := startSigbox(ctx, c, "")
+	if err != nil {
+		return err
+	}
+	return compare(ctx, c, t, "timestamps", timestampRequest(), ours, "timestamp-server 2.1.3", func() (*server, error) {
+		return startTimestampServer(ctx, c)
+	})
+}
+
+func startTimestampServer(ctx context.Context, c config) (*server, error) {
+	return start(ctx, c, "timestamp-server", "/ping", func(_, port, _ string) []string {
+		return []string{"serve", "--host", "127.0.0.1", "--port", port, "--timestamp-signer", "memory", "--disable-ntp-monitoring", "--log-type", "prod"}
+	})
+}
+
+// compare measures ours, ends it, and does the same with a peer.
+func compare(ctx context.Context, c config, t *table, what string, req request, ours *server, peerName string, startPeer func() (*server, error)) error {
+	mine, err := load(ctx, ours, req, authorityClients, c.span)
+	ours.stop()
+	if err != nil {
+		return err
+	}
+	var theirs result
+	if !c.alone {
+		peer, err := startPeer()
+		if err != nil {
+			return err
+		}
+		theirs, err = load(ctx, peer, req, authorityClients, c.span)
+		peer.stop()
+		if err != nil {
+			return err
+		}
+	}
+	t.add(what, strconv.Itoa(authorityClients), mine.String(), peerCell(c, peerName, theirs), times(mine.rate(), theirs.rate()))
+	return nil
+}
+
+func startFulcio(ctx context.Context, c config, issuer string) (*server, error) {
+	grpc, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	metrics, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	settings := filepath.Join(c.work, "fulcio.json")
+	text, err := json.Marshal(map[string]any{"OIDCIssuers": map[string]any{
+		issuer: map[string]string{"IssuerURL": issuer, "ClientID": "sigstore", "Type": "email"}}})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(settings, text, 0o600); err != nil {
+		return nil, err
+	}
+	return start(ctx, c, "fulcio", "/healthz", func(_, port, dir string) []string {
+		return []string{"serve", "--host", "127.0.0.1", "--port", port, "--grpc-host", "127.0.0.1", "--grpc-port", grpc, "--metrics-port", metrics,
+			"--ca", "ephemeralca", "--ct-log-url", "", "--config-path", settings, "--log_type", "prod",
+			"--legacy-unix-domain-socket", filepath.Join(dir, "legacy.sock")}
+	})
+}
+
+func certificateRequest(i *issuer) request {
+	return request{
+		path: "/api/v2/signingCert", rate: 4000,
+		accept: func(status int, body []byte) error {
+			if status != http.StatusOK || !bytes.Contains(body, []byte("BEGIN CERTIFICATE")) {
+				return errors.New("no certificate")
+			}
+			return nil
+		},
+		body: func(n int) []byte {
+			b, err := certificateBody(i, fmt.Sprintf("dev%d@example.com", n))
+			if err != nil {
+				panic(err) // the random source does not fail
+			}
+			return b
+		},
+	}
+}
+
+func certificateBody(i *issuer, email string) ([]byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	token, err := i.token(email)
+	if err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256([]byte(email))
+	proof, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(map[string]any{
+		"credentials": map[string]any{"oidcIdentityToken": token},
+		"publicKeyRequest": map[string]any{
+			"publicKey":         map[string]any{"algorithm": "ECDSA", "content": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))},
+			"proofOfPossession": proof,
+		},
+	})
+}
+
+func timestampRequest() request {
+	var salt [16]byte
+	_, _ = rand.Read(salt[:]) // never fails
+	return request{
+		path: "/api/v1/timestamp", rate: 12000,
+		accept: func(status int, body []byte) error {
+			if status/100 != 2 || len(body) < 100 {
+				return errors.New("no timestamp")
+			}
+			return nil
+		},
+		body: func(i int) []byte {
+			d := uniqueDigest(salt, i)
+			b, err := json.Marshal(map[string]any{"artifactHash": d[:], "hashAlgorithm": "sha256", "certificates": true, "nonce": i + 1})
+			if err != nil {
+				panic(err) // strings and numbers
+			}
+			return b
+		},
+	}
+}

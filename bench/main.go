@@ -1,0 +1,96 @@
+// Command bench measures sigbox and its peers side by side: the same requests,
+// over the same public wire formats, from the same load program, on the same
+// machine, one after the other. It prints one Markdown table.
+//
+// Each server runs on a random loopback port with a temporary directory, and is
+// ended and cleaned up afterwards. The load program shares the machine with the
+// server that it loads; the processor time per request, which is read from the
+// kernel, says what the server alone spends.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// config is what the flags say.
+type config struct {
+	bin     string
+	clients []int
+	span    time.Duration
+	parts   string
+	alone   bool
+	runs    int
+	work    string // temporary directory
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	var c config
+	clients := flag.String("clients", "1,64,1024,2048", "how many clients at once, one measurement each")
+	flag.StringVar(&c.bin, "bin", "", "directory of the programs")
+	flag.DurationVar(&c.span, "span", 10*time.Second, "how long a measurement lasts")
+	flag.StringVar(&c.parts, "parts", "log,certificates,timestamps,processes", "what to measure")
+	flag.BoolVar(&c.alone, "alone", false, "measure sigbox without its peers")
+	flag.IntVar(&c.runs, "runs", 15, "how often each whole process is run; the median counts")
+	flag.Parse()
+	for s := range strings.SplitSeq(*clients, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > 20000 {
+			return fmt.Errorf("-clients %q: expected numbers from 1 to 20000 with commas between", *clients)
+		}
+		c.clients = append(c.clients, n)
+	}
+	if err := raiseFileLimit(); err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp("", "sigbox-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	c.work = work
+	t := newTable()
+	for _, part := range []struct {
+		name string
+		run  func(context.Context, config, *table) error
+	}{
+		{"log", measureLog}, {"certificates", measureCertificates}, {"timestamps", measureTimestamps}, {"processes", measureProcesses},
+	} {
+		if !strings.Contains(","+c.parts+",", ","+part.name+",") {
+			continue
+		}
+		if err := part.run(ctx, c, t); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return t.write(os.Stdout)
+}
+
+// raiseFileLimit makes room for the sockets of many clients.
+func raiseFileLimit() error {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return err
+	}
+	l.Cur = l.Max
+	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l)
+}
+
+func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }
