@@ -58,6 +58,10 @@ Exit status: 0 verified or done, 1 not verified or refused, 2 wrong usage,
 	)
 	root.AddCommand(
 		newInspectCommand(e),
+		newServeCommand(e),
+		newStatusCommand(e),
+		newTokenCommand(e),
+		newUserCommand(e),
 		newVersionCommand(e),
 	)
 	return root

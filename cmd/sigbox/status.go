@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sigbox/sigbox/internal/app"
+)
+
+func newStatusCommand(e *env) *cobra.Command {
+	var data dataFlags
+	var output outputFlag
+	cmd := &cobra.Command{
+		Use:     "status",
+		GroupID: "run",
+		Short:   "Show how an instance is",
+		Long: `Show how an instance is. The exit status is 0 when a server runs and can serve,
+and 3 when it does not.`,
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			admin, err := data.admin(e, cmd)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = admin.Close() }() // only read from
+			s, err := admin.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if output.json() {
+				err = e.printJSON(s)
+			} else {
+				err = printStatus(e.stdout, s, e.now())
+			}
+			if err == nil && !s.Ready {
+				return silentError{exitUndecided}
+			}
+			return err
+		},
+	}
+	data.register(cmd)
+	output.register(cmd)
+	return cmd
+}
+
+// printStatus writes a status as a table for people.
+func printStatus(out io.Writer, s app.Status, now time.Time) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "server\t%s\n", serverState(s, now))
+	fmt.Fprintf(w, "url\t%s\n", printable(s.URL))
+	fmt.Fprintf(w, "data\t%s\n", printable(s.Data))
+	fmt.Fprintf(w, "log hostname\t%s\n", printable(s.LogHostname))
+	for _, l := range s.Logs {
+		fmt.Fprintf(w, "log\t%s, %s\n", printable(l.Origin), count(int(min(l.Size, 1<<62)), "entry", "entries"))
+	}
+	for _, c := range s.Services {
+		state := "serving"
+		if c.Error != "" {
+			state = c.Error
+		}
+		fmt.Fprintf(w, "%s\t%s\n", c.Name, printable(state))
+	}
+	return w.Flush()
+}
+
+func serverState(s app.Status, now time.Time) string {
+	switch {
+	case !s.Running:
+		return "not running"
+	case s.Started == nil:
+		return "running"
+	}
+	state := "ready"
+	if !s.Ready {
+		state = "not ready"
+	}
+	return fmt.Sprintf("%s, process %d, up %s", state, s.PID, now.Sub(*s.Started).Round(time.Second))
+}

@@ -1,0 +1,244 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/keys"
+	"github.com/sigbox/sigbox/internal/oidc"
+)
+
+// Admin is what can be done to an instance by who can use its data directory,
+// the same whether a server runs on it or not.
+type Admin interface {
+	// Token makes an identity token of the built-in provider.
+	Token(ctx context.Context, req TokenRequest) (string, error)
+	// Users lists the accounts of the built-in provider.
+	Users(ctx context.Context) ([]User, error)
+	// AddUser adds an account. Errors: Conflict for one that exists.
+	AddUser(ctx context.Context, u NewUser) error
+	// RemoveUser removes an account. Errors: NotFound.
+	RemoveUser(ctx context.Context, email string) error
+	// Status says how the instance is.
+	Status(ctx context.Context) (Status, error)
+	// Close gives back what the Admin holds.
+	Close() error
+}
+
+// TokenRequest asks for a token; zero fields are the provider's defaults.
+type TokenRequest struct {
+	Email    string
+	Audience string
+	Lifetime time.Duration
+}
+
+// User is an account.
+type User struct {
+	Email   string    `json:"email"`
+	Name    string    `json:"name,omitempty"`
+	Created time.Time `json:"created"`
+}
+
+// NewUser is an account to be.
+type NewUser struct {
+	Email    string `json:"email"`
+	Name     string `json:"name,omitempty"`
+	Password string `json:"password"`
+}
+
+// Status is how an instance is.
+type Status struct {
+	// Running says whether a server is up; without one only what the directory
+	// tells is filled in.
+	Running     bool            `json:"running"`
+	Ready       bool            `json:"ready"`
+	PID         int             `json:"pid,omitempty"`
+	Started     *time.Time      `json:"started,omitempty"`
+	URL         string          `json:"url"`
+	Data        string          `json:"data"`
+	LogHostname string          `json:"logHostname"`
+	Services    []ServiceStatus `json:"services,omitempty"`
+	Logs        []LogStatus     `json:"logs,omitempty"`
+}
+
+// ServiceStatus is one service's own word; Error is "" while it can serve.
+type ServiceStatus struct {
+	Name  string `json:"name"`
+	Error string `json:"error,omitempty"`
+}
+
+// LogStatus is how far a log has come.
+type LogStatus struct {
+	Origin string `json:"origin"`
+	Size   uint64 `json:"size"`
+}
+
+// accounts does what concerns users, for every kind of Admin that has the store.
+type accounts struct{ users *oidc.Users }
+
+func (a accounts) Users(ctx context.Context) ([]User, error) {
+	found, err := a.users.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]User, len(found))
+	for i, u := range found {
+		list[i] = User(u)
+	}
+	return list, nil
+}
+
+func (a accounts) AddUser(ctx context.Context, u NewUser) error {
+	return a.users.Add(ctx, u.Email, u.Password, u.Name)
+}
+
+func (a accounts) RemoveUser(ctx context.Context, email string) error {
+	return a.users.Remove(ctx, email)
+}
+
+// local is the Admin of a running instance, from within.
+type local struct {
+	accounts
+	app *App
+}
+
+var _ Admin = local{}
+
+func (l local) Token(ctx context.Context, req TokenRequest) (string, error) {
+	return l.app.services.provider.MintToken(ctx, req.Email, req.Audience, req.Lifetime)
+}
+
+func (l local) Status(context.Context) (Status, error) {
+	results, ready := l.app.health.Run()
+	s := l.app.state.status(l.app.cfg.Data)
+	s.Running, s.Ready, s.PID, s.Started = true, ready, os.Getpid(), &l.app.started
+	for _, r := range results {
+		s.Services = append(s.Services, ServiceStatus(r))
+	}
+	s.Logs = l.app.services.logs()
+	return s, nil
+}
+
+func (l local) Close() error { return nil }
+
+// Admin gives what can be done to the instance from within the process.
+func (a *App) Admin() Admin { return local{accounts{a.services.users}, a} }
+
+// status is what an instance's state tells of it.
+func (s state) status(dir string) Status {
+	return Status{URL: s.URL, Data: dir, LogHostname: s.LogHostname}
+}
+
+// OpenAdmin gives the Admin of an instance: through its socket while a server
+// runs on it, else from the directory. Only cfg's Data, File, Flags.Passphrase
+// and Now are used. Errors: NotFound when there is no instance.
+func OpenAdmin(ctx context.Context, cfg Config) (Admin, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	c, err := dialAdmin(ctx, cfg.Data)
+	if err == nil {
+		return c, nil
+	}
+	s, err := loadState(cfg.Data)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, sigbox.Errorf(sigbox.NotFound, "there is no instance in %s", cfg.Data).WithHint("sigbox serve --data %s makes one", cfg.Data)
+	case err != nil:
+		return nil, diskError(cfg.Data, err)
+	}
+	return &offline{cfg: cfg, state: s}, nil
+}
+
+// offline is the Admin of an instance that no server runs on. It opens what a
+// call needs, when it needs it.
+type offline struct {
+	cfg   Config
+	state state
+
+	opened *opened // nil until users were asked for
+}
+
+// opened is what stays open until Close.
+type opened struct {
+	accounts
+	close func() error
+}
+
+var _ Admin = (*offline)(nil)
+
+// Token needs the provider's key and nothing else of the directory, so that any
+// number of callers can have tokens at once.
+func (o *offline) Token(ctx context.Context, req TokenRequest) (string, error) {
+	s, err := o.cfg.load()
+	if err != nil {
+		return "", err
+	}
+	pass, err := keys.PassphraseFrom(s.Passphrase)
+	if err != nil {
+		return "", err
+	}
+	key, err := keys.Load(keyPath(o.cfg.Data, oidcKey), pass)
+	if err != nil {
+		return "", err
+	}
+	minter, err := oidc.NewMinter(oidc.MinterConfig{Issuer: issuerURL(o.state.URL), Key: key, Now: o.cfg.Now})
+	if err != nil {
+		return "", err
+	}
+	return minter.MintToken(ctx, req.Email, req.Audience, req.Lifetime)
+}
+
+func (o *offline) Users(ctx context.Context) ([]User, error) {
+	if err := o.open(); err != nil {
+		return nil, err
+	}
+	return o.opened.Users(ctx)
+}
+
+func (o *offline) AddUser(ctx context.Context, u NewUser) error {
+	if err := o.open(); err != nil {
+		return err
+	}
+	return o.opened.AddUser(ctx, u)
+}
+
+func (o *offline) RemoveUser(ctx context.Context, email string) error {
+	if err := o.open(); err != nil {
+		return err
+	}
+	return o.opened.RemoveUser(ctx, email)
+}
+
+func (o *offline) Status(context.Context) (Status, error) { return o.state.status(o.cfg.Data), nil }
+
+func (o *offline) Close() error {
+	if o.opened == nil {
+		return nil
+	}
+	return o.opened.close()
+}
+
+// open takes the directory and the store.
+func (o *offline) open() error {
+	if o.opened != nil {
+		return nil
+	}
+	held, err := lockDir(o.cfg.Data)
+	if err != nil {
+		return err
+	}
+	kv, err := openKV(o.cfg.Data, o.cfg.Logger)
+	if err != nil {
+		return errors.Join(err, held.Close())
+	}
+	o.opened = &opened{
+		accounts: accounts{openUsers(kv, o.cfg.Now)},
+		close:    func() error { return errors.Join(kv.Close(), held.Close()) },
+	}
+	return nil
+}

@@ -1,0 +1,283 @@
+// Package app makes an instance of settings and a data directory: keys, stores,
+// services, one mux on one port, and the admin socket.
+//
+//	a, err := app.Start(ctx, app.Config{Data: dir, Flags: app.Settings{Listen: "127.0.0.1:0"}})
+//	…
+//	fmt.Println(a.URL())
+//	err = a.Close(ctx)
+//
+// An instance on an empty directory makes all that it needs; on one that was used
+// before it goes on where it was. One process at a time has a data directory.
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/httpapi"
+)
+
+// Config is what [Start] needs. Only Data is required.
+type Config struct {
+	// Data is the instance's directory; it is made if it does not exist.
+	Data string
+	// File is the settings file; "" is config.yaml in Data, which may be missing.
+	File string
+	// Flags take precedence over the file's settings.
+	Flags Settings
+	// Logger takes what happens; nil discards it.
+	Logger *slog.Logger
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Poll is how often the settings and TLS files are looked at for changes, 2 s
+	// if 0.
+	Poll time.Duration
+}
+
+func (c *Config) setDefaults() error {
+	if c.Data == "" {
+		return sigbox.Errorf(sigbox.Invalid, "no data directory is named").WithHint("give --data DIR")
+	}
+	abs, err := filepath.Abs(c.Data)
+	if err != nil {
+		return sigbox.Errorf(sigbox.Internal, "%w", err)
+	}
+	c.Data = abs
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Logger = slog.New(httpapi.LogHandler(c.Logger.Handler()))
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Poll == 0 {
+		c.Poll = 2 * time.Second
+	}
+	return nil
+}
+
+// load reads the settings: the file's, with the flags over them.
+func (c *Config) load() (Settings, error) {
+	path, optional := c.File, false
+	if path == "" {
+		path, optional = filepath.Join(c.Data, settingsFile), true
+	}
+	s, err := LoadSettings(path, optional)
+	if err != nil {
+		return Settings{}, err
+	}
+	s = s.over(c.Flags)
+	return s, s.check()
+}
+
+// App is a running instance.
+type App struct {
+	cfg      Config
+	settings Settings
+	state    state
+	started  time.Time
+
+	listener net.Listener
+	cert     *certificate // nil without TLS
+	services *services
+	health   *httpapi.Health
+	registry *prometheus.Registry
+	public   *http.Server
+	admin    *http.Server
+
+	cleanup []func() error     // undone in reverse order
+	stop    context.CancelFunc // ends the background work
+	work    sync.WaitGroup
+
+	once   sync.Once
+	closed error         // valid once done is closed
+	failed chan error    // what ended a server, one slot
+	done   chan struct{} // closed when Close has finished
+}
+
+// Start brings an instance up and returns when it is ready to serve. ctx is for
+// the start alone; the instance runs until Close.
+func Start(ctx context.Context, cfg Config) (_ *App, err error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	a := &App{
+		cfg: cfg, started: cfg.Now(), stop: stop, registry: prometheus.NewRegistry(),
+		failed: make(chan error, 1), done: make(chan struct{}),
+	}
+	defer func() {
+		if err != nil {
+			stop()
+			a.work.Wait()
+			if undoErr := a.undo(); undoErr != nil {
+				cfg.Logger.Error("cleaning up after a failed start", "err", undoErr)
+			}
+		}
+	}()
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := a.open(ctx); err != nil {
+		return nil, err
+	}
+	return a, a.serve(background)
+}
+
+// open takes the directory and the port, and makes the services.
+func (a *App) open(ctx context.Context) (err error) {
+	if err := makeDir(a.cfg.Data); err != nil {
+		return err
+	}
+	if a.settings, err = a.cfg.load(); err != nil {
+		return err
+	}
+	held, err := lockDir(a.cfg.Data)
+	if err != nil {
+		return err
+	}
+	a.later(held.Close)
+	if a.cert, err = loadCertificate(a.settings.TLS); err != nil {
+		return err
+	}
+	if a.listener, err = listen(ctx, a.settings); err != nil {
+		return err
+	}
+	a.later(a.listener.Close)
+	publicURL, err := publicURL(a.settings, a.listener.Addr())
+	if err != nil {
+		return err
+	}
+	if a.state, err = openState(a.cfg.Data, publicURL, a.cfg.Now()); err != nil {
+		return err
+	}
+	return a.openServices(ctx)
+}
+
+// lockDir keeps other processes off a data directory.
+func lockDir(dir string) (io.Closer, error) {
+	held, err := vfs.Default.Lock(filepath.Join(dir, lockFile))
+	switch {
+	case err == nil:
+		return held, nil
+	case isLocked(err):
+		return nil, sigbox.Errorf(sigbox.Conflict, "another sigbox is running on %s", dir).
+			WithHint("sigbox status --data %s shows it; stop it first, or give another --data", dir)
+	}
+	return nil, diskError(dir, err)
+}
+
+// isLocked tells a lock that somebody else has from a failure to lock. The
+// message is that of a lock held by this very process.
+func isLocked(err error) bool {
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || err.Error() == "lock held by current process"
+}
+
+// serve answers on the port and the socket, and starts the background work.
+func (a *App) serve(background context.Context) error {
+	handler := httpapi.Guard{
+		Logger:       a.cfg.Logger,
+		Metrics:      httpapi.NewMetrics(a.registry),
+		MaxInFlight:  a.settings.Limits.Requests,
+		MaxBodyBytes: a.settings.Limits.BodyBytes,
+	}.Wrap(a.mux())
+	a.public = newServer(handler, a.cert.config(), a.cfg.Logger)
+	socket, err := listenAdmin(background, a.cfg.Data)
+	if err != nil {
+		return err
+	}
+	a.admin = newAdminServer(a.Admin(), a.cfg.Logger)
+	a.run("admin socket", func() error { return a.admin.Serve(socket) })
+	a.run("listener", func() error {
+		if a.cert != nil {
+			return a.public.ServeTLS(a.listener, "", "")
+		}
+		return a.public.Serve(a.listener)
+	})
+	a.run("services", func() error { return a.services.run(background) })
+	a.work.Go(func() { a.watch(background) })
+	return nil
+}
+
+// run does f in the background. Its end, unless by closing, is the instance's.
+func (a *App) run(name string, f func() error) {
+	a.work.Go(func() {
+		err := f()
+		if err == nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, context.Canceled) {
+			return
+		}
+		a.cfg.Logger.Error("stopped", "what", name, "err", err)
+		select {
+		case a.failed <- sigbox.Errorf(sigbox.Internal, "the %s stopped: %w", name, err):
+		default: // another failure was first
+		}
+	})
+}
+
+// mux has every route of the public port.
+func (a *App) mux() *http.ServeMux {
+	mux := http.NewServeMux()
+	a.health = &httpapi.Health{Checks: a.services.checks()}
+	a.health.Register(mux)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	a.services.register(mux)
+	return mux
+}
+
+// URL is where clients reach the instance.
+func (a *App) URL() string { return a.state.URL }
+
+// Data is the instance's directory.
+func (a *App) Data() string { return a.cfg.Data }
+
+// RootFile is the path of the TUF root to hand out.
+func (a *App) RootFile() string { return filepath.Join(a.cfg.Data, rootFile) }
+
+// Failed gives a value when a part of the instance has ended by itself; what is
+// left is to close it.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// Close lets requests in flight end, until ctx ends, and stops everything.
+// Requests that were not answered by then are cut off; what was acknowledged is
+// durable in any case.
+func (a *App) Close(ctx context.Context) error {
+	a.once.Do(func() {
+		err := errors.Join(a.public.Shutdown(ctx), a.admin.Shutdown(ctx))
+		if err != nil {
+			err = errors.Join(err, a.public.Close(), a.admin.Close())
+		}
+		a.stop()
+		a.work.Wait()
+		a.closed = errors.Join(err, a.undo())
+		close(a.done)
+	})
+	<-a.done
+	return a.closed
+}
+
+// later notes what must be undone in the end.
+func (a *App) later(f func() error) { a.cleanup = append(a.cleanup, f) }
+
+// undo undoes what was noted, the last first.
+func (a *App) undo() error {
+	var errs []error
+	for i := len(a.cleanup) - 1; i >= 0; i-- {
+		if err := a.cleanup[i](); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	a.cleanup = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,135 @@
+package app
+
+import (
+	"context"
+	"crypto"
+	"encoding/pem"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/atomicfile"
+	"github.com/sigbox/sigbox/internal/keys"
+)
+
+// The keys of an instance; each stands in a file of that name in DIR/keys.
+const (
+	caRootKey  = "ca-root"
+	caKey      = "ca"
+	ctLogKey   = "ctlog"
+	rekorKey   = "rekor2"
+	tsaRootKey = "tsa-root"
+	tsaKey     = "tsa"
+	tufRootKey = "tuf-root"
+	tufKey     = "tuf"
+	oidcKey    = "oidc"
+)
+
+// keyKinds gives the algorithm of every key. P-256 where clients verify, since it
+// costs them least; RSA for tokens, since cosign takes no others.
+func keyKinds() map[string]sigbox.KeyDetails {
+	return map[string]sigbox.KeyDetails{
+		caRootKey:  sigbox.ECDSAP256SHA256,
+		caKey:      sigbox.ECDSAP256SHA256,
+		ctLogKey:   sigbox.ECDSAP256SHA256,
+		rekorKey:   sigbox.Ed25519,
+		tsaRootKey: sigbox.ECDSAP256SHA256,
+		tsaKey:     sigbox.ECDSAP256SHA256,
+		tufRootKey: sigbox.ECDSAP256SHA256,
+		tufKey:     sigbox.ECDSAP256SHA256,
+		oidcKey:    sigbox.RSAPKCS1v15With2048,
+	}
+}
+
+func keyPath(dir, name string) string { return filepath.Join(dir, keyDir, name+".pem") }
+
+// keyring holds an instance's keys by name.
+type keyring map[string]crypto.Signer
+
+// openKeys reads the instance's keys and makes those that are missing, as many
+// at a time as there are processors: an RSA key takes long to make, an encrypted
+// one much memory to open.
+func openKeys(ctx context.Context, dir string, pass keys.Passphrase) (keyring, error) {
+	g, _ := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0) + 1)
+	var mu sync.Mutex
+	ring := keyring{}
+	open := func(name string, details sigbox.KeyDetails) func() error {
+		return func() error {
+			key, err := keys.LoadOrCreate(keyPath(dir, name), details, pass)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			ring[name] = key
+			return nil
+		}
+	}
+	kinds := keyKinds()
+	g.Go(open(oidcKey, kinds[oidcKey])) // the slow one first
+	delete(kinds, oidcKey)
+	for name, details := range kinds {
+		g.Go(open(name, details))
+	}
+	return ring, g.Wait()
+}
+
+// maxChain bounds a file of certificates, in bytes.
+const maxChain = 256 << 10
+
+// openChain reads the certificates in DIR/certs/name.pem, or makes them by fresh
+// and keeps them there. DER.
+func openChain(dir, name string, fresh func() ([][]byte, error)) ([][]byte, error) {
+	path := filepath.Join(dir, certDir, name+".pem")
+	chain, err := readChain(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return chain, err
+	}
+	if chain, err = fresh(); err != nil {
+		return nil, err
+	}
+	var file []byte
+	for _, der := range chain {
+		file = append(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // certificates are public
+		return nil, diskError(dir, err)
+	}
+	if err := atomicfile.Create(path, file, 0o644); err != nil {
+		return nil, diskError(dir, err)
+	}
+	return chain, nil
+}
+
+func readChain(path string) ([][]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxChain {
+		return nil, sigbox.Errorf(sigbox.TooLarge, "%s: larger than %d bytes", path, maxChain)
+	}
+	rest, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var chain [][]byte
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		chain = append(chain, block.Bytes)
+	}
+	if len(chain) == 0 {
+		return nil, sigbox.Errorf(sigbox.Invalid, "%s is damaged: it holds no certificate", path).WithHint("restore the data directory from a backup")
+	}
+	return chain, nil
+}

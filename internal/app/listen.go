@@ -1,0 +1,149 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/sigbox/sigbox"
+)
+
+// Times and sizes of the public listener. A request's header and body must have
+// arrived in readTimeout, its answer be read in writeTimeout.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 60 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
+// listen opens the public port. Beyond loopback it wants TLS, or a plain word
+// that there is to be none.
+func listen(ctx context.Context, s Settings) (net.Listener, error) {
+	addr, err := net.ResolveTCPAddr("tcp", s.Listen)
+	if err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "cannot listen on %q: %w", s.Listen, err).WithHint("give --listen HOST:PORT, as in %s", DefaultListen)
+	}
+	if !addr.IP.IsLoopback() && s.TLS.Cert == "" && !s.InsecureHTTP {
+		return nil, sigbox.Errorf(sigbox.Denied, "%s is reachable from other machines and there is no TLS: tokens and passwords would be sent in the clear", s.Listen).
+			WithHint("give --tls-cert and --tls-key, or --insecure-http if something in front speaks TLS")
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr.String())
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, sigbox.Errorf(sigbox.Conflict, "the port of %s is in use by another program", s.Listen).
+			WithHint("stop it, or give another --listen; with port 0 any free one is taken")
+	case errors.Is(err, syscall.EACCES):
+		return nil, sigbox.Errorf(sigbox.Denied, "no permission to listen on %s", s.Listen).WithHint("use a port above 1023")
+	case err != nil:
+		return nil, sigbox.Errorf(sigbox.Invalid, "cannot listen on %s: %w", s.Listen, err)
+	}
+	return l, nil
+}
+
+// publicURL gives the URL under which clients reach what listens on addr.
+func publicURL(s Settings, addr net.Addr) (string, error) {
+	if s.URL != "" {
+		return checkURL(s.URL)
+	}
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || tcp.IP.IsUnspecified() {
+		return "", sigbox.Errorf(sigbox.Invalid, "%s is every address of this machine, so sigbox cannot tell by which name clients reach it", s.Listen).
+			WithHint("give --url, as in --url https://sigstore.example.com")
+	}
+	scheme := "http"
+	if s.TLS.Cert != "" {
+		scheme = "https"
+	}
+	host, _, err := net.SplitHostPort(s.Listen) // the name as given: localhost stays localhost
+	if err != nil {
+		return "", sigbox.Errorf(sigbox.Internal, "%w", err)
+	}
+	_, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return "", sigbox.Errorf(sigbox.Internal, "%w", err)
+	}
+	return scheme + "://" + net.JoinHostPort(host, port), nil
+}
+
+// checkURL wants a scheme and a host and nothing else: some clients drop a path
+// when they join URLs.
+func checkURL(s string) (string, error) {
+	u, err := url.Parse(s)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" ||
+		(u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return "", sigbox.Mismatch(sigbox.Invalid, "the instance's URL cannot be used", "http or https and a host, without a path, as in https://sigstore.example.com", s)
+	}
+	return strings.ToLower(u.Scheme + "://" + u.Host), nil
+}
+
+// newServer is the public HTTP server: HTTP/1.1, and HTTP/2 with TLS or by prior
+// knowledge without.
+func newServer(h http.Handler, tlsConfig *tls.Config, log *slog.Logger) *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler:           h,
+		TLSConfig:         tlsConfig,
+		Protocols:         protocols,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // broken handshakes and the like: the network's noise
+	}
+}
+
+// certificate is the server's TLS certificate, which can be replaced while it is
+// used.
+type certificate struct {
+	files   TLSFiles
+	current atomic.Pointer[tls.Certificate]
+}
+
+// loadCertificate reads the files, and gives nil when there are none.
+func loadCertificate(files TLSFiles) (*certificate, error) {
+	if files.Cert == "" {
+		return nil, nil
+	}
+	c := &certificate{files: files}
+	return c, c.reload()
+}
+
+// reload reads the files again; on an error the certificate stays as it was.
+func (c *certificate) reload() error {
+	pair, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
+	if err != nil {
+		e := sigbox.Errorf(sigbox.Invalid, "cannot use the TLS certificate: %w", err)
+		if errors.Is(err, os.ErrNotExist) {
+			e = e.WithHint("check --tls-cert and --tls-key")
+		}
+		return e
+	}
+	c.current.Store(&pair)
+	return nil
+}
+
+func (c *certificate) config() *tls.Config {
+	if c == nil {
+		return nil
+	}
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current.Load(), nil },
+	}
+}

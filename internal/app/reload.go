@@ -1,0 +1,76 @@
+package app
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"reflect"
+	"time"
+)
+
+// watch reloads when a file has changed, until ctx ends.
+func (a *App) watch(ctx context.Context) {
+	tick := time.NewTicker(a.cfg.Poll)
+	defer tick.Stop()
+	seen := a.stamps()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := a.stamps()
+		if now == seen {
+			continue
+		}
+		seen = now
+		a.Reload()
+	}
+}
+
+// stamp tells one content of a file from another.
+type stamp struct {
+	size int64
+	time time.Time
+}
+
+// stamps looks at the files that are read again: settings, certificate, key.
+func (a *App) stamps() [3]stamp {
+	file := a.cfg.File
+	if file == "" {
+		file = filepath.Join(a.cfg.Data, settingsFile)
+	}
+	var s [3]stamp
+	for i, path := range []string{file, a.settings.TLS.Cert, a.settings.TLS.Key} {
+		if info, err := os.Stat(path); err == nil {
+			s[i] = stamp{info.Size(), info.ModTime()}
+		}
+	}
+	return s
+}
+
+// Reload reads the settings and the TLS certificate again. What cannot be used
+// is logged and changes nothing: the instance goes on with what it has.
+func (a *App) Reload() {
+	log := a.cfg.Logger
+	if a.cert != nil {
+		if err := a.cert.reload(); err != nil {
+			log.Error("the TLS certificate was not reloaded, the old one stays", "err", err)
+		}
+	}
+	s, err := a.cfg.load()
+	if err != nil {
+		log.Error("the settings were not reloaded, the old ones stay", "err", err)
+		return
+	}
+	if err := a.services.setIssuers(s.Issuers); err != nil {
+		log.Error("the settings were not reloaded, the old ones stay", "err", err)
+		return
+	}
+	fixed, was := s, a.settings
+	fixed.Issuers, was.Issuers = nil, nil
+	if !reflect.DeepEqual(fixed, was) {
+		log.Warn("the settings have changed in more than issuers; restart sigbox for the rest")
+	}
+	log.Info("settings reloaded", "issuers", len(s.Issuers))
+}

@@ -1,0 +1,152 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/sigbox/sigbox"
+)
+
+// Defaults of [Settings].
+const (
+	// DefaultListen is where an instance listens unless told otherwise.
+	DefaultListen = "127.0.0.1:8080"
+
+	// maxSettings bounds the settings file, in bytes.
+	maxSettings = 1 << 20
+)
+
+// Settings are what config.yaml holds. Every field may be left out. The command
+// line's flags take precedence.
+type Settings struct {
+	// Listen is the address of the one port, DefaultListen if "". With port 0
+	// any free one is taken.
+	Listen string `yaml:"listen"`
+	// URL is where clients reach the instance, without a path. It is also the
+	// name of the built-in OpenID provider, so that it stands in certificates.
+	// Derived from Listen if "".
+	URL string `yaml:"url"`
+	// TLS names the certificate files; they are read again when they change.
+	TLS TLSFiles `yaml:"tls"`
+	// InsecureHTTP allows listening beyond loopback without TLS.
+	InsecureHTTP bool `yaml:"insecure-http"`
+	// Passphrase says where the passphrase of the key files is: env:NAME,
+	// file:PATH or credential:NAME. Keys stand in the clear if "".
+	Passphrase string `yaml:"passphrase"`
+	// Issuers are the OpenID issuers whose tokens the CA takes besides those of
+	// the built-in provider. They are read again when the file changes.
+	Issuers []Issuer `yaml:"issuers"`
+	// Limits bound what is in flight.
+	Limits Limits `yaml:"limits"`
+}
+
+// TLSFiles are PEM files: a certificate with its chain, and its key.
+type TLSFiles struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// Limits bound what is in flight; 0 is the default.
+type Limits struct {
+	// Requests in flight at once, 8,192 if 0.
+	Requests int64 `yaml:"requests"`
+	// BodyBytes held at once over all requests, 256 MiB if 0.
+	BodyBytes int64 `yaml:"body-bytes"`
+}
+
+// LoadSettings reads a settings file. An optional one may be missing.
+func LoadSettings(path string, optional bool) (Settings, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) && optional {
+		return Settings{}, nil
+	}
+	if err != nil {
+		return Settings{}, sigbox.Errorf(sigbox.Invalid, "cannot read the settings: %w", err)
+	}
+	defer func() { _ = f.Close() }() // only read from
+	b, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
+	if err != nil {
+		return Settings{}, sigbox.Errorf(sigbox.Invalid, "cannot read the settings: %w", err)
+	}
+	s, err := ParseSettings(b)
+	if err != nil {
+		return Settings{}, sigbox.Errorf(sigbox.Invalid, "%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// ParseSettings reads settings from YAML, strictly: unknown fields are refused,
+// with their line.
+func ParseSettings(b []byte) (Settings, error) {
+	var s Settings
+	if len(b) > maxSettings {
+		return s, sigbox.Errorf(sigbox.TooLarge, "more than %d bytes", maxSettings)
+	}
+	d := yaml.NewDecoder(strings.NewReader(string(b)))
+	d.KnownFields(true)
+	if err := d.Decode(&s); err != nil && !errors.Is(err, io.EOF) {
+		return Settings{}, sigbox.Errorf(sigbox.Invalid, "%s", yamlMessage(err)).WithHint("the fields are described in docs/operations.md")
+	}
+	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return Settings{}, sigbox.Errorf(sigbox.Invalid, "expected one YAML document, found more after it")
+	}
+	return s, s.check()
+}
+
+// goNames are the parts of yaml's messages that speak of Go and not of YAML.
+var goNames = regexp.MustCompile(`field (\S+) not found in type \S+`)
+
+func yamlMessage(err error) string {
+	lines := []string{strings.TrimPrefix(err.Error(), "yaml: ")}
+	if t, ok := errors.AsType[*yaml.TypeError](err); ok {
+		lines = t.Errors
+	}
+	return goNames.ReplaceAllString(strings.Join(lines, "; "), "unknown field $1")
+}
+
+// check refuses what cannot be meant.
+func (s *Settings) check() error {
+	if (s.TLS.Cert == "") != (s.TLS.Key == "") {
+		return sigbox.Errorf(sigbox.Invalid, "tls: cert and key belong together, found only one of them")
+	}
+	if s.Limits.Requests < 0 || s.Limits.BodyBytes < 0 {
+		return sigbox.Errorf(sigbox.Invalid, "limits: expected numbers of 0 and more")
+	}
+	for i := range s.Issuers {
+		if err := s.Issuers[i].check(); err != nil {
+			return fmt.Errorf("issuers, number %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// over gives s with the fields that flags sets in the place of s's own.
+func (s Settings) over(flags Settings) Settings {
+	set := func(to *string, flag string) {
+		if flag != "" {
+			*to = flag
+		}
+	}
+	set(&s.Listen, flags.Listen)
+	set(&s.URL, flags.URL)
+	set(&s.Passphrase, flags.Passphrase)
+	if flags.TLS != (TLSFiles{}) {
+		s.TLS = flags.TLS
+	}
+	s.InsecureHTTP = s.InsecureHTTP || flags.InsecureHTTP
+	s.Issuers = append(s.Issuers, flags.Issuers...)
+	if flags.Limits != (Limits{}) {
+		s.Limits = flags.Limits
+	}
+	if s.Listen == "" {
+		s.Listen = DefaultListen
+	}
+	return s
+}

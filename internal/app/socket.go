@@ -1,0 +1,254 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/sigbox/sigbox"
+)
+
+const (
+	// maxAdminBody bounds what is read from the admin socket, on both sides.
+	maxAdminBody = 1 << 20
+	adminTimeout = 30 * time.Second
+	// maxSocketPath is what fits into sockaddr_un on every system.
+	maxSocketPath = 100
+)
+
+// listenAdmin opens the admin socket. The data directory is locked, so a socket
+// that is there was left behind.
+func listenAdmin(ctx context.Context, dir string) (net.Listener, error) {
+	path := filepath.Join(dir, socketFile)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, diskError(dir, err)
+	}
+	var l net.Listener
+	err := shortPath(path, func(short string) (err error) {
+		var lc net.ListenConfig
+		l, err = lc.Listen(ctx, "unix", short)
+		return err
+	})
+	if err != nil {
+		return nil, diskError(dir, err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // by its own path, below
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(diskError(dir, err), l.Close())
+	}
+	return socket{l, path}, nil
+}
+
+// socket is a listener that removes its file when it is closed.
+type socket struct {
+	net.Listener
+	path string
+}
+
+func (s socket) Close() error {
+	err := s.Listener.Close()
+	if rmErr := os.Remove(s.path); err == nil && !errors.Is(rmErr, fs.ErrNotExist) {
+		err = rmErr
+	}
+	return err
+}
+
+// shortPath calls f with a path that fits into a socket address and leads to
+// path: itself, or, on Linux, one through a descriptor of its directory.
+func shortPath(path string, f func(string) error) error {
+	if len(path) <= maxSocketPath {
+		return f(path)
+	}
+	if runtime.GOOS != "linux" {
+		return sigbox.Errorf(sigbox.Invalid, "%s is too long a path for a socket: at most %d bytes", path, maxSocketPath).WithHint("give --data a shorter path")
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }() // only a handle of the directory
+	return f("/proc/self/fd/" + strconv.Itoa(int(d.Fd())) + "/" + filepath.Base(path))
+}
+
+// adminError is an error on the socket. Whoever can open it may read all of it.
+type adminError struct {
+	Kind    sigbox.Kind `json:"kind"`
+	Message string      `json:"message"`
+	Hint    string      `json:"hint,omitempty"`
+}
+
+// tokenCall is a [TokenRequest] on the socket.
+type tokenCall struct {
+	Email    string `json:"email"`
+	Audience string `json:"audience,omitempty"`
+	// Lifetime in nanoseconds.
+	Lifetime int64 `json:"lifetime,omitempty"`
+}
+
+type tokenAnswer struct {
+	Token string `json:"token"`
+}
+
+// newAdminServer serves an Admin over HTTP: a route a method.
+func newAdminServer(admin Admin, log *slog.Logger) *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("POST /token", adminRoute(func(r *http.Request, c tokenCall) (any, error) {
+		log.InfoContext(r.Context(), "making a token", "email", c.Email, "audience", c.Audience)
+		token, err := admin.Token(r.Context(), TokenRequest{c.Email, c.Audience, time.Duration(c.Lifetime)})
+		return tokenAnswer{token}, err
+	}))
+	mux.Handle("GET /users", adminRoute(func(r *http.Request, _ struct{}) (any, error) {
+		return admin.Users(r.Context())
+	}))
+	mux.Handle("POST /users", adminRoute(func(r *http.Request, u NewUser) (any, error) {
+		log.InfoContext(r.Context(), "adding user", "email", u.Email)
+		return struct{}{}, admin.AddUser(r.Context(), u)
+	}))
+	mux.Handle("DELETE /users/{email}", adminRoute(func(r *http.Request, _ struct{}) (any, error) {
+		log.InfoContext(r.Context(), "removing user", "email", r.PathValue("email"))
+		return struct{}{}, admin.RemoveUser(r.Context(), r.PathValue("email"))
+	}))
+	mux.Handle("GET /status", adminRoute(func(r *http.Request, _ struct{}) (any, error) {
+		return admin.Status(r.Context())
+	}))
+	return &http.Server{
+		Handler: mux, ReadTimeout: adminTimeout, WriteTimeout: adminTimeout, IdleTimeout: adminTimeout,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+// adminRoute is a handler that reads a Req and answers with what f gives.
+func adminRoute[Req any](f func(*http.Request, Req) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var req Req
+		err := readAdmin(http.MaxBytesReader(w, r.Body, maxAdminBody), &req)
+		var answer any
+		if err == nil {
+			answer, err = f(r, req)
+		}
+		status := http.StatusOK
+		if err != nil {
+			status, answer = http.StatusBadRequest, adminErrorOf(err)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.MarshalWrite(w, answer) // the caller has gone: nothing to be done
+	})
+}
+
+func adminErrorOf(err error) adminError {
+	e, ok := errors.AsType[*sigbox.Error](err)
+	if !ok {
+		return adminError{Kind: sigbox.Internal, Message: err.Error()}
+	}
+	return adminError{Kind: e.Kind, Message: e.WithHint("").Error(), Hint: e.Hint}
+}
+
+// readAdmin reads one JSON value strictly; an empty body is the zero value.
+func readAdmin(r io.Reader, v any) error {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return sigbox.Errorf(sigbox.Invalid, "admin socket: %w", err)
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(b, v, json.RejectUnknownMembers(true)); err != nil {
+		return sigbox.Errorf(sigbox.Invalid, "admin socket: not the expected JSON: %w", err).WithHint("are both sides the same version of sigbox?")
+	}
+	return nil
+}
+
+// adminClient is the Admin of an instance that a server runs on.
+type adminClient struct{ http *http.Client }
+
+var _ Admin = (*adminClient)(nil)
+
+// dialAdmin gives the Admin behind a directory's socket, if one answers.
+func dialAdmin(ctx context.Context, dir string) (*adminClient, error) {
+	path := filepath.Join(dir, socketFile)
+	dial := func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+		err = shortPath(path, func(short string) (err error) {
+			var d net.Dialer
+			conn, err = d.DialContext(ctx, "unix", short)
+			return err
+		})
+		return conn, err
+	}
+	probe, err := dial(ctx, "", "")
+	if err != nil {
+		return nil, err
+	}
+	if err := probe.Close(); err != nil {
+		return nil, err
+	}
+	return &adminClient{&http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: adminTimeout}}, nil
+}
+
+func (c *adminClient) Token(ctx context.Context, req TokenRequest) (string, error) {
+	var answer tokenAnswer
+	err := c.call(ctx, http.MethodPost, "/token", tokenCall{req.Email, req.Audience, int64(req.Lifetime)}, &answer)
+	return answer.Token, err
+}
+
+func (c *adminClient) Users(ctx context.Context) (users []User, err error) {
+	return users, c.call(ctx, http.MethodGet, "/users", nil, &users)
+}
+
+func (c *adminClient) AddUser(ctx context.Context, u NewUser) error {
+	return c.call(ctx, http.MethodPost, "/users", u, &struct{}{})
+}
+
+func (c *adminClient) RemoveUser(ctx context.Context, email string) error {
+	return c.call(ctx, http.MethodDelete, "/users/"+url.PathEscape(email), nil, &struct{}{})
+}
+
+func (c *adminClient) Status(ctx context.Context) (s Status, err error) {
+	return s, c.call(ctx, http.MethodGet, "/status", nil, &s)
+}
+
+func (c *adminClient) Close() error {
+	c.http.CloseIdleConnections()
+	return nil
+}
+
+// call sends req, unless it is nil, and reads the answer.
+func (c *adminClient) call(ctx context.Context, method, path string, req, answer any) (err error) {
+	var body []byte
+	if req != nil {
+		if body, err = json.Marshal(req); err != nil {
+			return sigbox.Errorf(sigbox.Internal, "%w", err)
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, bytes.NewReader(body))
+	if err != nil {
+		return sigbox.Errorf(sigbox.Internal, "%w", err)
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return sigbox.Errorf(sigbox.Unavailable, "admin socket: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }() // only read from
+	limited := io.LimitReader(resp.Body, maxAdminBody)
+	if resp.StatusCode == http.StatusOK {
+		return readAdmin(limited, answer)
+	}
+	var e adminError
+	if err := readAdmin(limited, &e); err != nil {
+		return err
+	}
+	return &sigbox.Error{Kind: e.Kind, Msg: e.Message, Hint: e.Hint}
+}

@@ -1,0 +1,160 @@
+package app
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/atomicfile"
+	"github.com/sigbox/sigbox/internal/store"
+)
+
+// The data directory.
+const (
+	stateFile    = "instance.json"
+	lockFile     = "lock"
+	socketFile   = "admin.sock"
+	rootFile     = "root.json"
+	settingsFile = "config.yaml"
+	keyDir       = "keys"
+	dbDir        = "db"
+	tileDir      = "tiles"
+	tufDir       = "tuf"
+	certDir      = "certs"
+
+	maxState = 64 << 10
+)
+
+// backdate is by how much the services' validity starts before they are first
+// used: timestamps are cut to the second and clocks differ.
+const backdate = 5 * time.Minute
+
+// state is what an instance fixed when it was first started, in instance.json.
+type state struct {
+	// Schema is the layout of the data directory, as store.SchemaVersion.
+	Schema int `json:"schema"`
+	// LogHostname is the origin of the Rekor v2 log, and so a part of its key ID
+	// and of every checkpoint.
+	LogHostname string `json:"logHostname"`
+	// ValidFrom is when the services' validity begins: a whole UTC second.
+	ValidFrom time.Time `json:"validFrom"`
+	// URL is the public one of the last start.
+	URL string `json:"url"`
+}
+
+// newState is the state of a fresh instance that clients reach at publicURL.
+func newState(publicURL string, now time.Time) (state, error) {
+	u, err := url.Parse(publicURL)
+	if err != nil {
+		return state{}, sigbox.Errorf(sigbox.Internal, "%w", err)
+	}
+	return state{
+		Schema:      store.SchemaVersion,
+		LogHostname: fmt.Sprintf("log%d-1.%s", now.UTC().Year(), logDomain(u.Hostname())),
+		ValidFrom:   now.UTC().Truncate(time.Second).Add(-backdate),
+		URL:         publicURL,
+	}, nil
+}
+
+// logDomain is a name that no other instance's log has: the instance's own, or a
+// random one when it has none that is its alone.
+func logDomain(host string) string {
+	if host != "localhost" && net.ParseIP(host) == nil {
+		return host
+	}
+	var b [5]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return "sigbox-" + hex.EncodeToString(b[:]) + ".internal"
+}
+
+// loadState reads instance.json; the error is fs.ErrNotExist for an instance
+// that was never started.
+func loadState(dir string) (state, error) {
+	path := filepath.Join(dir, stateFile)
+	f, err := os.Open(path)
+	if err != nil {
+		return state{}, err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	b, err := io.ReadAll(io.LimitReader(f, maxState))
+	if err != nil {
+		return state{}, err
+	}
+	var s state
+	if err := json.Unmarshal(b, &s, json.RejectUnknownMembers(true)); err != nil {
+		return state{}, sigbox.Errorf(sigbox.Invalid, "%s is damaged: %w", path, err).WithHint("restore the data directory from a backup")
+	}
+	if s.Schema > store.SchemaVersion {
+		return state{}, sigbox.Mismatch(sigbox.Invalid, path+": written by a newer sigbox", fmt.Sprintf("schema %d or older", store.SchemaVersion), s.Schema).
+			WithHint("use that version of sigbox")
+	}
+	if s.Schema < 1 || s.LogHostname == "" || s.ValidFrom.IsZero() || s.URL == "" {
+		return state{}, sigbox.Errorf(sigbox.Invalid, "%s is damaged: fields are missing", path).WithHint("restore the data directory from a backup")
+	}
+	return s, nil
+}
+
+// openState reads the instance's state, or makes that of a new one, and notes
+// the public URL.
+func openState(dir, publicURL string, now time.Time) (state, error) {
+	s, err := loadState(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if s, err = newState(publicURL, now); err != nil {
+			return state{}, err
+		}
+	case err != nil:
+		return state{}, err
+	case s.URL == publicURL:
+		return s, nil
+	}
+	s.URL = publicURL
+	b, err := json.Marshal(s, jsontext.WithIndent("  "))
+	if err != nil {
+		return state{}, sigbox.Errorf(sigbox.Internal, "%w", err)
+	}
+	if err := atomicfile.Replace(filepath.Join(dir, stateFile), append(b, '\n'), 0o600); err != nil {
+		return state{}, diskError(dir, err)
+	}
+	return s, nil
+}
+
+// makeDir makes the data directory, or takes the one that is there.
+func makeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return diskError(dir, err)
+	}
+	return nil
+}
+
+// diskError says what to do about a failure to write below dir.
+func diskError(dir string, err error) error {
+	if _, ok := errors.AsType[*sigbox.Error](err); ok {
+		return err
+	}
+	e := sigbox.Errorf(sigbox.Internal, "cannot use the data directory %s: %w", dir, err)
+	switch {
+	case errors.Is(err, syscall.EROFS):
+		return e.WithHint("it is on a read-only file system: give --data a directory that can be written")
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return e.WithHint("give --data a directory that this user may write, or change its owner")
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return e.WithHint("the disk is full: free some space and start again; nothing that was acknowledged is lost")
+	case errors.Is(err, syscall.ENOTDIR):
+		return e.WithHint("a part of its path is a file: give --data a directory")
+	}
+	return e
+}
