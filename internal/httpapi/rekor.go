@@ -1,0 +1,94 @@
+package httpapi
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/rekor"
+	"github.com/sigbox/sigbox/wire/entry"
+)
+
+// Rekor serves the transparency log: Rekor's API v2 to write, C2SP tlog-tiles to
+// read.
+//
+//	POST /api/v2/log/entries                a CreateEntryRequest in, 201 and a TransparencyLogEntry out
+//	GET  /api/v2/checkpoint                 the latest checkpoint
+//	GET  /api/v2/tile/{L}/{N}[.p/{W}]       a tile of hashes
+//	GET  /api/v2/tile/entries/{N}[.p/{W}]   an entry bundle
+//
+// An entry that is in the log already is answered with its first index, 201, and
+// a fresh proof, where rekor-tiles answers 409 without one.
+//
+// Sources: rekor-v2-spec.md of sigstore/architecture-docs; C2SP tlog-tiles.
+type Rekor struct {
+	Service *rekor.Service
+	Logger  *slog.Logger
+
+	zip zipper
+}
+
+// Register adds the routes to mux.
+func (h *Rekor) Register(mux *http.ServeMux) {
+	mux.HandleFunc("POST /api/v2/log/entries", h.add)
+	mux.HandleFunc("GET /api/v2/checkpoint", h.checkpoint)
+	mux.HandleFunc("GET /api/v2/tile/{path...}", h.tile)
+}
+
+func (h *Rekor) add(w http.ResponseWriter, r *http.Request) {
+	le, err := h.create(w, r)
+	if err != nil {
+		writeError(w, r, h.Logger, err)
+		return
+	}
+	answer := entry.AppendLogEntry(nil, &le)
+	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+	writeBytes(w, http.StatusCreated, "application/json", answer)
+}
+
+func (h *Rekor) create(w http.ResponseWriter, r *http.Request) (sigbox.LogEntry, error) {
+	body, err := readBody(w, r, entry.MaxRequestSize)
+	if err != nil {
+		return sigbox.LogEntry{}, asInvalid(err)
+	}
+	e, err := entry.ParseRequest(body)
+	if err != nil {
+		return sigbox.LogEntry{}, asInvalid(err)
+	}
+	return h.Service.Add(r.Context(), e)
+}
+
+// asInvalid makes what is too large plainly invalid: Rekor answers 400 to both.
+func asInvalid(err error) error {
+	e, ok := errors.AsType[*sigbox.Error](err)
+	if !ok || e.Kind != sigbox.TooLarge {
+		return err
+	}
+	invalid := *e
+	invalid.Kind = sigbox.Invalid
+	return &invalid
+}
+
+func (h *Rekor) checkpoint(w http.ResponseWriter, _ *http.Request) {
+	writeCheckpoint(w, h.Service.Checkpoint())
+}
+
+func (h *Rekor) tile(w http.ResponseWriter, r *http.Request) {
+	t, err := tileOf(r, r.PathValue("path"), "entries")
+	var data []byte
+	if err == nil && t.kind == "" {
+		data, err = h.Service.Tile(r.Context(), t.level, t.index, t.width)
+	} else if err == nil {
+		data, err = h.Service.Entries(r.Context(), t.index, t.width)
+	}
+	switch {
+	case err != nil:
+		writeError(w, r, h.Logger, err)
+	case t.kind == "":
+		writeTile(w, data)
+	default:
+		h.zip.write(w, r, data)
+	}
+}
