@@ -1,0 +1,183 @@
+// Package ca is the certificate authority: it turns an OpenID identity token and
+// a proof of possession into a code signing certificate that lives for ten
+// minutes, and logs it before it leaves.
+//
+//	authority, err := ca.NewAuthority(ca.AuthorityConfig{})
+//	service, err := ca.New(ca.Config{
+//		Key: authority.Key, Chain: authority.Chain, CTLog: ctLog,
+//		Issuers: []ca.Issuer{{URL: "https://accounts.example.com", Type: ca.Email}},
+//		Keys:    remoteKeys,
+//	})
+//	chain, err := service.Issue(ctx, request)
+//
+// A token passes these doors, in this order: its size and shape, a signature
+// algorithm of the list, an issuer of the configuration, a key of that issuer,
+// audience and times, and the claims that its issuer's type needs. Nothing of a
+// token but its issuer is looked at before its signature has been verified.
+//
+// The certificates are those of Fulcio:
+// https://github.com/sigstore/fulcio/blob/main/docs/certificate-specification.md.
+package ca
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/sigbox/sigbox"
+)
+
+const (
+	// DefaultValidity is how long certificates are valid.
+	DefaultValidity = 10 * time.Minute
+	// DefaultAudience is the audience that tokens must be for.
+	DefaultAudience = "sigstore"
+	// MaxToken bounds an identity token, in bytes.
+	MaxToken = 32 << 10
+)
+
+// Config is what a Service needs. Key, Chain and CTLog are required.
+type Config struct {
+	// Key signs certificates. It is the key of Chain[0].
+	Key crypto.Signer
+	// Chain is DER: the certificate of Key, and what leads from it to the
+	// self-signed root, which is last.
+	Chain [][]byte
+	// CTLog logs precertificates.
+	CTLog sigbox.CTLog
+	// Issuers are those whose tokens are accepted; see also SetIssuers.
+	Issuers []Issuer
+	// Providers are the CI providers by name; nil is those of [Providers].
+	Providers map[string]Provider
+	// Keys fetches the keys of issuers that have no source of their own. Nil
+	// refuses the tokens of such issuers.
+	Keys KeySource
+	// Validity is how long certificates are valid, DefaultValidity if 0, at most
+	// one hour.
+	Validity time.Duration
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Rand is for serial numbers and signatures; nil is crypto/rand.
+	Rand io.Reader
+	// Logger takes what is issued, and what goes wrong with issuers' keys; nil
+	// discards it.
+	Logger *slog.Logger
+}
+
+// Service is a certificate authority. Its methods are safe for concurrent use.
+type Service struct {
+	signer    *signer
+	ctlog     sigbox.CTLog
+	keys      *keyCache
+	providers map[string]Provider
+	now       func() time.Time
+	log       *slog.Logger
+	issuers   atomic.Pointer[registry]
+}
+
+var _ sigbox.CA = (*Service)(nil)
+
+// New makes a service. It checks that the chain is one, and that the key is the
+// chain's.
+func New(c Config) (*Service, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Providers == nil {
+		c.Providers = Providers()
+	}
+	if c.CTLog == nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "the certificate authority needs a CT log")
+	}
+	signer, err := newSigner(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{
+		signer: signer, ctlog: c.CTLog, providers: c.Providers, now: c.Now, log: c.Logger,
+		keys: &keyCache{source: c.Keys, now: c.Now, log: c.Logger},
+	}
+	if err := s.SetIssuers(c.Issuers); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// SetIssuers replaces the issuers whose tokens are accepted, from the next token
+// on. An error of kind Invalid names the issuer that cannot be used, and changes
+// nothing.
+func (s *Service) SetIssuers(issuers []Issuer) error {
+	r, err := newRegistry(issuers, s.providers)
+	if err != nil {
+		return err
+	}
+	s.issuers.Store(r)
+	return nil
+}
+
+// Issuers gives the issuers whose tokens are accepted, in the order of their
+// configuration, with defaults filled in.
+func (s *Service) Issuers() []Issuer { return s.issuers.Load().list() }
+
+// Chain gives the authority's certificates, DER, the issuing one first and the
+// self-signed root last. They are not to be changed.
+func (s *Service) Chain() [][]byte { return s.signer.chain }
+
+// Issue checks the token and the proof of possession and returns a certificate
+// with its chain; see [sigbox.CA].
+func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][]byte, error) {
+	token, err := s.authenticate(ctx, req.Token)
+	if err != nil {
+		return nil, err
+	}
+	who, err := token.principal()
+	if err != nil {
+		return nil, err
+	}
+	pub, err := possession(req, who.proofs)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := s.certify(ctx, who.identity, pub)
+	if err != nil {
+		return nil, err
+	}
+	s.log.DebugContext(ctx, "certificate issued", "subject", who.identity.Subject, "issuer", who.identity.Issuer)
+	return chain, nil
+}
+
+// certify makes the certificate: precertificate, log, certificate (RFC 6962
+// §3.1). It is given identities that a token has proven, and keys whose
+// possession has been.
+func (s *Service) certify(ctx context.Context, id sigbox.Identity, pub provenKey) ([][]byte, error) {
+	d, err := s.signer.draft(id, pub, s.now())
+	if err != nil {
+		return nil, err
+	}
+	pre, err := s.signer.precertificate(d)
+	if err != nil {
+		return nil, err
+	}
+	sct, err := s.ctlog.AddPreChain(ctx, s.signer.withChain(pre))
+	if err != nil {
+		return nil, err
+	}
+	final, err := s.signer.certificate(d, sct)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.lint(final, s.signer); err != nil {
+		return nil, err
+	}
+	return s.signer.withChain(final), nil
+}

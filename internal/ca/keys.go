@@ -1,0 +1,347 @@
+package ca
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/sigbox/sigbox"
+)
+
+const (
+	// Fetched keys are kept as long as their server says, within these bounds.
+	defaultKeyAge = 10 * time.Minute
+	minKeyAge     = time.Minute
+	maxKeyAge     = time.Hour
+	// staleFor is how long keys are used after that when they cannot be fetched.
+	staleFor = 24 * time.Hour
+	// refetchAfter is how often a token with an unknown key may cause a fetch, for
+	// each issuer.
+	refetchAfter = 10 * time.Second
+	// retryAfter is how long a fetch that failed is not tried again.
+	retryAfter = 2 * time.Second
+	// fetchTimeout bounds one fetch.
+	fetchTimeout = 15 * time.Second
+	// maxCached bounds for how many issuers keys are kept; wildcards let tokens
+	// name as many as they like.
+	maxCached = 1024
+
+	maxKeySet  = 256 << 10
+	maxKeys    = 100
+	minRSABits = 2048
+)
+
+// KeySource gives the keys that an issuer signs tokens with.
+type KeySource interface {
+	// Keys gives the issuer's keys of now. An error of kind Unavailable means
+	// that it cannot be reached, any other that its answer cannot be used.
+	Keys(ctx context.Context, req KeyRequest) (KeySet, error)
+}
+
+// KeyRequest says whose keys are wanted.
+type KeyRequest struct {
+	// Issuer is the iss claim, which is the issuer's URL.
+	Issuer string
+	// AllowPrivate lets the issuer live at a private or loopback address.
+	AllowPrivate bool
+}
+
+// KeySourceFunc makes a KeySource of a function.
+type KeySourceFunc func(ctx context.Context, req KeyRequest) (KeySet, error)
+
+// Keys calls f.
+func (f KeySourceFunc) Keys(ctx context.Context, req KeyRequest) (KeySet, error) { return f(ctx, req) }
+
+// StaticKeys is a KeySource in this process: what keys gives at each moment.
+func StaticKeys(keys func() []jose.JSONWebKey) KeySource {
+	return KeySourceFunc(func(context.Context, KeyRequest) (KeySet, error) {
+		return KeySet{Keys: keys()}, nil
+	})
+}
+
+// KeySet is an issuer's published keys.
+type KeySet struct {
+	// Keys are public keys; those of other kinds are never used.
+	Keys []jose.JSONWebKey
+	// Algorithms are those that the issuer says it signs ID tokens with; empty
+	// when it says nothing.
+	Algorithms []string
+	// MaxAge is how long the set may be kept, 0 when the issuer says nothing.
+	MaxAge time.Duration
+}
+
+// ParseKeySet reads a JWK set (RFC 7517 §5) of at most 256 KiB and 100 keys. Keys
+// that cannot verify a token's signature are left out: those for encryption, of
+// unknown types, shared secrets, RSA under 2048 bits.
+func ParseKeySet(b []byte) (KeySet, error) {
+	if len(b) > maxKeySet {
+		return KeySet{}, sigbox.Errorf(sigbox.TooLarge, "key set of %d bytes: at most %d are read", len(b), maxKeySet)
+	}
+	var raw struct {
+		Keys []jsontext.Value `json:"keys"`
+	}
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return KeySet{}, sigbox.Errorf(sigbox.Invalid, "key set: not a JWK set (RFC 7517 §5)").WithCause(err)
+	}
+	if len(raw.Keys) > maxKeys {
+		return KeySet{}, sigbox.Errorf(sigbox.TooLarge, "key set: %d keys, at most %d are read", len(raw.Keys), maxKeys)
+	}
+	var set KeySet
+	for _, v := range raw.Keys {
+		if k, ok := parseKey(v); ok {
+			set.Keys = append(set.Keys, k)
+		}
+	}
+	return set, nil
+}
+
+// parseKey reads the members of a JWK that make a public key and leaves the rest,
+// certificates among them, alone.
+func parseKey(v jsontext.Value) (jose.JSONWebKey, bool) {
+	var members struct {
+		Kty string `json:"kty"`
+		Kid string `json:"kid,omitempty"`
+		Use string `json:"use,omitempty"`
+		Alg string `json:"alg,omitempty"`
+		Crv string `json:"crv,omitempty"`
+		X   string `json:"x,omitempty"`
+		Y   string `json:"y,omitempty"`
+		N   string `json:"n,omitempty"`
+		E   string `json:"e,omitempty"`
+	}
+	if json.Unmarshal(v, &members) != nil {
+		return jose.JSONWebKey{}, false
+	}
+	clean, err := json.Marshal(members)
+	if err != nil {
+		return jose.JSONWebKey{}, false
+	}
+	var k jose.JSONWebKey
+	if k.UnmarshalJSON(clean) != nil || (k.Use != "" && k.Use != "sig") || !verifies(k.Key) {
+		return jose.JSONWebKey{}, false
+	}
+	return k, true
+}
+
+// verifies says whether key is a public key strong enough for tokens.
+func verifies(key any) bool {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		return k.N.BitLen() >= minRSABits && k.N.BitLen() <= 8192
+	case *ecdsa.PublicKey:
+		return true
+	case ed25519.PublicKey:
+		return len(k) == ed25519.PublicKeySize
+	}
+	return false
+}
+
+// fitting gives the keys that a token with this header may be signed by: of its
+// key ID, if it names one, and of its algorithm.
+func (s KeySet) fitting(h header) []crypto.PublicKey {
+	var out []crypto.PublicKey
+	for _, k := range s.Keys {
+		if (h.Kid == "" || k.KeyID == h.Kid) && (k.Algorithm == "" || k.Algorithm == string(h.Alg)) && fits(k.Key, h.Alg) {
+			out = append(out, k.Key)
+		}
+	}
+	return out
+}
+
+// fits says whether a key is of the type, and for ECDSA of the curve, that an
+// algorithm signs with (RFC 7518 §3).
+func fits(key any, alg jose.SignatureAlgorithm) bool {
+	if !verifies(key) {
+		return false
+	}
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		return strings.HasPrefix(string(alg), "RS") || strings.HasPrefix(string(alg), "PS")
+	case ed25519.PublicKey:
+		return alg == jose.EdDSA
+	case *ecdsa.PublicKey:
+		switch alg {
+		case jose.ES256:
+			return k.Curve == elliptic.P256()
+		case jose.ES384:
+			return k.Curve == elliptic.P384()
+		case jose.ES512:
+			return k.Curve == elliptic.P521()
+		}
+	}
+	return false
+}
+
+// has says whether the set can be asked for a key ID; without one, any key will
+// do.
+func (s KeySet) has(kid string) bool {
+	for _, k := range s.Keys {
+		if kid == "" || k.KeyID == kid {
+			return true
+		}
+	}
+	return false
+}
+
+// keyCache keeps fetched keys. A token with an unknown key ID, which everybody
+// can make, causes few fetches; an issuer that is down for a while does not stop
+// its users.
+type keyCache struct {
+	source KeySource
+	now    func() time.Time
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	entries map[string]*cachedKeys // by issuer URL; mu guards what is in them
+}
+
+type cachedKeys struct {
+	set     KeySet
+	fetched time.Time // zero: never
+	expires time.Time
+	tried   time.Time // when the last fetch began
+	failed  error     // of the last fetch
+	flight  chan struct{}
+}
+
+// get gives an issuer's keys, fetched when there are none, when they have
+// expired, or when they lack kid.
+func (c *keyCache) get(ctx context.Context, req KeyRequest, kid string) (KeySet, error) {
+	if c.source == nil {
+		return KeySet{}, sigbox.Errorf(sigbox.Unavailable, "the keys of outside issuers cannot be fetched here")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entry(req.Issuer)
+	now := c.now()
+	if e.flight == nil && e.due(now, kid) {
+		c.fetch(ctx, req, e)
+	}
+	if flight := e.flight; flight != nil && !e.usable(now, kid) && !e.fallback(now, kid) {
+		c.mu.Unlock()
+		select {
+		case <-flight:
+		case <-ctx.Done():
+		}
+		c.mu.Lock()
+		if e.flight == flight {
+			return KeySet{}, sigbox.Errorf(sigbox.Unavailable, "gave up waiting for the keys of the issuer %.200s", req.Issuer).WithCause(ctx.Err())
+		}
+	}
+	if e.fetched.IsZero() || (e.failed != nil && e.spoilt(c.now())) {
+		return KeySet{}, sigbox.Errorf(sigbox.Unavailable, "the keys of the issuer %.200s cannot be fetched now", req.Issuer).
+			WithCause(e.failed).WithHint("try again in a few seconds")
+	}
+	return e.set, nil
+}
+
+// entry gives the issuer's entry, a new one if there is none. The caller holds mu.
+func (c *keyCache) entry(iss string) *cachedKeys {
+	if e := c.entries[iss]; e != nil {
+		return e
+	}
+	if c.entries == nil {
+		c.entries = map[string]*cachedKeys{}
+	}
+	if len(c.entries) >= maxCached {
+		c.evict()
+	}
+	e := &cachedKeys{}
+	c.entries[iss] = e
+	return e
+}
+
+// evict drops the entry that was tried longest ago. The caller holds mu.
+func (c *keyCache) evict() {
+	var oldest string
+	var at time.Time
+	for iss, e := range c.entries {
+		if e.flight == nil && (oldest == "" || e.tried.Before(at)) {
+			oldest, at = iss, e.tried
+		}
+	}
+	delete(c.entries, oldest)
+}
+
+// usable says whether the keys will do as they are.
+func (e *cachedKeys) usable(now time.Time, kid string) bool {
+	return !e.fetched.IsZero() && e.fresh(now) && e.set.has(kid)
+}
+
+// fresh says whether the keys have not expired; after a clock that jumped back
+// they have.
+func (e *cachedKeys) fresh(now time.Time) bool {
+	return !now.Before(e.fetched) && now.Before(e.expires)
+}
+
+// spoilt says whether keys that could not be renewed are too old to be used.
+func (e *cachedKeys) spoilt(now time.Time) bool {
+	return now.After(e.expires.Add(staleFor))
+}
+
+// fallback says whether old keys will do while an issuer is down, so that not
+// every token waits for another failure.
+func (e *cachedKeys) fallback(now time.Time, kid string) bool {
+	return e.failed != nil && !e.fetched.IsZero() && e.set.has(kid) && !e.spoilt(now)
+}
+
+// due says whether a fetch is needed, and not too soon after the last one.
+func (e *cachedKeys) due(now time.Time, kid string) bool {
+	if e.usable(now, kid) {
+		return false
+	}
+	since := now.Sub(e.tried)
+	if e.tried.IsZero() || since < 0 {
+		return true
+	}
+	if e.failed == nil && e.fresh(now) {
+		return since >= refetchAfter // an unknown key
+	}
+	return since >= retryAfter
+}
+
+// fetch starts a fetch on behalf of all who wait; it outlives the request that
+// caused it. The caller holds mu.
+func (c *keyCache) fetch(ctx context.Context, req KeyRequest, e *cachedKeys) {
+	e.tried = c.now()
+	flight := make(chan struct{})
+	e.flight = flight
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+		defer cancel()
+		set, err := c.source.Keys(ctx, req)
+		if err == nil && len(set.Keys) == 0 {
+			err = sigbox.Errorf(sigbox.Invalid, "the issuer publishes no key that verifies signatures")
+		}
+		if err != nil {
+			c.log.WarnContext(ctx, "cannot fetch the keys of an issuer", "issuer", req.Issuer, "err", err)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if e.failed = err; err == nil {
+			e.set, e.fetched = set, c.now()
+			e.expires = e.fetched.Add(keyAge(set.MaxAge))
+		}
+		e.flight = nil
+		close(flight)
+	}()
+}
+
+func keyAge(said time.Duration) time.Duration {
+	if said == 0 {
+		return defaultKeyAge
+	}
+	return min(max(said, minKeyAge), maxKeyAge)
+}
