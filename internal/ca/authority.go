@@ -2,8 +2,6 @@ package ca
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -21,32 +19,27 @@ const (
 	headStart      = 5 * time.Minute
 )
 
-// AuthorityConfig says what [NewAuthority] makes. The zero value works.
-type AuthorityConfig struct {
+// ChainConfig says what [NewChain] makes. Root and Intermediate are required.
+type ChainConfig struct {
+	// Root and Intermediate are the keys, of ECDSA or RSA. P-256 is what verifiers
+	// check fastest. Root is needed again only to make another intermediate.
+	Root, Intermediate crypto.Signer
 	// Organization stands in the subjects, "sigbox" if "".
 	Organization string
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
-	// Rand is for keys, serial numbers and signatures; nil is crypto/rand.
+	// Rand is for serial numbers and signatures; nil is crypto/rand.
 	Rand io.Reader
 }
 
-// Authority is a new certificate authority.
-type Authority struct {
-	// RootKey is needed again only to make another intermediate.
-	RootKey crypto.Signer
-	// Key is the intermediate's, which issues.
-	Key crypto.Signer
-	// Chain is DER: the intermediate, then the self-signed root.
-	Chain [][]byte
-	// ValidFor is when both are valid, in whole seconds.
-	ValidFor sigbox.TimeRange
-}
-
-// NewAuthority makes keys and certificates for an instance: ECDSA P-256, which
-// verifiers check fastest; a self-signed root; and an intermediate that can issue
-// code signing certificates and no further authorities.
-func NewAuthority(c AuthorityConfig) (*Authority, error) {
+// NewChain makes the certificates of an authority for [Config]: an intermediate
+// that can issue code signing certificates and no further authorities, and the
+// self-signed root, in DER. Both are valid for ten years, from five minutes ago
+// on, in whole seconds.
+func NewChain(c ChainConfig) ([][]byte, error) {
+	if c.Root == nil || c.Intermediate == nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "an authority needs a key for its root and one for its intermediate")
+	}
 	if c.Organization == "" {
 		c.Organization = "sigbox"
 	}
@@ -56,76 +49,57 @@ func NewAuthority(c AuthorityConfig) (*Authority, error) {
 	if c.Rand == nil {
 		c.Rand = rand.Reader
 	}
-	start := c.Now().UTC().Add(-headStart).Truncate(time.Second)
-	a := &Authority{ValidFor: sigbox.TimeRange{Start: start, End: start.AddDate(authorityYears, 0, 0)}}
-	root, err := c.template("root", a.ValidFor)
+	root, err := c.template("root", c.Root)
 	if err != nil {
 		return nil, err
 	}
 	root.MaxPathLen = 1
-	intermediate, err := c.template("intermediate", a.ValidFor)
+	root.AuthorityKeyId = root.SubjectKeyId
+	intermediate, err := c.template("intermediate", c.Intermediate)
 	if err != nil {
 		return nil, err
 	}
 	intermediate.MaxPathLenZero = true
 	intermediate.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
+	intermediate.AuthorityKeyId = root.SubjectKeyId
 
-	rootKey, err := ecdsa.GenerateKey(elliptic.P256(), c.Rand)
-	if err != nil {
-		return nil, newAuthorityError(err)
+	chain := make([][]byte, 2)
+	for i, t := range []*x509.Certificate{intermediate, root} {
+		if chain[i], err = x509.CreateCertificate(c.Rand, t, root, t.PublicKey, c.Root); err != nil {
+			return nil, newChainError(err)
+		}
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), c.Rand)
-	if err != nil {
-		return nil, newAuthorityError(err)
-	}
-	rootDER, err := c.issue(root, root, rootKey, rootKey)
-	if err != nil {
-		return nil, err
-	}
-	intermediateDER, err := c.issue(intermediate, root, key, rootKey)
-	if err != nil {
-		return nil, err
-	}
-	a.RootKey, a.Key, a.Chain = rootKey, key, [][]byte{intermediateDER, rootDER}
-	return a, nil
+	return chain, nil
 }
 
 // template is what root and intermediate have in common.
-func (c *AuthorityConfig) template(name string, valid sigbox.TimeRange) (*x509.Certificate, error) {
-	serial := make([]byte, serialSize)
-	if _, err := io.ReadFull(c.Rand, serial); err != nil {
-		return nil, newAuthorityError(err)
+func (c *ChainConfig) template(name string, key crypto.Signer) (*x509.Certificate, error) {
+	if _, _, err := signatureAlgorithm(key.Public()); err != nil {
+		return nil, err
 	}
-	serial[0] = serial[0]&0x7f | 0x40
+	spki, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return nil, newChainError(err)
+	}
+	keyID, err := subjectKeyID(spki)
+	if err != nil {
+		return nil, err
+	}
+	serial, err := newSerial(c.Rand)
+	if err != nil {
+		return nil, err
+	}
+	start := c.Now().UTC().Add(-headStart).Truncate(time.Second)
 	return &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(serial),
 		Subject:      pkix.Name{Organization: []string{c.Organization}, CommonName: c.Organization + " " + name},
-		NotBefore:    valid.Start, NotAfter: valid.End,
+		NotBefore:    start, NotAfter: start.AddDate(authorityYears, 0, 0),
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		IsCA:     true, BasicConstraintsValid: true,
+		PublicKey: key.Public(), SubjectKeyId: keyID,
 	}, nil
 }
 
-// issue signs a template for key. The key IDs are set so that they are the same
-// in both certificates.
-func (c *AuthorityConfig) issue(template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) ([]byte, error) {
-	for t, k := range map[*x509.Certificate]*ecdsa.PrivateKey{template: key, parent: parentKey} {
-		spki, err := x509.MarshalPKIXPublicKey(k.Public())
-		if err != nil {
-			return nil, newAuthorityError(err)
-		}
-		if t.SubjectKeyId, err = subjectKeyID(spki); err != nil {
-			return nil, err
-		}
-	}
-	template.AuthorityKeyId = parent.SubjectKeyId
-	der, err := x509.CreateCertificate(c.Rand, template, parent, key.Public(), parentKey)
-	if err != nil {
-		return nil, newAuthorityError(err)
-	}
-	return der, nil
-}
-
-func newAuthorityError(err error) error {
-	return sigbox.Errorf(sigbox.Internal, "making a certificate authority").WithCause(err)
+func newChainError(err error) error {
+	return sigbox.Errorf(sigbox.Internal, "making the authority's certificates").WithCause(err)
 }

@@ -2,9 +2,9 @@
 // a proof of possession into a code signing certificate that lives for ten
 // minutes, and logs it before it leaves.
 //
-//	authority, err := ca.NewAuthority(ca.AuthorityConfig{})
+//	chain, err := ca.NewChain(ca.ChainConfig{Root: rootKey, Intermediate: key})
 //	service, err := ca.New(ca.Config{
-//		Key: authority.Key, Chain: authority.Chain, CTLog: ctLog,
+//		Key: key, Chain: chain, CTLog: ctLog,
 //		Issuers: []ca.Issuer{{URL: "https://accounts.example.com", Type: ca.Email}},
 //		Keys:    remoteKeys,
 //	})
@@ -49,6 +49,9 @@ type Config struct {
 	Chain [][]byte
 	// CTLog logs precertificates.
 	CTLog sigbox.CTLog
+	// URL is where the authority's API is reached, without a slash at its end, and
+	// Operator who runs it, for the trust root. Both may be empty.
+	URL, Operator string
 	// Issuers are those whose tokens are accepted; see also SetIssuers.
 	Issuers []Issuer
 	// Providers are the CI providers by name; nil is those of [Providers].
@@ -71,6 +74,7 @@ type Config struct {
 // Service is a certificate authority. Its methods are safe for concurrent use.
 type Service struct {
 	signer    *signer
+	trust     sigbox.CertificateAuthority
 	ctlog     sigbox.CTLog
 	keys      *keyCache
 	providers map[string]Provider
@@ -104,7 +108,7 @@ func New(c Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		signer: signer, ctlog: c.CTLog, providers: c.Providers, now: c.Now, log: c.Logger,
+		signer: signer, trust: signer.trust(c), ctlog: c.CTLog, providers: c.Providers, now: c.Now, log: c.Logger,
 		keys: &keyCache{source: c.Keys, now: c.Now, log: c.Logger},
 	}
 	if err := s.SetIssuers(c.Issuers); err != nil {
@@ -132,6 +136,10 @@ func (s *Service) Issuers() []Issuer { return s.issuers.Load().list() }
 // Chain gives the authority's certificates, DER, the issuing one first and the
 // self-signed root last. They are not to be changed.
 func (s *Service) Chain() [][]byte { return s.signer.chain }
+
+// CertificateAuthority is the authority's place in a trust root. It is valid as
+// long as its issuing certificate.
+func (s *Service) CertificateAuthority() sigbox.CertificateAuthority { return s.trust }
 
 // Issue checks the token and the proof of possession and returns a certificate
 // with its chain; see [sigbox.CA].

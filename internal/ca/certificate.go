@@ -77,6 +77,18 @@ func newSigner(c Config) (*signer, error) {
 	return s, err
 }
 
+// trust describes the authority for a trust root.
+func (s *signer) trust(c Config) sigbox.CertificateAuthority {
+	t := sigbox.CertificateAuthority{
+		CommonName: s.issuer.Subject.CommonName, URI: c.URL, Operator: c.Operator, Chain: s.chain,
+		ValidFor: sigbox.TimeRange{Start: s.issuer.NotBefore},
+	}
+	if len(s.issuer.Subject.Organization) > 0 {
+		t.Organization = s.issuer.Subject.Organization[0]
+	}
+	return t
+}
+
 // parseChain wants certificates of authorities, each signed by the next, the last
 // by itself.
 func parseChain(chain [][]byte) ([]*x509.Certificate, error) {
@@ -184,8 +196,7 @@ func (s *signer) draft(id sigbox.Identity, pub provenKey, now time.Time) (*draft
 func (s *signer) extensions(id sigbox.Identity, pub provenKey) ([]pkix.Extension, error) {
 	identity, err := cert.Extensions(id)
 	if err != nil {
-		e := *(sigbox.Errorf(sigbox.Unauthenticated, "the identity token's claims do not fit into a certificate: %w", err))
-		return nil, &e
+		return nil, sigbox.Errorf(sigbox.Unauthenticated, "the identity token's claims do not fit into a certificate: %w", err)
 	}
 	keyID, err := subjectKeyID(pub.spki)
 	if err != nil {
@@ -225,7 +236,7 @@ func subjectKeyID(spki []byte) ([]byte, error) {
 
 // head writes the TBSCertificate's content up to the extensions.
 func (s *signer) head(d *draft) ([]byte, error) {
-	serial, err := s.serial()
+	serial, err := newSerial(s.rand)
 	if err != nil {
 		return nil, err
 	}
@@ -247,11 +258,11 @@ func (s *signer) head(d *draft) ([]byte, error) {
 	return out, nil
 }
 
-// serial draws a serial number: 159 random bits, positive, and 20 bytes long
+// newSerial draws a serial number: 158 random bits, positive, and 20 bytes long
 // whatever they are (RFC 5280 §4.1.2.2).
-func (s *signer) serial() ([]byte, error) {
+func newSerial(random io.Reader) ([]byte, error) {
 	serial := make([]byte, serialSize)
-	if _, err := io.ReadFull(s.rand, serial); err != nil {
+	if _, err := io.ReadFull(random, serial); err != nil {
 		return nil, internal(err)
 	}
 	serial[0] = serial[0]&0x7f | 0x40

@@ -159,7 +159,22 @@ func hasCloseFactors(n *big.Int) bool {
 	for range fermatRounds {
 		a.Add(&a, one)
 		b2.Sub(b2.Mul(&a, &a), n)
-		if b2.Sign() >= 0 && b.Mul(b.Sqrt(&b2), &b).Cmp(&b2) == 0 {
+		if b2.Sign() >= 0 && mayBeSquare(&b2) && b.Mul(b.Sqrt(&b2), &b).Cmp(&b2) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// mayBeSquare rules out five numbers of six by their lowest byte, which is much
+// quicker than a root.
+func mayBeSquare(n *big.Int) bool {
+	low := 0
+	for i := range 8 {
+		low |= int(n.Bit(i)) << i
+	}
+	for i := range 128 {
+		if i*i&0xff == low {
 			return true
 		}
 	}

@@ -87,6 +87,15 @@ func (s SCT) Marshal() ([]byte, error) {
 	return out, nil
 }
 
+// DigitallySigned gives the signature as a TLS digitally-signed struct (RFC 5246
+// §4.7), which is what add-chain answers. The signature must be shorter than
+// 64 KiB.
+func (s SCT) DigitallySigned() []byte {
+	n := len(s.Signature)
+	b := append(make([]byte, 0, 4+n), byte(s.Algorithm>>8), byte(s.Algorithm), byte(n>>8), byte(n))
+	return append(b, s.Signature...)
+}
+
 // leafIndexExtension is the extension type of static-ct-api's leaf_index.
 const leafIndexExtension = 0
 
