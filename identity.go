@@ -42,26 +42,26 @@ type Identity struct {
 //
 // Source: https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md
 type Extensions struct {
-	GitHubWorkflowTrigger    string // .2
-	GitHubWorkflowSHA        string // .3
-	GitHubWorkflowName       string // .4
-	GitHubWorkflowRepository string // .5
-	GitHubWorkflowRef        string // .6
+	GitHubWorkflowTrigger    string `json:"githubWorkflowTrigger,omitempty"`    // .2
+	GitHubWorkflowSHA        string `json:"githubWorkflowSHA,omitempty"`        // .3
+	GitHubWorkflowName       string `json:"githubWorkflowName,omitempty"`       // .4
+	GitHubWorkflowRepository string `json:"githubWorkflowRepository,omitempty"` // .5
+	GitHubWorkflowRef        string `json:"githubWorkflowRef,omitempty"`        // .6
 
-	BuildSignerURI                      string // .9
-	BuildSignerDigest                   string // .10
-	RunnerEnvironment                   string // .11
-	SourceRepositoryURI                 string // .12
-	SourceRepositoryDigest              string // .13
-	SourceRepositoryRef                 string // .14
-	SourceRepositoryIdentifier          string // .15
-	SourceRepositoryOwnerURI            string // .16
-	SourceRepositoryOwnerIdentifier     string // .17
-	BuildConfigURI                      string // .18
-	BuildConfigDigest                   string // .19
-	BuildTrigger                        string // .20
-	RunInvocationURI                    string // .21
-	SourceRepositoryVisibilityAtSigning string // .22
-	DeploymentEnvironment               string // .23
-	TokenSubject                        string // .24, the token's raw sub
+	BuildSignerURI                      string `json:"buildSignerURI,omitempty"`                      // .9
+	BuildSignerDigest                   string `json:"buildSignerDigest,omitempty"`                   // .10
+	RunnerEnvironment                   string `json:"runnerEnvironment,omitempty"`                   // .11
+	SourceRepositoryURI                 string `json:"sourceRepositoryURI,omitempty"`                 // .12
+	SourceRepositoryDigest              string `json:"sourceRepositoryDigest,omitempty"`              // .13
+	SourceRepositoryRef                 string `json:"sourceRepositoryRef,omitempty"`                 // .14
+	SourceRepositoryIdentifier          string `json:"sourceRepositoryIdentifier,omitempty"`          // .15
+	SourceRepositoryOwnerURI            string `json:"sourceRepositoryOwnerURI,omitempty"`            // .16
+	SourceRepositoryOwnerIdentifier     string `json:"sourceRepositoryOwnerIdentifier,omitempty"`     // .17
+	BuildConfigURI                      string `json:"buildConfigURI,omitempty"`                      // .18
+	BuildConfigDigest                   string `json:"buildConfigDigest,omitempty"`                   // .19
+	BuildTrigger                        string `json:"buildTrigger,omitempty"`                        // .20
+	RunInvocationURI                    string `json:"runInvocationURI,omitempty"`                    // .21
+	SourceRepositoryVisibilityAtSigning string `json:"sourceRepositoryVisibilityAtSigning,omitempty"` // .22
+	DeploymentEnvironment               string `json:"deploymentEnvironment,omitempty"`               // .23
+	TokenSubject                        string `json:"tokenSubject,omitempty"`                        // .24, the token's raw sub
 }

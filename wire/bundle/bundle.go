@@ -12,6 +12,7 @@ package bundle
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 
 	"github.com/sigbox/sigbox"
@@ -181,6 +182,19 @@ func appendEnvelope(e *protojson.Encoder, v *sigbox.Envelope) {
 			})
 		}
 	})
+}
+
+// Check holds a bundle against what its version demands, for bundles that were
+// not made by [Parse]. Version 0 is judged as 3. Errors are of kind Invalid or
+// TooLarge.
+func Check(b *sigbox.Bundle) error {
+	if b.Version < 0 || b.Version > 3 {
+		return sigbox.Mismatch(sigbox.Invalid, "bundle: unsupported version", "0.1, 0.2 or 0.3", "0."+strconv.Itoa(b.Version))
+	}
+	if b.Version == 0 {
+		return check(b, 3)
+	}
+	return check(b, b.Version)
 }
 
 // check holds b against what a version of the format demands of every bundle.

@@ -1,0 +1,124 @@
+package verify
+
+import (
+	"bytes"
+	"hash"
+	"io"
+
+	"github.com/sigbox/sigbox"
+)
+
+// Artifact is what was signed: its bytes, or their digest.
+type Artifact struct {
+	digest sigbox.Digest
+	reader io.Reader
+}
+
+// Digest is an artifact of which the digest is known. Signatures of pure Ed25519
+// keys need the bytes.
+func Digest(d sigbox.Digest) Artifact { return Artifact{digest: d} }
+
+// Reader is an artifact that is read once, to its end, and only when all else is
+// in order.
+func Reader(r io.Reader) Artifact { return Artifact{reader: r} }
+
+// Bytes is an artifact in memory.
+func Bytes(b []byte) Artifact { return Artifact{reader: bytes.NewReader(b)} }
+
+func (a Artifact) check() error {
+	switch {
+	case a.reader != nil:
+		return nil
+	case a.digest.IsZero():
+		return sigbox.Errorf(sigbox.Invalid, "no artifact to verify the bundle for")
+	case !a.digest.Valid():
+		return sigbox.Errorf(sigbox.Invalid, "artifact digest: expected %d bytes for %s, found %d", a.digest.Algorithm.Size(), a.digest.Algorithm, len(a.digest.Value))
+	}
+	return nil
+}
+
+// maxContent bounds artifacts that are held in memory, in bytes: those signed
+// with pure Ed25519, which signs no digest.
+const maxContent = 256 << 20
+
+// hashSet is a set of hash algorithms, a bit each.
+type hashSet uint8
+
+func (s hashSet) has(h sigbox.HashAlgorithm) bool { return h.Valid() && s&(1<<h) != 0 }
+
+func (s *hashSet) add(h sigbox.HashAlgorithm) {
+	if h.Valid() {
+		*s |= 1 << h
+	}
+}
+
+// content is an artifact as far as it was looked at.
+type content struct {
+	Artifact
+	digests [sigbox.SHA512 + 1]sigbox.Digest
+	bytes   *[]byte // nil unless asked for and not more than maxContent
+	done    bool    // the reader was read
+}
+
+// load computes the digests, and keeps the bytes if keep is set. It reads the
+// reader once: the caller asks for all that it will need.
+func (c *content) load(hashes hashSet, keep bool) error {
+	if c.reader == nil {
+		c.digests[c.digest.Algorithm] = c.digest
+		return nil
+	}
+	if c.done {
+		return nil
+	}
+	c.done = true
+	var running [sigbox.SHA512 + 1]hash.Hash
+	var sinks []io.Writer
+	for h := sigbox.SHA256; h <= sigbox.SHA512; h++ {
+		if hashes.has(h) {
+			running[h] = h.New()
+			sinks = append(sinks, running[h])
+		}
+	}
+	var kept bounded
+	if keep {
+		sinks = append(sinks, &kept)
+	}
+	if _, err := io.Copy(io.MultiWriter(sinks...), c.reader); err != nil {
+		return sigbox.Errorf(sigbox.Unavailable, "the artifact could not be read: %w", err)
+	}
+	for h, w := range running {
+		if w != nil {
+			alg := sigbox.HashAlgorithm(h) // #nosec G115 -- an index of a small array
+			c.digests[h] = sigbox.Digest{Algorithm: alg, Value: w.Sum(nil)}
+		}
+	}
+	if keep && !kept.over {
+		c.bytes = &kept.bytes
+	}
+	return nil
+}
+
+// bounded keeps what is written to it, up to maxContent.
+type bounded struct {
+	bytes []byte
+	over  bool
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.over = b.over || len(b.bytes)+len(p) > maxContent; b.over {
+		b.bytes = nil
+		return len(p), nil
+	}
+	b.bytes = append(b.bytes, p...)
+	return len(p), nil
+}
+
+// any gives a digest of the artifact, for people.
+func (c *content) any() sigbox.Digest {
+	for _, d := range c.digests {
+		if !d.IsZero() {
+			return d
+		}
+	}
+	return c.digest
+}

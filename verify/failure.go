@@ -1,0 +1,121 @@
+package verify
+
+import (
+	"errors"
+
+	"github.com/sigbox/sigbox"
+)
+
+// Step is a part of the verification. Steps are in the order in which they are
+// gone through.
+type Step uint8
+
+// The steps.
+const (
+	// StepBundle is the bundle's form.
+	StepBundle Step = iota + 1
+	// StepLog: the entry is one that a log of the trust root can vouch for.
+	StepLog
+	// StepEntry: what the entry says is what the bundle says.
+	StepEntry
+	// StepPromise is the signed entry timestamp of a v1 log.
+	StepPromise
+	// StepInclusion is the entry's inclusion proof.
+	StepInclusion
+	// StepCheckpoint is the signed checkpoint that the proof leads to.
+	StepCheckpoint
+	// StepTimestamp is a timestamp by a timestamp authority.
+	StepTimestamp
+	// StepTime: there is a trusted time, and it fits log and key.
+	StepTime
+	// StepCertificate is the path from the certificate to the trust root, at
+	// every trusted time.
+	StepCertificate
+	// StepSCT is the certificate logs' promise.
+	StepSCT
+	// StepIdentity: the certificate's subject and issuer are wanted ones.
+	StepIdentity
+	// StepArtifact: the bundle is about the artifact.
+	StepArtifact
+	// StepSignature is the signature over artifact or statement.
+	StepSignature
+	// StepStatement: the envelope holds an in-toto statement.
+	StepStatement
+	// StepPredicate: the statement's predicate type is the wanted one.
+	StepPredicate
+)
+
+var stepNames = [...]string{
+	StepBundle: "bundle", StepLog: "log", StepEntry: "log entry", StepPromise: "signed entry timestamp",
+	StepInclusion: "inclusion proof", StepCheckpoint: "checkpoint", StepTimestamp: "timestamp", StepTime: "trusted time",
+	StepCertificate: "certificate", StepSCT: "SCT", StepIdentity: "identity", StepArtifact: "artifact",
+	StepSignature: "signature", StepStatement: "statement", StepPredicate: "predicate",
+}
+
+// String names the step for people.
+func (s Step) String() string {
+	if s == 0 || int(s) >= len(stepNames) {
+		return "unknown step"
+	}
+	return stepNames[s]
+}
+
+// Failure is the error for a bundle that is not to be trusted. Its chain holds a
+// [sigbox.Error] of kind NotVerified.
+type Failure struct {
+	step   Step
+	err    *sigbox.Error
+	passed []Check
+}
+
+// Step says at which step verification failed.
+func (f *Failure) Step() Step { return f.step }
+
+// Passed are the checks that went well before, in order.
+func (f *Failure) Passed() []Check { return f.passed }
+
+// Error says what was expected, what was found and what to do.
+func (f *Failure) Error() string { return f.err.Error() }
+
+// Unwrap gives the sigbox.Error.
+func (f *Failure) Unwrap() error { return f.err }
+
+// FailedStep gives the step at which verification failed, 0 when err is no
+// [Failure].
+func FailedStep(err error) Step {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f.step
+	}
+	return 0
+}
+
+// refuse makes a Failure.
+func refuse(step Step, format string, args ...any) *Failure {
+	return refuseFor(step, sigbox.Errorf(sigbox.NotVerified, format, args...))
+}
+
+// mismatch makes a Failure for a value that is not the expected one.
+func mismatch(step Step, msg string, want, got any) *Failure {
+	return refuseFor(step, sigbox.Mismatch(sigbox.NotVerified, msg, want, got))
+}
+
+// refuseFor makes a Failure of an error of another package: whatever its kind,
+// the bundle is not verified.
+func refuseFor(step Step, err error) *Failure {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f
+	}
+	e := sigbox.Error{Msg: err.Error(), Err: err}
+	if inner, ok := errors.AsType[*sigbox.Error](err); ok {
+		e = *inner
+	}
+	e.Kind = sigbox.NotVerified
+	e.Msg = step.String() + ": " + e.Msg
+	return &Failure{step: step, err: &e}
+}
+
+// hint adds the next step to take.
+func (f *Failure) hint(format string, args ...any) *Failure {
+	f.err = f.err.WithHint(format, args...)
+	return f
+}

@@ -1,0 +1,100 @@
+package verify
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+
+	"github.com/sigbox/sigbox"
+)
+
+// Key is a public key that signatures are verified with.
+type Key struct {
+	// DER is the key's SubjectPublicKeyInfo.
+	DER []byte
+	// Details is the algorithm; 0 is any that fits the key.
+	Details sigbox.KeyDetails
+	// ValidFor is when the key may have signed. A bundle must then prove a time.
+	ValidFor sigbox.TimeRange
+}
+
+// ParseKey reads a public key from PEM ("PUBLIC KEY") or DER, of at most 64 KiB.
+func ParseKey(b []byte) (Key, error) {
+	const most = 64 << 10
+	if len(b) > most {
+		return Key{}, sigbox.Errorf(sigbox.TooLarge, "public key of %d bytes: at most %d are read", len(b), most)
+	}
+	if block, _ := pem.Decode(b); block != nil {
+		if block.Type != "PUBLIC KEY" {
+			return Key{}, sigbox.Mismatch(sigbox.Invalid, "public key: type of the PEM block", "PUBLIC KEY", block.Type)
+		}
+		b = block.Bytes
+	}
+	if _, err := sigbox.ParsePublicKey(b); err != nil {
+		return Key{}, err
+	}
+	return Key{DER: b}, nil
+}
+
+// signer is who signed, by certificate or by key.
+type signer struct {
+	public   crypto.PublicKey
+	spki     []byte
+	leaf     *leaf // nil for a key
+	details  sigbox.KeyDetails
+	validFor sigbox.TimeRange
+}
+
+func (k Key) prepare() (*signer, error) {
+	pub, err := sigbox.ParsePublicKey(k.DER)
+	if err != nil {
+		return nil, err
+	}
+	// Written again, so that logs' copies of it compare equal.
+	spki, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "public key: %w", err)
+	}
+	if k.Details != 0 {
+		if err := k.Details.CheckKey(pub); err != nil {
+			return nil, err
+		}
+	}
+	if len(algorithms(pub)) == 0 {
+		return nil, sigbox.Errorf(sigbox.Invalid, "public key: no algorithm is known for a key %s", sigbox.DescribeKey(pub))
+	}
+	return &signer{public: pub, spki: spki, details: k.Details, validFor: k.ValidFor}, nil
+}
+
+// algorithms gives those that a key can have signed with, the likeliest first.
+func algorithms(pub crypto.PublicKey) []sigbox.KeyDetails {
+	switch p := pub.(type) {
+	case ed25519.PublicKey:
+		return []sigbox.KeyDetails{sigbox.Ed25519ph, sigbox.Ed25519}
+	case *ecdsa.PublicKey:
+		k, err := sigbox.DetailsOf(p)
+		switch {
+		case err != nil:
+			return nil
+		case k == sigbox.ECDSAP384SHA384:
+			return []sigbox.KeyDetails{k, sigbox.ECDSAP384SHA256}
+		case k == sigbox.ECDSAP521SHA512:
+			return []sigbox.KeyDetails{k, sigbox.ECDSAP521SHA256}
+		}
+		return []sigbox.KeyDetails{k}
+	case *rsa.PublicKey:
+		switch p.N.BitLen() {
+		case 2048:
+			return []sigbox.KeyDetails{sigbox.RSAPKCS1v15With2048, sigbox.RSAPSSWith2048}
+		case 3072:
+			return []sigbox.KeyDetails{sigbox.RSAPKCS1v15With3072, sigbox.RSAPSSWith3072}
+		case 4096:
+			return []sigbox.KeyDetails{sigbox.RSAPKCS1v15With4096, sigbox.RSAPSSWith4096}
+		}
+		return []sigbox.KeyDetails{sigbox.RSAPKCS1Legacy}
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+package verify
+
+import (
+	"encoding/hex"
+	"errors"
+	"io"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/sigbox/sigbox"
+)
+
+// Bounds on a statement.
+const (
+	maxSubjects = 1024
+	maxDigests  = 32 // of one subject
+)
+
+// Statement is an in-toto statement whose signature was verified.
+//
+// Source: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
+type Statement struct {
+	Type          string `json:"_type"`
+	PredicateType string `json:"predicateType"`
+	// Subjects are what the predicate is about.
+	Subjects subjects `json:"subject"`
+	// Predicate is JSON, as signed.
+	Predicate jsontext.Value `json:"predicate,omitempty"`
+}
+
+// Subject is one artifact that a statement is about. Digests are by name, in
+// lower-case hex; the names may be of algorithms that sigbox does not know.
+type Subject struct {
+	Name    string  `json:"name,omitempty"`
+	Digests digests `json:"digest"`
+}
+
+// subjects is bounded while it is read, so that a small element repeated without
+// end cannot fill the memory.
+type subjects []Subject
+
+// UnmarshalJSONFrom reads a list of at most maxSubjects.
+func (s *subjects) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if k := dec.PeekKind(); k != '[' {
+		return errors.New("subject: expected a list")
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() != ']' {
+		if len(*s) == maxSubjects {
+			return errors.New("more than 1024 subjects")
+		}
+		var one Subject
+		if err := json.UnmarshalDecode(dec, &one); err != nil {
+			return err
+		}
+		*s = append(*s, one)
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+// digests is bounded while it is read.
+type digests map[string]string
+
+// UnmarshalJSONFrom reads an object of at most maxDigests strings.
+func (d *digests) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if k := dec.PeekKind(); k != '{' {
+		return errors.New("digest: expected an object")
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	*d = make(digests)
+	for dec.PeekKind() != '}' {
+		if len(*d) == maxDigests {
+			return errors.New("more than 32 digests of a subject")
+		}
+		var name, value string
+		if err := json.UnmarshalDecode(dec, &name); err != nil {
+			return err
+		}
+		if err := json.UnmarshalDecode(dec, &value); err != nil {
+			return err
+		}
+		(*d)[name] = value
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+// parseStatement reads a payload. JSON is read strictly, names are
+// case-sensitive; members that are not known are passed over, as in-toto's
+// parsing rules demand.
+func parseStatement(payload []byte) (*Statement, error) {
+	s := new(Statement)
+	if err := json.Unmarshal(payload, s); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, refuse(StepStatement, "the payload is not JSON: it ends early")
+		}
+		return nil, refuse(StepStatement, "the payload is not an in-toto statement: %.200s", err.Error())
+	}
+	switch {
+	case s.Type != "https://in-toto.io/Statement/v1" && s.Type != "https://in-toto.io/Statement/v0.1":
+		return nil, refuseFor(StepStatement, sigbox.Errorf(sigbox.NotVerified, "_type is %.100q, expected https://in-toto.io/Statement/v1 or v0.1", s.Type))
+	case s.PredicateType == "":
+		return nil, refuse(StepStatement, "the statement has no predicate type")
+	case len(s.Subjects) == 0:
+		return nil, refuse(StepStatement, "the statement has no subject")
+	}
+	for i, one := range s.Subjects {
+		if len(one.Digests) == 0 {
+			return nil, refuse(StepStatement, "subject %d has no digest", i+1)
+		}
+	}
+	return s, nil
+}
+
+// hashes gives the algorithms in which the statement names its subjects.
+func (s *Statement) hashes() (set hashSet) {
+	for _, one := range s.Subjects {
+		for h := sigbox.SHA256; h <= sigbox.SHA512; h++ {
+			if _, ok := one.Digests[h.String()]; ok {
+				set.add(h)
+			}
+		}
+	}
+	return set
+}
+
+// find gives the subject that carries one of the artifact's digests, or -1.
+func (s *Statement) find(c *content) int {
+	var have [sigbox.SHA512 + 1]string
+	for h, d := range c.digests {
+		if !d.IsZero() {
+			have[h] = hex.EncodeToString(d.Value)
+		}
+	}
+	for i, one := range s.Subjects {
+		for h := sigbox.SHA256; h <= sigbox.SHA512; h++ {
+			if have[h] != "" && one.Digests[h.String()] == have[h] {
+				return i
+			}
+		}
+	}
+	return -1
+}

@@ -1,0 +1,409 @@
+package verify
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/bundle"
+	"github.com/sigbox/sigbox/wire/entry"
+	"github.com/sigbox/sigbox/wire/timestamp"
+)
+
+// inquiry is one bundle before any root has looked at it. Everything in it is
+// parsed once.
+type inquiry struct {
+	bundle    *sigbox.Bundle
+	policy    *policy
+	signer    *signer
+	signature []byte // of message or envelope
+	content   content
+	bodies    []parsedBody       // of the entries, in order
+	tokens    []*timestamp.Token // of the timestamps, in order
+	encoded   []byte             // see pae
+}
+
+// parsedBody is an entry's body, or why it could not be read: that matters only
+// if the entry's log does.
+type parsedBody struct {
+	body *entry.Body
+	err  error
+}
+
+// open looks at a bundle's form. Bundles may be made by hand, so what the parser
+// has checked is checked again.
+func (v *Verifier) open(a Artifact, b *sigbox.Bundle, key *signer, p *policy) (*inquiry, error) {
+	if err := a.check(); err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "no bundle to verify")
+	}
+	if err := bundle.Check(b); err != nil {
+		return nil, refuseFor(StepBundle, err)
+	}
+	c := &inquiry{bundle: b, policy: p, signer: key, content: content{Artifact: a}}
+	if b.Message != nil {
+		c.signature = b.Message.Signature
+	} else {
+		c.signature = b.Envelope.Signatures[0].Signature
+	}
+	if err := c.identify(v); err != nil {
+		return nil, err
+	}
+	c.bodies = make([]parsedBody, len(b.Entries))
+	for i := range b.Entries {
+		c.bodies[i].body, c.bodies[i].err = entry.ParseBody(b.Entries[i].Body)
+	}
+	for _, der := range b.Timestamps {
+		tok, err := timestamp.Parse(der)
+		if err != nil {
+			return nil, refuseFor(StepTimestamp, err)
+		}
+		c.tokens = append(c.tokens, tok)
+	}
+	return c, nil
+}
+
+// identify finds the signer: the key given, or the bundle's certificate. One is
+// never taken for the other.
+func (c *inquiry) identify(v *Verifier) error {
+	switch {
+	case c.signer != nil && len(c.bundle.Certificates) > 0:
+		return refuse(StepBundle, "the bundle was signed with a certificate, not with a key").hint("verify it by identity")
+	case c.signer != nil:
+		return nil
+	case len(c.bundle.Certificates) == 0:
+		return refuse(StepBundle, "the bundle was signed with a key, which has no identity").hint("verify it with the public key")
+	}
+	l, err := v.leafOf(c.bundle.Certificates[0])
+	if err != nil {
+		return err
+	}
+	if err := refuseRoots(c.bundle.Certificates[1:]); err != nil {
+		return err
+	}
+	if len(algorithms(l.cert.PublicKey)) == 0 {
+		return refuse(StepCertificate, "the certificate is for a key %s, for which no algorithm is known", sigbox.DescribeKey(l.cert.PublicKey))
+	}
+	c.signer = &signer{public: l.cert.PublicKey, leaf: l}
+	return nil
+}
+
+// pae is the envelope's pre-authentication encoding.
+func (c *inquiry) pae() []byte {
+	if c.encoded == nil {
+		c.encoded = sigbox.PAE(c.bundle.Envelope.PayloadType, c.bundle.Envelope.Payload)
+	}
+	return c.encoded
+}
+
+// trial is the inquiry before one root. Its fields are what was found so far.
+type trial struct {
+	*inquiry
+	root    *root
+	demands Demands
+	details sigbox.KeyDetails // as stated by v2 entries
+
+	logged    []logged
+	stamps    []witness
+	times     []time.Time
+	authority path
+	promises  []promise
+	algorithm sigbox.KeyDetails
+	statement *Statement
+	subject   int // of the statement
+}
+
+// witness is a timestamp that was found good.
+type witness struct {
+	*stamper
+	at time.Time
+}
+
+// try goes through the steps.
+func (c *inquiry) try(r *root) (*Verdict, error) {
+	t := &trial{inquiry: c, root: r, demands: r.demands}
+	if t.signer.leaf == nil {
+		t.demands = forKey(r.demands, t.signer)
+	}
+	for _, step := range [...]func() error{
+		t.entries, t.timestamps, t.time, t.certificate, t.identity, t.verifySignature, t.verifyStatement,
+	} {
+		if err := step(); err != nil {
+			if f, ok := errors.AsType[*Failure](err); ok {
+				f.passed = (&Verdict{t}).Steps()
+			}
+			return nil, err
+		}
+	}
+	t.content.reader, t.content.bytes = nil, nil
+	return &Verdict{t}, nil
+}
+
+// forKey says what a root demands of a bundle by key: that a log has it, or where
+// the root has no log, a time. Beyond that a key needs a time only if it has a
+// period of its own.
+func forKey(d Demands, k *signer) Demands {
+	d.SCTs = 0
+	if d.LogEntries > 0 {
+		d.Times = 0
+	}
+	if k.validFor != (sigbox.TimeRange{}) {
+		d.Times = max(d.Times, 1)
+	}
+	return d
+}
+
+// timestamps checks those of the bundle, which are over the signature's bytes.
+// Those of authorities that the root does not list count for nothing; of those
+// that it does each must verify.
+func (t *trial) timestamps() error {
+	for _, tok := range t.tokens {
+		var first error
+		found := false
+		for _, s := range t.root.stampers {
+			if !s.Signed(tok) {
+				continue
+			}
+			err := s.VerifyToken(tok, t.signature)
+			if err == nil {
+				t.stamps = append(t.stamps, witness{s, tok.Time})
+				found = true
+				break
+			}
+			if first == nil {
+				first = err
+			}
+		}
+		if !found && first != nil {
+			return refuseFor(StepTimestamp, first)
+		}
+	}
+	return nil
+}
+
+// time collects the trusted times. All of them count: a certificate must be valid
+// at each.
+func (t *trial) time() error {
+	var by []string
+	for _, s := range t.stamps {
+		t.times = append(t.times, s.at)
+		by = append(by, s.operator)
+	}
+	for _, e := range t.logged {
+		if !e.at.IsZero() {
+			t.times = append(t.times, e.at)
+			by = append(by, operator(e.log.Operator, e.log.BaseURL))
+		}
+	}
+	demanded := t.demands.Times
+	if t.signer.leaf != nil {
+		demanded = max(demanded, 1)
+	}
+	if have := operators(by, func(s string) string { return s }); have < demanded {
+		f := refuse(StepTime, "%d operators of the trust root vouch for a time, %d are demanded", have, demanded)
+		if other := len(t.tokens) - len(t.stamps); other > 0 {
+			f.hint("%d timestamps are of authorities that the trust root does not list: is it the right one?", other)
+		}
+		return f
+	}
+	for _, at := range t.times {
+		if !t.signer.validFor.Contains(at) {
+			return refuse(StepTime, "the key is valid %s, the signature is of %s", period(t.signer.validFor), stamp(at))
+		}
+		// An entry without a time of its own was made about when it was signed.
+		for _, e := range t.logged {
+			if e.at.IsZero() && !e.log.ValidFor.Contains(at) {
+				return refuse(StepTime, "the trust root lists the log %s %s, the signature is of %s", e.log.BaseURL, period(e.log.ValidFor), stamp(at))
+			}
+		}
+	}
+	return nil
+}
+
+// certificate finds the path to the trust root that holds at every trusted time,
+// and the SCTs on it.
+func (t *trial) certificate() error {
+	if t.signer.leaf == nil {
+		return nil
+	}
+	paths := t.root.issuers(t.signer.leaf.cert)
+	if len(paths) == 0 {
+		return refuse(StepCertificate, "the certificate was issued by %q, which the trust root does not list", t.signer.leaf.cert.Issuer).
+			hint("is it the right trust root?")
+	}
+	var outOfTime, unsound error
+	for _, p := range paths {
+		if err := t.path(p); err != nil {
+			if outOfTime == nil {
+				outOfTime = err
+			}
+			continue
+		}
+		scts, err := p.check(t.signer.leaf, t.root, t.times[0])
+		if err == nil {
+			t.authority, t.promises = p, scts
+			return t.sct()
+		}
+		if unsound == nil {
+			unsound = err
+		}
+	}
+	if unsound != nil {
+		return refuseFor(StepCertificate, unsound)
+	}
+	return refuseFor(StepCertificate, outOfTime)
+}
+
+// path checks one at every trusted time.
+func (t *trial) path(p path) error {
+	for _, at := range t.times {
+		if err := p.at(t.signer.leaf.cert, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *trial) sct() error {
+	if have := operators(t.promises, func(p promise) string { return p.operator }); have < t.demands.SCTs {
+		return refuse(StepSCT, "the certificate has SCTs of %d operators of the trust root, %d are demanded", have, t.demands.SCTs)
+	}
+	return nil
+}
+
+func (t *trial) identity() error {
+	l := t.signer.leaf
+	if l == nil {
+		return nil
+	}
+	if l.identityErr != nil {
+		return refuseFor(StepIdentity, l.identityErr)
+	}
+	if !t.policy.permits(l.identity) {
+		return mismatch(StepIdentity, "signed by somebody else", t.policy.wanted(), describe(l.identity.Subject, l.identity.Issuer))
+	}
+	return nil
+}
+
+// candidates gives the algorithms to try: the one that is stated, or those that
+// the key can have signed with.
+func (t *trial) candidates() ([]sigbox.KeyDetails, error) {
+	stated := t.signer.details
+	switch {
+	case stated == 0:
+		stated = t.details
+	case t.details != 0 && t.details != stated:
+		return nil, mismatch(StepEntry, "signature algorithm", stated, t.details)
+	}
+	if stated != 0 {
+		return []sigbox.KeyDetails{stated}, nil
+	}
+	return algorithms(t.signer.public), nil
+}
+
+// verifySignature checks the signature over the artifact, or over the envelope.
+func (t *trial) verifySignature() error {
+	candidates, err := t.candidates()
+	if err != nil {
+		return err
+	}
+	if t.bundle.Envelope != nil {
+		return t.accept(candidates, func(k sigbox.KeyDetails) error {
+			return k.VerifyMessage(t.signer.public, t.pae(), t.signature)
+		})
+	}
+	if t.policy.predicateType != "" {
+		return mismatch(StepPredicate, "the policy wants a statement, the bundle signs the artifact itself: predicate type", t.policy.predicateType, "none")
+	}
+	if err := t.loadMessage(candidates); err != nil {
+		return err
+	}
+	if err := t.bindDigests(); err != nil {
+		return err
+	}
+	return t.accept(candidates, t.verifyMessage)
+}
+
+// accept takes the first candidate that verifies.
+func (t *trial) accept(candidates []sigbox.KeyDetails, verify func(sigbox.KeyDetails) error) error {
+	var first error
+	for _, k := range candidates {
+		err := verify(k)
+		if err == nil {
+			t.algorithm = k
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return refuseFor(StepSignature, first)
+}
+
+// loadMessage reads the artifact and compares it with what the bundle claims.
+func (t *trial) loadMessage(candidates []sigbox.KeyDetails) error {
+	claimed := t.bundle.Message.Digest
+	var hashes hashSet
+	hashes.add(claimed.Algorithm)
+	for _, k := range algorithms(t.signer.public) {
+		hashes.add(k.Hash())
+	}
+	for _, b := range t.bodies {
+		if b.body != nil {
+			hashes.add(b.body.Digest.Algorithm)
+		}
+	}
+	whole := slices.Contains(candidates, sigbox.Ed25519)
+	if err := t.content.load(hashes, whole); err != nil {
+		return err
+	}
+	if found := t.content.digests[claimed.Algorithm]; !claimed.IsZero() && !found.IsZero() && !found.Equal(claimed) {
+		return mismatch(StepArtifact, "the artifact is not the one that was signed", claimed, found).
+			hint("it was changed, or it is another file")
+	}
+	return nil
+}
+
+func (t *trial) verifyMessage(k sigbox.KeyDetails) error {
+	if k == sigbox.Ed25519 && t.content.reader != nil {
+		if t.content.bytes == nil {
+			return sigbox.Errorf(sigbox.TooLarge, "an artifact signed with Ed25519 is verified as a whole, of at most %d bytes", maxContent)
+		}
+		return k.VerifyMessage(t.signer.public, *t.content.bytes, t.signature)
+	}
+	d := t.content.digests[k.Hash()]
+	if k != sigbox.Ed25519 && d.IsZero() {
+		return sigbox.Errorf(sigbox.Invalid, "the signature is over a %s digest, the artifact is given as %s", k.Hash(), t.content.digest).WithHint("give the artifact itself")
+	}
+	return k.VerifyDigest(t.signer.public, d.Value, t.signature)
+}
+
+// verifyStatement reads the statement and finds the artifact in it.
+func (t *trial) verifyStatement() error {
+	v := t.bundle.Envelope
+	if v == nil {
+		return nil
+	}
+	if v.PayloadType != sigbox.InTotoPayloadType {
+		return mismatch(StepStatement, "payload type", sigbox.InTotoPayloadType, v.PayloadType)
+	}
+	s, err := parseStatement(v.Payload)
+	if err != nil {
+		return err
+	}
+	if want := t.policy.predicateType; want != "" && s.PredicateType != want {
+		return mismatch(StepPredicate, "predicate type", want, s.PredicateType)
+	}
+	if err := t.content.load(s.hashes(), false); err != nil {
+		return err
+	}
+	if t.subject = s.find(&t.content); t.subject < 0 {
+		return refuse(StepArtifact, "none of the statement's %d subjects carries the artifact's digest %s", len(s.Subjects), t.content.any()).
+			hint("it was changed, or the statement is about another file")
+	}
+	t.statement = s
+	return nil
+}

@@ -1,0 +1,187 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/sigbox/sigbox"
+)
+
+// Verdict says that a bundle was verified, and what was found. Only this package
+// makes one.
+type Verdict struct{ t *trial }
+
+// Check is a step that went well.
+type Check struct {
+	Step Step
+	// Found says what was found, in a sentence without a final stop.
+	Found string
+}
+
+// Logged is an entry that a transparency log vouches for.
+type Logged struct {
+	// Log is the log's base URL.
+	Log   string
+	Index int64
+	// Kind and version of the entry, as in "hashedrekord 0.0.1".
+	Kind string
+	// Time is when the log says that it took the entry; zero for a log that says
+	// no time (Rekor v2).
+	Time time.Time
+}
+
+// Identity is who signed, and false when a key did.
+func (v *Verdict) Identity() (sigbox.Identity, bool) {
+	if v.t.signer.leaf == nil {
+		return sigbox.Identity{}, false
+	}
+	return v.t.signer.leaf.identity, true
+}
+
+// Algorithm is what the signature was made with.
+func (v *Verdict) Algorithm() sigbox.KeyDetails { return v.t.algorithm }
+
+// Times are those at which the signature existed, as vouched for by authorities
+// and logs, earliest first. There are none when a key signed and nobody was
+// asked.
+func (v *Verdict) Times() []time.Time {
+	times := slices.Clone(v.t.times)
+	slices.SortFunc(times, time.Time.Compare)
+	return times
+}
+
+// Time is the earliest of Times, or zero.
+func (v *Verdict) Time() time.Time {
+	if times := v.Times(); len(times) > 0 {
+		return times[0]
+	}
+	return time.Time{}
+}
+
+// LogEntries are the entries that logs of the trust root vouch for.
+func (v *Verdict) LogEntries() []Logged {
+	out := make([]Logged, 0, len(v.t.logged))
+	for _, e := range v.t.logged {
+		out = append(out, Logged{e.log.BaseURL, e.entry.LogIndex, e.body.Kind + " " + e.body.Version, e.at})
+	}
+	return out
+}
+
+// Digest is the artifact's, in one of the algorithms that it was verified with.
+func (v *Verdict) Digest() sigbox.Digest { return v.t.content.any() }
+
+// Statement is the signed in-toto statement, nil when the artifact itself was
+// signed. It is not to be changed.
+func (v *Verdict) Statement() *Statement { return v.t.statement }
+
+// Subject is the statement's subject that the artifact is, and false when the
+// artifact itself was signed.
+func (v *Verdict) Subject() (Subject, bool) {
+	if v.t.statement == nil {
+		return Subject{}, false
+	}
+	return v.t.statement.Subjects[v.t.subject], true
+}
+
+// Steps says for each check what was found, in order.
+func (v *Verdict) Steps() []Check {
+	var out []Check
+	add := func(s Step, format string, args ...any) { out = append(out, Check{s, fmt.Sprintf(format, args...)}) }
+	t := v.t
+	for _, e := range t.logged {
+		e.describe(add)
+	}
+	for _, s := range t.stamps {
+		add(StepTimestamp, "%s vouches for %s", s.name, stamp(s.at))
+	}
+	if t.authority.authority != nil {
+		add(StepCertificate, "issued by %s of %s and valid at %d trusted times", t.signer.leaf.cert.Issuer, t.authority.name, len(t.times))
+	}
+	for _, p := range t.promises {
+		add(StepSCT, "promised by %s at %s", p.log, stamp(p.at))
+	}
+	if t.algorithm == 0 {
+		return out
+	}
+	if id, ok := v.Identity(); ok {
+		add(StepIdentity, "%s", describe(id.Subject, id.Issuer))
+	}
+	if d := v.Digest(); t.statement == nil && !d.IsZero() {
+		add(StepArtifact, "%s", d)
+	}
+	add(StepSignature, "%s by the %s", t.algorithm, t.signer.kind())
+	if s, ok := v.Subject(); ok {
+		add(StepStatement, "predicate %s", t.statement.PredicateType)
+		add(StepArtifact, "%s is subject %q", v.Digest(), s.Name)
+	}
+	return out
+}
+
+// describe tells of an entry's checks.
+func (e logged) describe(add func(s Step, format string, args ...any)) {
+	add(StepLog, "%s has it at index %d", e.log.BaseURL, e.entry.LogIndex)
+	add(StepEntry, "%s %s of this signature and signer", e.body.Kind, e.body.Version)
+	if !e.at.IsZero() {
+		add(StepPromise, "signed by the log at %s", stamp(e.at))
+	}
+	if p := e.entry.Inclusion; p != nil && p.Checkpoint != "" {
+		add(StepInclusion, "leaf %d in a tree of %d", p.LogIndex, p.TreeSize)
+		add(StepCheckpoint, "signed by the log")
+	}
+}
+
+func (s *signer) kind() string {
+	if s.leaf == nil {
+		return "key given"
+	}
+	return "certificate's key"
+}
+
+// view is a Verdict in JSON.
+type view struct {
+	Verified   bool          `json:"verified"`
+	Identity   *identityView `json:"identity,omitempty"`
+	Algorithm  string        `json:"algorithm"`
+	Digest     string        `json:"digest"`
+	Times      []time.Time   `json:"times,omitempty"`
+	LogEntries []loggedView  `json:"logEntries,omitempty"`
+	Statement  *Statement    `json:"statement,omitempty"`
+	Steps      []checkView   `json:"steps"`
+}
+
+type identityView struct {
+	Subject    string            `json:"subject"`
+	Kind       string            `json:"kind"`
+	Issuer     string            `json:"issuer"`
+	Extensions sigbox.Extensions `json:"extensions,omitzero"`
+}
+
+type loggedView struct {
+	Log   string    `json:"log"`
+	Index int64     `json:"index"`
+	Kind  string    `json:"kind"`
+	Time  time.Time `json:"time,omitzero"`
+}
+
+type checkView struct {
+	Step  string `json:"step"`
+	Found string `json:"found"`
+}
+
+// MarshalJSON gives what was found.
+func (v *Verdict) MarshalJSON() ([]byte, error) {
+	out := view{Verified: true, Algorithm: v.Algorithm().String(), Digest: v.Digest().String(), Times: v.Times(), Statement: v.Statement()}
+	if id, ok := v.Identity(); ok {
+		out.Identity = &identityView{id.Subject, id.Kind.String(), id.Issuer, id.Extensions}
+	}
+	for _, e := range v.LogEntries() {
+		out.LogEntries = append(out.LogEntries, loggedView(e))
+	}
+	for _, c := range v.Steps() {
+		out.Steps = append(out.Steps, checkView{c.Step.String(), c.Found})
+	}
+	return json.Marshal(out)
+}
