@@ -1,0 +1,67 @@
+package tlog
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sigbox/sigbox"
+)
+
+// metrics are those of one log.
+type metrics struct {
+	entries    prometheus.Counter
+	size       prometheus.Gauge
+	moved      prometheus.Gauge
+	batchSize  prometheus.Histogram
+	commitTime prometheus.Histogram
+	moveErrors prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		entries:    prometheus.NewCounter(prometheus.CounterOpts{Name: "sigbox_log_entries_total", Help: "Entries that this process has logged."}),
+		size:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "sigbox_log_size", Help: "Entries in the log."}),
+		moved:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "sigbox_log_moved_bundles", Help: "Full entry bundles in the blob store."}),
+		moveErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "sigbox_log_move_errors_total", Help: "Failed moves of tiles to the blob store, and failed publications."}),
+		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sigbox_log_batch_entries", Help: "Entries in a commit.", Buckets: prometheus.ExponentialBuckets(1, 4, 7),
+		}),
+		commitTime: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sigbox_log_commit_seconds", Help: "Time of a durable commit.", Buckets: prometheus.ExponentialBuckets(0.0001, 2, 15),
+		}),
+	}
+}
+
+// collectors gives everything that is registered.
+func (l *Log) collectors() []prometheus.Collector {
+	m := l.metrics
+	pending := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sigbox_log_pending_entries", Help: "Entries that wait for a commit."},
+		func() float64 { return float64(l.queue.pending()) })
+	return []prometheus.Collector{m.entries, m.size, m.moved, m.moveErrors, m.batchSize, m.commitTime, pending}
+}
+
+func (l *Log) registerer() prometheus.Registerer {
+	return prometheus.WrapRegistererWith(prometheus.Labels{"log": l.cfg.Origin}, l.cfg.Metrics)
+}
+
+func (l *Log) register() error {
+	l.metrics.size.Set(float64(l.Head().Size))
+	l.metrics.moved.Set(float64(l.moved.Load()))
+	if l.cfg.Metrics == nil {
+		return nil
+	}
+	for _, c := range l.collectors() {
+		if err := l.registerer().Register(c); err != nil {
+			return sigbox.Errorf(sigbox.Internal, "metrics of the log %s: %w", l.cfg.Origin, err)
+		}
+	}
+	return nil
+}
+
+func (l *Log) unregister() {
+	if l.cfg.Metrics == nil {
+		return
+	}
+	for _, c := range l.collectors() {
+		l.registerer().Unregister(c)
+	}
+}

@@ -1,0 +1,224 @@
+package tlog
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/store"
+)
+
+// maxMoved bounds the bundles that one commit of the mover lets go of.
+const maxMoved = 16
+
+// move is the mover: it brings full bundles and tiles to the blob store and
+// publishes checkpoints, until the log is closed.
+func (l *Log) move() {
+	interval := l.cfg.PublishInterval
+	if interval < 0 {
+		interval = time.Duration(1<<63 - 1)
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		publish := false
+		select {
+		case <-l.full:
+		case <-tick.C:
+			publish = true
+		case <-l.stop:
+			l.drain()
+			return
+		}
+		l.moveAndPublish(publish)
+	}
+}
+
+// drain does the last round, after the sequencer's.
+func (l *Log) drain() {
+	select {
+	case <-l.sequenced:
+		l.moveAndPublish(true)
+	case <-l.ctx.Done():
+	}
+}
+
+// moveAndPublish does one round. What fails is tried again in the next.
+func (l *Log) moveAndPublish(publish bool) {
+	err := l.round(publish)
+	switch {
+	case err == nil || l.ctx.Err() != nil:
+	case errors.Is(err, store.ErrExists):
+		l.fail(sigbox.Errorf(sigbox.Fatal, "the log %s differs from what it has published: it was forked", l.cfg.Origin).
+			WithHint("another instance may use the same directory or bucket").WithCause(err))
+	default:
+		l.metrics.moveErrors.Inc()
+		l.log.Error("tiles were not moved or published; they stay where they are", "err", err)
+	}
+}
+
+func (l *Log) round(publish bool) error {
+	ctx, release, err := l.cfg.KV.Lock(l.ctx, "move")
+	if err != nil {
+		return err
+	}
+	defer release()
+	snap := l.head.Load()
+	if err := l.moveFull(ctx, snap); err != nil {
+		return err
+	}
+	if p, ok := l.cfg.Blob.(store.Publisher); ok && publish && l.cfg.PublishInterval > 0 {
+		return l.publish(ctx, p, snap)
+	}
+	return nil
+}
+
+// moveFull moves all full bundles of a tree, and the tiles above them.
+func (l *Log) moveFull(ctx context.Context, snap *snapshot) error {
+	full := snap.Size >> tileHeight
+	for from := l.moved.Load(); from < full; from = l.moved.Load() {
+		to := min(full, from+maxMoved)
+		b, err := l.putBundles(ctx, snap, from, to)
+		if err != nil {
+			return l.movedMeanwhile(ctx, snap, from, err)
+		}
+		if err := l.cfg.KV.Commit(ctx, b); err != nil {
+			return l.movedMeanwhile(ctx, snap, from, err)
+		}
+		l.raiseMoved(to)
+		l.metrics.moved.Set(float64(to))
+	}
+	return nil
+}
+
+// movedMeanwhile looks whether another process has moved the same bundles, after
+// which err means nothing: the next round goes on from there.
+func (l *Log) movedMeanwhile(ctx context.Context, snap *snapshot, from uint64, err error) error {
+	if loadErr := l.loadMoved(ctx, snap.Size); loadErr != nil {
+		return errors.Join(err, loadErr)
+	}
+	if l.moved.Load() > from {
+		return nil
+	}
+	return err
+}
+
+// putBundles writes bundles and tiles to the blob store, and gives the batch that
+// then lets go of them in the kv store.
+func (l *Log) putBundles(ctx context.Context, snap *snapshot, from, to uint64) (store.Batch, error) {
+	b := store.Batch{
+		Checks:  []store.Check{{Key: []byte{rowMoved}}},
+		Writes:  []store.Pair{{Key: []byte{rowMoved}, Value: binary.BigEndian.AppendUint64(nil, to)}},
+		Deletes: []store.Range{{From: numberKey(rowEntry, from*TileWidth), To: numberKey(rowEntry, to*TileWidth)}},
+	}
+	if from > 0 {
+		b.Checks[0].Want = binary.BigEndian.AppendUint64(nil, from)
+	}
+	for n := from; n < to; n++ {
+		times, err := l.putBundle(ctx, n)
+		if err != nil {
+			return b, err
+		}
+		b.Writes = append(b.Writes, store.Pair{Key: numberKey(rowTimes, n), Value: times})
+	}
+	for lv := uint(0); from>>(tileHeight*lv) < to>>(tileHeight*lv); lv++ {
+		first, end := from>>(tileHeight*lv), to>>(tileHeight*lv)
+		for i := first; i < end; i++ {
+			if err := l.putTile(ctx, lv, i); err != nil {
+				return b, err
+			}
+		}
+		b.Deletes = append(b.Deletes, store.Range{From: tileKey(lv, first), To: tileKey(lv, end)})
+	}
+	return b, nil
+}
+
+// putBundle writes a full bundle to the blob store and gives its entries' times.
+func (l *Log) putBundle(ctx context.Context, n uint64) ([]byte, error) {
+	var bundle []byte
+	times := make([]int64, 0, TileWidth)
+	err := l.scanEntries(ctx, n*TileWidth, (n+1)*TileWidth, func(_ uint64, row entryRow) error {
+		bundle = l.cfg.appendBundled(bundle, row.entry)
+		times = append(times, row.time.UnixMilli())
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return appendTimes(nil, times), l.putFull(ctx, l.bundlePath(n), bundle)
+}
+
+// putTile writes a full tile to the blob store.
+func (l *Log) putTile(ctx context.Context, lv uint, index uint64) error {
+	v, err := l.get(ctx, tileKey(lv, index))
+	if err != nil {
+		return err
+	}
+	if v, err = tileBytes(v, TileWidth); err != nil {
+		return err
+	}
+	return l.putFull(ctx, tilePath(lv, index), v)
+}
+
+// putFull writes a full tile or bundle, and removes the partial ones that were
+// published of it.
+func (l *Log) putFull(ctx context.Context, name string, data []byte) error {
+	if err := l.cfg.Blob.Put(ctx, name, data); err != nil {
+		return err
+	}
+	p, ok := l.cfg.Blob.(store.Publisher)
+	if !ok {
+		return nil
+	}
+	var partial []string
+	for n, err := range p.List(ctx, partialDir(name)) {
+		if err != nil {
+			return err
+		}
+		partial = append(partial, n)
+	}
+	if len(partial) == 0 {
+		return nil
+	}
+	return p.Remove(ctx, partial...)
+}
+
+// publish writes the partial tiles of a tree and then its checkpoint, unless as
+// much is published. All full tiles are there already.
+func (l *Log) publish(ctx context.Context, p store.Publisher, snap *snapshot) error {
+	cp, found, err := l.publishedCheckpoint(ctx)
+	if err != nil || (found && cp.Size >= snap.Size) {
+		return err
+	}
+	for i := range snap.tree.levels {
+		lv := uint(i) // #nosec G115 -- not negative
+		w := width(snap.Size, lv)
+		if w == 0 {
+			continue
+		}
+		index := tileIndex(snap.Size, lv)
+		if err := p.Put(ctx, partialPath(tilePath(lv, index), w), snap.tree.tile(lv, index).hashes(w)); err != nil {
+			return err
+		}
+	}
+	if err := l.publishPartialBundle(ctx, p, snap.Size); err != nil {
+		return err
+	}
+	return p.Replace(ctx, checkpointPath, []byte(snap.Checkpoint))
+}
+
+func (l *Log) publishPartialBundle(ctx context.Context, p store.Publisher, size uint64) error {
+	w := width(size, 0)
+	if w == 0 {
+		return nil
+	}
+	index := tileIndex(size, 0)
+	// It may be full by now, but it is not moved: that is the mover's work too.
+	bundle, err := l.hotBundle(ctx, index, w)
+	if err != nil {
+		return err
+	}
+	return p.Put(ctx, partialPath(l.bundlePath(index), w), bundle)
+}

@@ -1,0 +1,69 @@
+package tlog
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/sigbox/sigbox"
+)
+
+// checkpointPath is the name of the published checkpoint.
+const checkpointPath = "checkpoint"
+
+// appendIndex writes a tile index in groups of three digits, all but the last
+// after an x (tlog-tiles, Merkle Tree): 1234067 is x001/x234/067.
+func appendIndex(dst []byte, n uint64) []byte {
+	if n >= 1000 {
+		dst = appendGroups(dst, n/1000)
+	}
+	return fmt.Appendf(dst, "%03d", n%1000)
+}
+
+func appendGroups(dst []byte, n uint64) []byte {
+	if n >= 1000 {
+		dst = appendGroups(dst, n/1000)
+	}
+	return fmt.Appendf(dst, "x%03d/", n%1000)
+}
+
+// tilePath is the name of a full tile.
+func tilePath(l uint, index uint64) string {
+	return string(appendIndex(fmt.Appendf(nil, "tile/%d/", l), index))
+}
+
+// bundlePath is the name of a full entry bundle.
+func (l *Log) bundlePath(index uint64) string {
+	return string(appendIndex(append(append([]byte("tile/"), l.cfg.BundleDir...), '/'), index))
+}
+
+// partialPath is the name of the first w hashes or entries of a tile or bundle.
+func partialPath(full string, w uint64) string {
+	return partialDir(full) + strconv.FormatUint(w, 10)
+}
+
+// partialDir is what the names of a tile's partial ones begin with.
+func partialDir(full string) string { return full + ".p/" }
+
+// ParseIndex reads the <N>[.p/<W>] of a tile's path (tlog-tiles, Merkle Tree):
+// the index and the width, 256 without a suffix. Only the one right spelling is
+// accepted. The error is of kind NotFound.
+func ParseIndex(s string) (index uint64, w int, err error) {
+	bad := sigbox.Errorf(sigbox.NotFound, "there is no tile %.60q", s)
+	if len(s) > 60 {
+		return 0, 0, bad
+	}
+	name, suffix, partial := strings.Cut(s, ".p/")
+	w = TileWidth
+	if partial {
+		if w, err = strconv.Atoi(suffix); err != nil || w < 1 || w >= TileWidth || strconv.Itoa(w) != suffix {
+			return 0, 0, bad
+		}
+	}
+	digits := strings.ReplaceAll(strings.ReplaceAll(name, "x", ""), "/", "")
+	index, err = strconv.ParseUint(digits, 10, 54)
+	if err != nil || string(appendIndex(nil, index)) != name {
+		return 0, 0, bad
+	}
+	return index, w, nil
+}

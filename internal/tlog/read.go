@@ -1,0 +1,304 @@
+package tlog
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"time"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/store"
+)
+
+const (
+	// maxBlob bounds what is read of a bundle, which may have 256 raw entries.
+	maxBlob = TileWidth * (MaxRawEntry + 2)
+	// fullTile is the length of a full tile in bytes.
+	fullTile = TileWidth * sha256.Size
+)
+
+// Tile gives the first width hashes, of at most 256, of a tile (tlog-tiles,
+// Merkle Tree). NotFound if the log does not have so many.
+func (l *Log) Tile(ctx context.Context, lv int, index uint64, w int) ([]byte, error) {
+	snap := l.head.Load()
+	if lv < 0 || lv > 63 || w < 1 || w > TileWidth || !within(snap.Size, uint(lv), index, uint64(w)) {
+		return nil, noTile()
+	}
+	level, n := uint(lv), uint64(w)
+	if t := snap.tree.tile(level, index); t != nil {
+		return append([]byte(nil), t.hashes(n)...), nil
+	}
+	b, err := l.fullTile(ctx, level, index)
+	if err != nil {
+		return nil, err
+	}
+	return b[:n*sha256.Size], nil
+}
+
+func noTile() error {
+	return sigbox.Errorf(sigbox.NotFound, "the log has no such tile").WithHint("fetch the checkpoint: its size says which there are")
+}
+
+// within says whether a tree of size n has so many hashes in a tile.
+func within(n uint64, lv uint, index, w uint64) bool {
+	hashes := n >> (tileHeight * lv)
+	return hashes >= w && index <= (hashes-w)/TileWidth
+}
+
+// Entries gives the first width entries, of at most 256, of an entry bundle
+// (tlog-tiles, Log entries). NotFound if the log does not have so many.
+func (l *Log) Entries(ctx context.Context, index uint64, w int) ([]byte, error) {
+	if w < 1 || w > TileWidth || !within(l.head.Load().Size, 0, index, uint64(w)) {
+		return nil, noTile()
+	}
+	return movable(l, l.isMoved(index), func(moved bool) ([]byte, error) {
+		if !moved {
+			return l.hotBundle(ctx, index, uint64(w))
+		}
+		b, err := l.blob(ctx, l.bundlePath(index))
+		if err != nil || w == TileWidth {
+			return b, err
+		}
+		return l.cfg.firstEntries(b, w)
+	})
+}
+
+// hotBundle makes the first w entries of a bundle from the kv store.
+func (l *Log) hotBundle(ctx context.Context, index, w uint64) ([]byte, error) {
+	var out []byte
+	err := l.scanEntries(ctx, index*TileWidth, index*TileWidth+w, func(_ uint64, row entryRow) error {
+		out = l.cfg.appendBundled(out, row.entry)
+		return nil
+	})
+	return out, err
+}
+
+// Entry gives an entry and when it was logged. NotFound beyond the end.
+func (l *Log) Entry(ctx context.Context, index uint64) ([]byte, time.Time, error) {
+	if index >= l.head.Load().Size {
+		return nil, time.Time{}, sigbox.Errorf(sigbox.NotFound, "the log has no entry %d", index)
+	}
+	type timed struct {
+		entry []byte
+		time  time.Time
+	}
+	e, err := movable(l, l.isMoved(index/TileWidth), func(moved bool) (e timed, err error) {
+		if moved {
+			e.entry, e.time, err = l.coldEntry(ctx, index)
+			return e, err
+		}
+		v, err := l.get(ctx, numberKey(rowEntry, index))
+		if err != nil {
+			return e, err
+		}
+		row, err := parseEntry(v)
+		return timed{row.entry, row.time}, err
+	})
+	return e.entry, e.time, err
+}
+
+// coldEntry reads an entry that has moved.
+func (l *Log) coldEntry(ctx context.Context, index uint64) ([]byte, time.Time, error) {
+	b, err := l.blob(ctx, l.bundlePath(index/TileWidth))
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	entries, err := l.cfg.SplitEntries(b)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if len(entries) != TileWidth {
+		return nil, time.Time{}, damaged("a bundle of 256 entries", "%d", len(entries))
+	}
+	times, err := l.get(ctx, numberKey(rowTimes, index/TileWidth))
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	at, err := timeOf(times, index%TileWidth)
+	return entries[index%TileWidth], at, err
+}
+
+// Inclusion proves that a tree of some size holds the entry with an index
+// (RFC 6962 §2.1.1). NotFound if the log has no such size or index.
+func (l *Log) Inclusion(ctx context.Context, index, size uint64) ([]Hash, error) {
+	snap := l.head.Load()
+	if size > snap.Size || index >= size {
+		return nil, sigbox.Errorf(sigbox.NotFound, "no inclusion proof of entry %d in a tree of %d: the log has %d entries", index, size, snap.Size)
+	}
+	node := l.nodes(ctx, snap)
+	if size == snap.Size {
+		return prove(index, size, &snap.tree.ragged, node)
+	}
+	var ragged [64]Hash
+	if _, err := foldRight(size, &ragged, node); err != nil {
+		return nil, err
+	}
+	return prove(index, size, &ragged, node)
+}
+
+// Consistency proves that the tree of size older is a prefix of that of size
+// newer (RFC 6962 §2.1.2). NotFound if the log has no such sizes.
+func (l *Log) Consistency(ctx context.Context, older, newer uint64) ([]Hash, error) {
+	snap := l.head.Load()
+	if newer > snap.Size || older > newer {
+		return nil, sigbox.Errorf(sigbox.NotFound, "no consistency proof from size %d to %d: the log has %d entries", older, newer, snap.Size)
+	}
+	return proveConsistency(older, newer, l.nodes(ctx, snap))
+}
+
+// Root gives the root of the tree at a size. NotFound beyond the end.
+func (l *Log) Root(ctx context.Context, size uint64) (Hash, error) {
+	snap := l.head.Load()
+	if size > snap.Size {
+		return Hash{}, sigbox.Errorf(sigbox.NotFound, "no root at size %d: the log has %d entries", size, snap.Size)
+	}
+	return l.rootAt(ctx, snap, size)
+}
+
+func (l *Log) rootAt(ctx context.Context, snap *snapshot, size uint64) (Hash, error) {
+	if size == snap.Size {
+		return snap.Root, nil
+	}
+	var unused [64]Hash
+	return foldRight(size, &unused, l.nodes(ctx, snap))
+}
+
+// LeafIndex finds the index of a leaf by its hash; Config.IndexLeaves keeps what
+// it needs. NotFound if there is none.
+func (l *Log) LeafIndex(ctx context.Context, leaf Hash) (uint64, error) {
+	v, err := l.cfg.KV.Get(ctx, hashKey(rowLeaf, &leaf))
+	if err == nil {
+		var index uint64
+		if index, err = parseNumber(v); err == nil && index < l.head.Load().Size {
+			return index, nil
+		}
+	}
+	if err == nil || errors.Is(err, store.ErrNotFound) {
+		return 0, sigbox.Errorf(sigbox.NotFound, "the log has no leaf with the hash %x", leaf)
+	}
+	return 0, l.readError(ctx, err)
+}
+
+// Row reads a row that Leaf.Rows gave; store.ErrNotFound if there is none. Rows
+// may show a moment before the head does that they were committed with.
+func (l *Log) Row(ctx context.Context, key []byte) ([]byte, error) {
+	return l.cfg.KV.Get(ctx, otherKey(key))
+}
+
+// Rows walks the rows in [from, to); a nil to is the end.
+func (l *Log) Rows(ctx context.Context, from, to []byte) iter.Seq2[store.Pair, error] {
+	start := append([]byte{rowOther}, from...)
+	return func(yield func(store.Pair, error) bool) {
+		for row, err := range l.cfg.KV.Scan(ctx, start, otherKey(to)) {
+			if err == nil {
+				row.Key = row.Key[1:]
+			}
+			if !yield(row, err) {
+				return
+			}
+		}
+	}
+}
+
+// nodes gives the complete subtrees of a tree: from memory, else from its tiles.
+func (l *Log) nodes(ctx context.Context, snap *snapshot) nodeFunc {
+	return func(h uint, i uint64) (Hash, error) {
+		if n := snap.tree.node(h, i); n != nil {
+			return *n, nil
+		}
+		lv, r := h/tileHeight, h%tileHeight
+		t, err := l.cachedTile(ctx, lv, i>>(tileHeight-r))
+		if err != nil {
+			return Hash{}, err
+		}
+		return *t.at(r, i&(TileWidth>>r-1)), nil
+	}
+}
+
+// cachedTile gives a full tile from the cache, or reads it into the cache.
+func (l *Log) cachedTile(ctx context.Context, lv uint, index uint64) (*tile, error) {
+	id := tileID{lv, index}
+	if t := l.tiles.get(id); t != nil {
+		return t, nil
+	}
+	b, err := l.fullTile(ctx, lv, index)
+	if err != nil {
+		return nil, err
+	}
+	t := newTile(b)
+	l.tiles.add(id, t)
+	return t, nil
+}
+
+// fullTile reads a full tile.
+func (l *Log) fullTile(ctx context.Context, lv uint, index uint64) ([]byte, error) {
+	return movable(l, l.isMoved(lastBundle(lv, index)), func(moved bool) ([]byte, error) {
+		var b []byte
+		var err error
+		if moved {
+			b, err = l.blob(ctx, tilePath(lv, index))
+		} else {
+			b, err = l.get(ctx, tileKey(lv, index))
+		}
+		if err != nil {
+			return nil, err
+		}
+		return tileBytes(b, TileWidth)
+	})
+}
+
+// lastBundle gives the index of the last entry bundle below a tile: it is moved
+// with it.
+func lastBundle(lv uint, index uint64) uint64 {
+	if lv >= 7 {
+		return math.MaxUint64 // no log has so many entries
+	}
+	return (index+1)<<(tileHeight*lv) - 1
+}
+
+// tileBytes gives the first n hashes of a stored tile.
+func tileBytes(b []byte, n uint64) ([]byte, error) {
+	if uint64(len(b)) < n*sha256.Size || len(b) > fullTile {
+		return nil, damaged(fmt.Sprintf("a tile of at least %d hashes", n), "%d bytes", len(b))
+	}
+	return b[:n*sha256.Size], nil
+}
+
+func (l *Log) isMoved(bundle uint64) bool { return bundle < l.moved.Load() }
+
+// movable reads what is in the kv store or, once it has moved, in the blob store.
+// If it is not where it should be, it has just moved, here or in another process.
+func movable[T any](l *Log, moved bool, read func(moved bool) (T, error)) (T, error) {
+	v, err := read(moved)
+	if _, gone := errors.AsType[*missingError](err); !gone || moved {
+		return v, err
+	}
+	return read(true)
+}
+
+// get reads a value that must be there.
+func (l *Log) get(ctx context.Context, key []byte) ([]byte, error) {
+	v, err := l.cfg.KV.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, &missingError{damaged("a row", "none with the key %x", key)}
+	}
+	if err != nil {
+		return nil, l.readError(ctx, err)
+	}
+	return v, nil
+}
+
+// blob reads a blob that must be there.
+func (l *Log) blob(ctx context.Context, name string) ([]byte, error) {
+	b, err := l.cfg.Blob.Get(ctx, name, maxBlob)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, &missingError{damaged("the published file "+name, "none")}
+	}
+	if err != nil {
+		return nil, l.readError(ctx, err)
+	}
+	return b, nil
+}

@@ -1,0 +1,201 @@
+package tlog
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/sigbox/sigbox"
+)
+
+// First bytes of keys; the package documentation lists them.
+const (
+	rowHead  = 'h'
+	rowEntry = 'e'
+	rowTile  = 't'
+	rowDedup = 'd'
+	rowLeaf  = 'l'
+	rowMoved = 'm'
+	rowTimes = 's'
+	rowOther = 'x'
+)
+
+const (
+	entryHeader = 8 + sha256.Size // time and leaf hash
+	batchIDLen  = 16 + 8          // instance and number
+	headHeader  = batchIDLen + 8 + 8 + sha256.Size
+)
+
+func numberKey(kind byte, n uint64) []byte { return appendNumberKey(nil, kind, n) }
+
+func appendNumberKey(dst []byte, kind byte, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, kind), n)
+}
+
+func hashKey(kind byte, h *Hash) []byte { return appendHashKey(nil, kind, h) }
+
+func appendHashKey(dst []byte, kind byte, h *Hash) []byte {
+	return append(append(dst, kind), h[:]...)
+}
+
+func tileKey(l uint, index uint64) []byte { return appendTileKey(nil, l, index) }
+
+func appendTileKey(dst []byte, l uint, index uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, rowTile, byte(l)), index) // #nosec G115 -- l < 64
+}
+
+// otherKey gives the key of a service's row; nil stands for the end of them.
+func otherKey(key []byte) []byte {
+	if key == nil {
+		return []byte{rowOther + 1}
+	}
+	return append([]byte{rowOther}, key...)
+}
+
+// parseNumber reads a value that is one number.
+func parseNumber(v []byte) (uint64, error) {
+	if len(v) != 8 {
+		return 0, damaged("a number of 8 bytes", "%d bytes", len(v))
+	}
+	return binary.BigEndian.Uint64(v), nil
+}
+
+// appendEntry makes the value of an entry's row.
+func appendEntry(dst []byte, ms int64, leaf *Hash, entry []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(ms)) // #nosec G115 -- read back as int64
+	dst = append(dst, leaf[:]...)
+	return append(dst, entry...)
+}
+
+// entryRow is an entry as it stands in the kv store. It shares memory with the
+// value that it was read from.
+type entryRow struct {
+	time  time.Time
+	leaf  *Hash
+	entry []byte
+}
+
+func parseEntry(v []byte) (entryRow, error) {
+	if len(v) < entryHeader {
+		return entryRow{}, damaged("an entry", "%d bytes", len(v))
+	}
+	return entryRow{millis(v), (*Hash)(v[8:]), v[entryHeader:]}, nil
+}
+
+// millis reads a time from the first 8 bytes of v.
+func millis(v []byte) time.Time {
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(v))).UTC() // #nosec G115 -- written as int64
+}
+
+// batchID tells commits apart: who made it, and which one it is.
+type batchID [batchIDLen]byte
+
+// appendHead makes the value of the head's row.
+func appendHead(dst []byte, id batchID, h Head) []byte {
+	dst = append(dst, id[:]...)
+	dst = binary.BigEndian.AppendUint64(dst, h.Size)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.Time.UnixMilli())) // #nosec G115 -- read back as int64
+	dst = append(dst, h.Root[:]...)
+	return append(dst, h.Checkpoint...)
+}
+
+func parseHead(v []byte) (h Head, err error) {
+	if len(v) <= headHeader {
+		return Head{}, damaged("a head", "%d bytes", len(v))
+	}
+	v = v[batchIDLen:]
+	h.Size = binary.BigEndian.Uint64(v)
+	h.Time = millis(v[8:])
+	h.Root = Hash(v[16:])
+	h.Checkpoint = string(v[16+sha256.Size:])
+	if h.Size >= 1<<62 {
+		return Head{}, damaged("a size", "%d", h.Size)
+	}
+	return h, nil
+}
+
+// appendTimes makes the times of a bundle: the first, then differences. Times
+// never go back within a log.
+func appendTimes(dst []byte, times []int64) []byte {
+	last := int64(0)
+	for _, t := range times {
+		dst = binary.AppendVarint(dst, t-last)
+		last = t
+	}
+	return dst
+}
+
+// timeOf reads the time of entry i of a bundle.
+func timeOf(v []byte, i uint64) (time.Time, error) {
+	ms := int64(0)
+	for range i + 1 {
+		d, n := binary.Varint(v)
+		if n <= 0 {
+			return time.Time{}, damaged("the times of a bundle", "fewer than %d", i+1)
+		}
+		ms, v = ms+d, v[n:]
+	}
+	return time.UnixMilli(ms).UTC(), nil
+}
+
+// splitPrefixed takes a bundle of tlog-tiles apart (Log entries): each entry
+// after its length of 16 bits.
+func splitPrefixed(b []byte) ([][]byte, error) {
+	out := make([][]byte, 0, TileWidth)
+	for len(b) > 0 {
+		if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
+			return nil, damaged("an entry bundle", "one that ends within an entry")
+		}
+		n := 2 + int(binary.BigEndian.Uint16(b))
+		out = append(out, b[2:n:n])
+		b = b[n:]
+	}
+	return out, nil
+}
+
+// appendBundled appends an entry to a bundle.
+func (c *Config) appendBundled(dst, entry []byte) []byte {
+	if !c.RawEntries {
+		dst = binary.BigEndian.AppendUint16(dst, uint16(len(entry))) // #nosec G115 -- at most MaxEntry
+	}
+	return append(dst, entry...)
+}
+
+// bundledLen is the number of bytes that an entry takes in a bundle.
+func (c *Config) bundledLen(entry []byte) int {
+	if c.RawEntries {
+		return len(entry)
+	}
+	return 2 + len(entry)
+}
+
+// maxEntry is the length of the longest entry that fits into a bundle.
+func (c *Config) maxEntry() int {
+	if c.RawEntries {
+		return MaxRawEntry
+	}
+	return MaxEntry
+}
+
+// firstEntries cuts a bundle after its first n entries.
+func (c *Config) firstEntries(bundle []byte, n int) ([]byte, error) {
+	entries, err := c.SplitEntries(bundle)
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) < n {
+		return nil, damaged(fmt.Sprintf("a bundle of at least %d entries", n), "%d", len(entries))
+	}
+	end := 0
+	for _, e := range entries[:n] {
+		end += c.bundledLen(e)
+	}
+	return bundle[:end:end], nil
+}
+
+// damaged is the error for a store that does not hold what was written to it.
+func damaged(want, format string, args ...any) *sigbox.Error {
+	return sigbox.Mismatch(sigbox.Fatal, "the log's store is damaged", want, fmt.Sprintf(format, args...)).
+		WithHint("restore it from a backup that is not older than what was published")
+}
