@@ -3,6 +3,7 @@ package entry
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
 	"strconv"
 
 	"github.com/sigbox/sigbox"
@@ -13,6 +14,7 @@ import (
 //
 // Source: sigstore_rekor.proto, TransparencyLogEntry; protojson.
 func AppendLogEntry(dst []byte, le *sigbox.LogEntry) []byte {
+	dst = slices.Grow(dst, logEntrySize(le))
 	dst = append(dst, `{"logIndex":"`...)
 	dst = strconv.AppendInt(dst, le.LogIndex, 10)
 	dst = append(dst, `","logId":{"keyId":`...)
@@ -40,6 +42,15 @@ func AppendLogEntry(dst []byte, le *sigbox.LogEntry) []byte {
 	dst = append(dst, `,"canonicalizedBody":`...)
 	dst = appendBase64(dst, le.Body)
 	return append(dst, '}')
+}
+
+// logEntrySize is about what AppendLogEntry appends, so that it allocates once.
+func logEntrySize(le *sigbox.LogEntry) int {
+	n := 512 + base64.StdEncoding.EncodedLen(len(le.Body)+len(le.SignedEntryTimestamp))
+	if p := le.Inclusion; p != nil {
+		n += 48*len(p.Hashes) + len(p.Checkpoint) + 16
+	}
+	return n
 }
 
 // appendInclusion appends an InclusionProof.
