@@ -57,7 +57,10 @@ Exit status: 0 verified or done, 1 not verified or refused, 2 wrong usage,
 		&cobra.Group{ID: "run", Title: "Running an instance:"},
 	)
 	root.AddCommand(
+		newSignCommand(e),
 		newInspectCommand(e),
+		newInstanceCommand(e),
+		newCompletionCommand(e),
 		newServeCommand(e),
 		newStatusCommand(e),
 		newTokenCommand(e),
@@ -176,6 +179,16 @@ func minArgs(n int) cobra.PositionalArgs {
 			return nil
 		}
 		return wrongArgs(cmd, fmt.Sprintf("at least %d", n), len(args))
+	}
+}
+
+// maxArgs wants at most n arguments.
+func maxArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) <= n {
+			return nil
+		}
+		return wrongArgs(cmd, fmt.Sprintf("at most %d", n), len(args))
 	}
 }
 

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/atomicfile"
+	"github.com/sigbox/sigbox/internal/instance"
+	"github.com/sigbox/sigbox/internal/remote"
+	"github.com/sigbox/sigbox/sign"
+	"github.com/sigbox/sigbox/wire/bundle"
+	"github.com/sigbox/sigbox/wire/timestamp"
+)
+
+// signParallel is how many files are hashed and signed at once.
+const signParallel = 32
+
+func newSignCommand(e *env) *cobra.Command {
+	var f signFlags
+	cmd := &cobra.Command{
+		Use:     "sign WHAT…",
+		GroupID: "sign",
+		Short:   "Sign files and directories",
+		Long: `sign signs files, and all files below directories, with one login: it gets a
+certificate for your identity, records each signature in the transparency log,
+and writes FILE.sigstore.json beside each file. No key is kept.
+
+In directories bundles and version control are passed over.
+
+The identity token comes from --identity-token, else from the surroundings
+(SIGSTORE_ID_TOKEN, GitHub Actions, GitLab, Buildkite, Google Cloud, a file that
+Kubernetes mounts), else from a login in the browser.`,
+		Example: "  sigbox sign app.tar.gz\n  sigbox sign --instance acme --identity-token token.jwt dist/",
+		Args:    minArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return e.sign(cmd.Context(), f, args) },
+	}
+	f.trust.register(e, cmd, true)
+	f.login.register(cmd)
+	cmd.Flags().StringVar(&f.bundle, "bundle", "", "`FILE` to write the bundle to, when one file is signed (default FILE"+bundleSuffix+")")
+	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask before something that cannot be taken back")
+	f.output.register(cmd)
+	return cmd
+}
+
+type signFlags struct {
+	trust  trustFlags
+	login  loginFlags
+	bundle string
+	yes    bool
+	output outputFlag
+}
+
+// sign is the verb: it signs what args stand for.
+func (e *env) sign(ctx context.Context, f signFlags, args []string) error {
+	found, err := findToSign(ctx, f, args)
+	if err != nil {
+		return err
+	}
+	t, err := e.loadTrust(ctx, f.trust, forSigning)
+	if err != nil {
+		return err
+	}
+	if err := e.confirmPublic(f, t); err != nil {
+		return err
+	}
+	signer, err := e.newSigner(f, t)
+	if err != nil {
+		return err
+	}
+	id, err := signer.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	run := signRun{signer: signer, flags: f, bar: e.progress("signing", len(found.artifacts))}
+	run.all(ctx, found.artifacts)
+	run.bar.done()
+	report := signReport{Instance: t.name, Identity: newIdentityJSON(id), Signed: run.signed, Failed: run.failed}
+	return e.printSigned(f, found, report)
+}
+
+// findToSign resolves the arguments of sign.
+func findToSign(ctx context.Context, f signFlags, args []string) (found, error) {
+	found, err := findArtifacts(ctx, args)
+	if err != nil {
+		return found, err
+	}
+	for _, a := range found.artifacts {
+		switch {
+		case a.path == "":
+			return found, usage("sign needs the file itself, found the digest %s", a.digest)
+		case isBundleName(a.path):
+			return found, &usageError{msg: a.path + " is a bundle", hint: "sign the file that it is for: " + artifactOf(a.path)}
+		}
+	}
+	switch {
+	case len(found.artifacts) == 0:
+		return found, &usageError{msg: "there is nothing to sign", hint: "found only: " + cmp.Or(found.skipped(), "empty directories")}
+	case f.bundle != "" && len(found.artifacts) > 1:
+		return found, usage("--bundle names one file, and there are %d to sign", len(found.artifacts))
+	}
+	return found, nil
+}
+
+// confirmPublic asks before a person's name goes into a public log for ever.
+func (e *env) confirmPublic(f signFlags, t trusted) error {
+	if t.name != instance.PublicGood || f.yes || !e.interactive() {
+		return nil
+	}
+	e.note("This signs with the public-good instance of Sigstore. Your identity, such as your")
+	e.note("email address, goes into public logs and can never be removed from them.")
+	if !e.ask("Go on?") {
+		return sigbox.Errorf(sigbox.Denied, "nothing was signed").
+			WithHint("--instance NAME signs with another instance, --yes does not ask")
+	}
+	return nil
+}
+
+// newSigner puts a signer together from a signing config.
+func (e *env) newSigner(f signFlags, t trusted) (*sign.Signer, error) {
+	client := remote.New(remote.Config{UserAgent: "sigbox/" + buildVersion().Version})
+	s, err := selectServices(t.config, client, e.now())
+	if err != nil {
+		return nil, err
+	}
+	tokens := &tokenSource{env: e, flags: f.login, client: client, issuer: s.issuer}
+	check, err := selfCheck(t.roots)
+	if err != nil {
+		return nil, err
+	}
+	return sign.New(sign.Config{
+		CA: s.ca, Token: tokens.token, Logs: s.logs, Stampers: s.stampers,
+		Verify: check, Parallel: signParallel, Now: e.now,
+	})
+}
+
+// signRun signs many files.
+type signRun struct {
+	signer *sign.Signer
+	flags  signFlags
+	bar    *progress
+
+	mu     sync.Mutex // guards what follows
+	signed []signedJSON
+	failed []failedJSON // as they happened: the first may have ended the others
+}
+
+// all signs every artifact. What one file is at fault for is noted and the rest
+// goes on; when a service fails, the rest would only fail as well.
+func (r *signRun) all(ctx context.Context, artifacts []artifact) {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(signParallel)
+	for _, a := range artifacts {
+		g.Go(func() error {
+			done, err := r.one(gctx, a)
+			r.bar.step()
+			return r.note(a, done, err)
+		})
+	}
+	_ = g.Wait() // every failure has been noted
+	slices.SortFunc(r.signed, func(a, b signedJSON) int { return cmp.Compare(a.Artifact, b.Artifact) })
+}
+
+// note keeps an outcome; the error that it gives ends the run.
+func (r *signRun) note(a artifact, done signedJSON, err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		r.signed = append(r.signed, done)
+		return nil
+	}
+	r.failed = append(r.failed, failedJSON{Artifact: a.path, Error: err.Error(), err: err})
+	if sigbox.KindOf(err) == sigbox.Internal {
+		return nil // of the file system
+	}
+	return err
+}
+
+// one signs one file and writes its bundle.
+func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
+	digests, err := digestOf(ctx, a.path, r.signer.Hash())
+	if err != nil {
+		return signedJSON{}, err
+	}
+	b, err := r.signer.Digest(ctx, digests[0])
+	if err != nil {
+		return signedJSON{}, err
+	}
+	data, err := bundle.Append(nil, b)
+	if err != nil {
+		return signedJSON{}, err
+	}
+	out := r.flags.bundle
+	if out == "" {
+		out = a.path + bundleSuffix
+	}
+	if err := atomicfile.Replace(out, append(data, '\n'), 0o644); err != nil {
+		return signedJSON{}, ioError(err)
+	}
+	return newSignedJSON(a, digests[0], out, b), nil
+}
+
+// signReport is what "sign --output json" prints.
+type signReport struct {
+	Instance string       `json:"instance,omitempty"`
+	Identity identityJSON `json:"identity"`
+	Signed   []signedJSON `json:"signed"`
+	Failed   []failedJSON `json:"failed"`
+}
+
+type signedJSON struct {
+	Artifact string     `json:"artifact"`
+	Digest   string     `json:"digest"`
+	Bundle   string     `json:"bundle"`
+	LogIndex *int64     `json:"logIndex,omitempty"`
+	Time     *time.Time `json:"time,omitempty"`
+}
+
+type failedJSON struct {
+	Artifact string `json:"artifact"`
+	Error    string `json:"error"`
+	err      error
+}
+
+func newSignedJSON(a artifact, d sigbox.Digest, out string, b *sigbox.Bundle) signedJSON {
+	j := signedJSON{Artifact: a.path, Digest: d.String(), Bundle: out}
+	if len(b.Entries) > 0 {
+		j.LogIndex = &b.Entries[0].LogIndex
+	}
+	if len(b.Timestamps) > 0 {
+		if token, err := timestamp.Parse(b.Timestamps[0]); err == nil {
+			j.Time = &token.Time
+		}
+	}
+	return j
+}
+
+// printSigned prints the outcome and gives the error that the verb ends with.
+func (e *env) printSigned(f signFlags, found found, r signReport) error {
+	if f.output.json() {
+		r.Signed, r.Failed = orEmpty(r.Signed), orEmpty(r.Failed)
+		if err := e.printJSON(r); err != nil {
+			return err
+		}
+	} else {
+		for _, s := range r.Signed {
+			fmt.Fprintf(e.stdout, "%s\n", printable(s.Bundle))
+		}
+		e.summarizeSigned(found, r)
+	}
+	if len(r.Failed) == 0 {
+		return nil
+	}
+	return failedToSign(r)
+}
+
+// summarizeSigned tells a person what was done.
+func (e *env) summarizeSigned(found found, r signReport) {
+	if len(r.Signed) > 0 {
+		where := ""
+		if r.Instance != "" {
+			where = " with instance " + r.Instance
+		}
+		e.note("Signed %s%s as %s, vouched for by %s.", count(len(r.Signed), "file", "files"), where, r.Identity.Subject, r.Identity.Issuer)
+	}
+	if s := found.skipped(); s != "" {
+		e.note("Passed over: %s.", s)
+	}
+}
+
+// failedToSign makes one error of all: that of the first failure.
+func failedToSign(r signReport) error {
+	first := r.Failed[0]
+	if len(r.Signed) == 0 && len(r.Failed) == 1 {
+		return fmt.Errorf("%s: %w", first.Artifact, first.err)
+	}
+	return fmt.Errorf("%d of %d files were not signed, first %s: %w", len(r.Failed), len(r.Failed)+len(r.Signed), first.Artifact, first.err)
+}
+
+// orEmpty makes nil an empty list, for JSON.
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/instance"
+	"github.com/sigbox/sigbox/internal/remote"
+	"github.com/sigbox/sigbox/wire/trust"
+)
+
+const (
+	// maxTrustFile bounds trusted roots and signing configs, in bytes.
+	maxTrustFile = 8 << 20
+	// refreshTimeout bounds how long a verb waits for a TUF repository while it
+	// has trust material that will do.
+	refreshTimeout = 10 * time.Second
+	// refreshPause is how long an unreachable repository is left alone, so that a
+	// closed network does not cost every verb the time-out.
+	refreshPause = time.Hour
+	// unreachableFile bears the time of the last vain attempt.
+	unreachableFile = "unreachable"
+)
+
+// trustFlags say whom to trust and, to sign, which services to use.
+type trustFlags struct {
+	instance      string
+	trustedRoot   string
+	signingConfig string
+	offline       bool
+}
+
+func (f *trustFlags) register(e *env, cmd *cobra.Command, signing bool) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.instance, "instance", "", "`NAME` or URL of the instance (default $SIGBOX_INSTANCE, else the one in use)")
+	_ = cmd.RegisterFlagCompletionFunc("instance", e.completeInstance)
+	fs.StringVar(&f.trustedRoot, "trusted-root", "", "`FILE` with a trusted root, in place of an instance's")
+	if signing {
+		fs.StringVar(&f.signingConfig, "signing-config", "", "`FILE` with the services to sign with, in place of an instance's")
+		return
+	}
+	fs.BoolVar(&f.offline, "offline", false, "never use the network: what is cached or given has to do")
+}
+
+// purpose is what trust material is loaded for.
+type purpose bool
+
+const (
+	forVerifying purpose = false
+	forSigning   purpose = true
+)
+
+// trusted is whom a verb trusts.
+type trusted struct {
+	roots []*sigbox.TrustedRoot
+	// config is set for signing.
+	config *sigbox.SigningConfig
+	// name is the instance's; "" when files took its place.
+	name string
+	// source says where the roots come from and how fresh they are.
+	source string
+}
+
+// loadTrust finds the trust material for a verb: in files that the flags name, or
+// from an instance, which is asked when that is due.
+func (e *env) loadTrust(ctx context.Context, f trustFlags, p purpose) (trusted, error) {
+	t, err := trustFiles(f)
+	if err != nil {
+		return trusted{}, err
+	}
+	if t.roots != nil && (p == forVerifying || t.config != nil) {
+		return t, nil
+	}
+	if f.trustedRoot != "" && f.instance != "" && p == forVerifying {
+		return trusted{}, usage("--trusted-root takes the place of --instance: use one of them")
+	}
+	store, i, err := e.findInstance(f.instance)
+	if err != nil {
+		return trusted{}, err
+	}
+	return e.instanceTrust(ctx, f, p, store, i, t)
+}
+
+// trustFiles reads what the flags name.
+func trustFiles(f trustFlags) (trusted, error) {
+	var t trusted
+	if f.trustedRoot != "" {
+		b, err := readFile(f.trustedRoot, maxTrustFile)
+		if err != nil {
+			return t, err
+		}
+		if t.roots, err = trust.ParseRoots(b); err != nil {
+			return t, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", f.trustedRoot, err)
+		}
+		t.source = f.trustedRoot
+	}
+	if f.signingConfig != "" {
+		b, err := readFile(f.signingConfig, maxTrustFile)
+		if err != nil {
+			return t, err
+		}
+		if t.config, err = trust.ParseSigningConfig(b); err != nil {
+			return t, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", f.signingConfig, err)
+		}
+	}
+	return t, nil
+}
+
+// instanceTrust fills in from an instance what files have left open.
+func (e *env) instanceTrust(ctx context.Context, f trustFlags, p purpose, store *instance.Store, i instance.Instance, t trusted) (trusted, error) {
+	client, err := e.tufClient(store, i)
+	if err != nil {
+		return trusted{}, err
+	}
+	t.name = i.Name
+	r := refresher{env: e, client: client, instance: i, mark: filepath.Join(store.Cache(i.Name), unreachableFile), offline: f.offline}
+	if t.roots == nil {
+		target, err := r.target(ctx, remote.TrustedRootTarget)
+		if err != nil {
+			return trusted{}, err
+		}
+		root, err := trust.ParseRoot(target.Data)
+		if err != nil {
+			return trusted{}, err
+		}
+		t.roots = []*sigbox.TrustedRoot{root}
+		t.source = "instance " + i.Name + ", " + e.freshness(target)
+	}
+	if p == forSigning && t.config == nil {
+		target, err := r.target(ctx, remote.SigningConfigTarget)
+		if err != nil {
+			return trusted{}, err
+		}
+		if t.config, err = trust.ParseSigningConfig(target.Data); err != nil {
+			return trusted{}, err
+		}
+	}
+	return t, nil
+}
+
+// openInstances opens the user's store of instances.
+func (e *env) openInstances() (*instance.Store, error) {
+	home, cache, err := instance.Directories(e.getenv)
+	if err != nil {
+		return nil, err
+	}
+	return instance.Open(home, cache), nil
+}
+
+// findInstance finds the instance in use: that of the flag, of $SIGBOX_INSTANCE,
+// of "sigbox instance use", else public-good.
+func (e *env) findInstance(flag string) (*instance.Store, instance.Instance, error) {
+	store, err := e.openInstances()
+	if err != nil {
+		return nil, instance.Instance{}, err
+	}
+	name := flag
+	if name == "" {
+		name = e.getenv("SIGBOX_INSTANCE")
+	}
+	if name == "" {
+		if name, err = store.Current(); err != nil {
+			return nil, instance.Instance{}, err
+		}
+	}
+	i, err := store.Find(name)
+	return store, i, err
+}
+
+// tufClient follows an instance's TUF repository.
+func (e *env) tufClient(store *instance.Store, i instance.Instance) (*remote.TUFClient, error) {
+	root, err := store.Root(i)
+	if err != nil {
+		return nil, err
+	}
+	config := remote.TUFConfig{Mirror: i.Mirror, Root: root, Dir: store.Cache(i.Name)}
+	if i.BuiltIn {
+		seed := instance.PublicGoodSeed()
+		config.Seed = map[string][]byte{
+			remote.TrustedRootTarget: seed.TrustedRoot, remote.SigningConfigTarget: seed.SigningConfig,
+		}
+	}
+	return e.remote().TUF(config), nil
+}
+
+// remote gives a client for services.
+func (e *env) remote() *remote.Client {
+	return remote.New(remote.Config{UserAgent: "sigbox/" + buildVersion().Version, Now: e.now})
+}
+
+// refresher gets targets of an instance, and knows what to do without a network.
+type refresher struct {
+	env      *env
+	client   *remote.TUFClient
+	instance instance.Instance
+	// mark is a file that is touched when the repository could not be reached.
+	mark    string
+	offline bool
+}
+
+// target gives a target that may be relied on. What a person should know about
+// its age is told.
+func (r refresher) target(ctx context.Context, name string) (remote.Target, error) {
+	cached, err := r.client.Cached(name)
+	if r.offline {
+		if err == nil && cached.Expired {
+			r.env.note("Offline: the trust material of %s expired at %s and was not refreshed.", r.instance.Name, cached.Expires.Format(time.RFC3339))
+		}
+		return cached, err
+	}
+	usable := err == nil && !cached.Expired
+	if usable && r.paused() {
+		return cached, nil
+	}
+	if !usable {
+		return r.client.Target(ctx, name)
+	}
+	bounded, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
+	target, err := r.client.Target(bounded, name)
+	if err == nil && target.Offline == nil {
+		return target, nil
+	}
+	if err != nil && (sigbox.KindOf(err) != sigbox.Unavailable || ctx.Err() != nil) {
+		return remote.Target{}, err
+	}
+	r.pause()
+	r.env.note("The trust material of %s could not be refreshed; what is here is good: %s.", r.instance.Name, r.env.freshness(cached))
+	return cached, nil
+}
+
+// paused reports whether the repository was out of reach a short while ago.
+func (r refresher) paused() bool {
+	info, err := os.Stat(r.mark)
+	if err != nil {
+		return false
+	}
+	age := r.env.now().Sub(info.ModTime())
+	return age >= 0 && age < refreshPause
+}
+
+// pause notes that the repository is out of reach. Where that cannot be written,
+// the next verb tries again.
+func (r refresher) pause() {
+	now := r.env.now()
+	err := os.Chtimes(r.mark, now, now)
+	if errors.Is(err, fs.ErrNotExist) && os.MkdirAll(filepath.Dir(r.mark), 0o700) == nil {
+		_ = os.WriteFile(r.mark, nil, 0o600)
+	}
+}
+
+// freshness says how old trust material is.
+func (e *env) freshness(t remote.Target) string {
+	if t.Refreshed.IsZero() {
+		return "as built into this program"
+	}
+	return "refreshed " + ago(e.now().Sub(t.Refreshed)) + ", good until " + t.Expires.UTC().Format(time.RFC3339)
+}
+
+// ago writes a span of time roughly.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return "just now"
+	case d < time.Hour:
+		return count(int(d/time.Minute), "minute", "minutes") + " ago"
+	case d < 48*time.Hour:
+		return count(int(d/time.Hour), "hour", "hours") + " ago"
+	}
+	return count(int(d/(24*time.Hour)), "day", "days") + " ago"
+}
