@@ -38,6 +38,8 @@ const (
 	maxTimestamp    = 64 << 10
 	maxSignature    = 16 << 10
 	maxText         = 1 << 10
+
+	maxTime = 253402300799 // seconds since 1970: the end of the year 9999
 )
 
 // version finds the minor version of a media type, in both spellings.
@@ -237,6 +239,8 @@ func checkEntry(le *sigbox.LogEntry, version int) error {
 	switch p := le.Inclusion; {
 	case le.LogIndex < 0:
 		return sigbox.Errorf(sigbox.Invalid, "negative log index %d", le.LogIndex)
+	case le.IntegratedTime < 0 || le.IntegratedTime > maxTime:
+		return sigbox.Errorf(sigbox.Invalid, "integratedTime %d is not in the years 1970 to 9999", le.IntegratedTime)
 	case version == 1 && len(le.SignedEntryTimestamp) == 0:
 		return sigbox.Errorf(sigbox.Invalid, "no inclusion promise, which version 0.1 requires")
 	case version >= 2 && p == nil:

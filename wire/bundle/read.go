@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/entry"
 	"github.com/sigbox/sigbox/wire/internal/protojson"
 )
 
@@ -51,11 +52,7 @@ func (r *reader) verificationMaterial() error {
 	return r.Object(func(field string) error {
 		switch field {
 		case "tlogEntries":
-			return r.Array(MaxEntries, func() error {
-				le, err := r.entry()
-				r.b.Entries = append(r.b.Entries, le)
-				return err
-			})
+			return r.Array(MaxEntries, r.entry)
 		case "timestampVerificationData":
 			return r.timestamps()
 		}
@@ -78,6 +75,19 @@ func (r *reader) verificationMaterial() error {
 	}, "publicKey", "x509CertificateChain", "certificate", "tlogEntries", "timestampVerificationData")
 }
 
+func (r *reader) entry() error {
+	raw, err := r.Raw()
+	if err != nil {
+		return err
+	}
+	le, err := entry.ParseLogEntry(raw)
+	if err != nil {
+		return sigbox.Errorf(sigbox.KindOf(err), "bundle: log entry %d: %w", len(r.b.Entries), err)
+	}
+	r.b.Entries = append(r.b.Entries, le)
+	return nil
+}
+
 func (r *reader) certificate() error {
 	der, err := r.only("rawBytes", maxCertificate)
 	r.b.Certificates = append(r.b.Certificates, der)
@@ -97,7 +107,7 @@ func (r *reader) timestamps() error {
 // only reads an object whose one member holds bytes.
 func (r *reader) only(field string, limit int) (b []byte, err error) {
 	err = r.Object(func(string) error {
-		b, err = r.Bytes(limit)
+		b, err = r.Lines(limit)
 		return err
 	}, field)
 	return b, err
@@ -107,7 +117,7 @@ func (r *reader) message() (*sigbox.MessageSignature, error) {
 	m := new(sigbox.MessageSignature)
 	err := r.Object(func(field string) (err error) {
 		if field == "signature" {
-			m.Signature, err = r.Bytes(maxSignature)
+			m.Signature, err = r.Lines(maxSignature)
 			return err
 		}
 		m.Digest, err = r.digest()
@@ -123,7 +133,7 @@ func (r *reader) digest() (sigbox.Digest, error) {
 			d.Algorithm, err = r.hash()
 			return err
 		}
-		d.Value, err = r.Bytes(sigbox.SHA512.Size())
+		d.Value, err = r.Lines(sigbox.SHA512.Size())
 		return err
 	}, "algorithm", "digest")
 	return d, err
@@ -148,7 +158,7 @@ func (r *reader) envelope() (*sigbox.Envelope, error) {
 	err := r.Object(func(field string) (err error) {
 		switch field {
 		case "payload":
-			v.Payload, err = r.Bytes(MaxSize)
+			v.Payload, err = r.Lines(MaxSize)
 		case "payloadType":
 			v.PayloadType, err = r.String(maxText)
 		case "signatures":
@@ -167,7 +177,7 @@ func (r *reader) signature() (sigbox.EnvelopeSignature, error) {
 	var s sigbox.EnvelopeSignature
 	err := r.Object(func(field string) (err error) {
 		if field == "sig" {
-			s.Signature, err = r.Bytes(maxSignature)
+			s.Signature, err = r.Lines(maxSignature)
 			return err
 		}
 		s.KeyID, err = r.String(maxText)

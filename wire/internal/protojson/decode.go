@@ -241,6 +241,23 @@ func (d *Decoder) Bytes(limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return d.decode(s, limit)
+}
+
+// Lines is Bytes for base64 that may be broken into lines, as it is in some
+// bundles and as most clients take it.
+func (d *Decoder) Lines(limit int) ([]byte, error) {
+	s, err := d.text()
+	if err != nil {
+		return nil, err
+	}
+	if bytes.IndexByte(s, '\n') >= 0 {
+		s = bytes.ReplaceAll(bytes.ReplaceAll(s, []byte{'\r'}, nil), []byte{'\n'}, nil)
+	}
+	return d.decode(s, limit)
+}
+
+func (d *Decoder) decode(s []byte, limit int) ([]byte, error) {
 	if n := base64.RawStdEncoding.DecodedLen(len(s)); n > limit+2 {
 		return nil, d.tooLong(n, limit)
 	}
