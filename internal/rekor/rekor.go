@@ -95,14 +95,9 @@ func (s *Service) Add(ctx context.Context, e sigbox.Entry) (sigbox.LogEntry, err
 	if err != nil {
 		return sigbox.LogEntry{}, err
 	}
-	key := sha256.Sum256(leaf)
-	r, found, err := s.cfg.Log.Lookup(ctx, key)
-	if err == nil && !found {
-		if err := entry.Verify(e); err != nil {
-			return sigbox.LogEntry{}, err
-		}
-		r, err = s.cfg.Log.Add(ctx, tlog.Leaf{Key: key, Data: leaf})
-	}
+	r, err := s.cfg.Log.Add(ctx, tlog.Leaf{
+		Key: sha256.Sum256(leaf), Data: leaf, Check: func() error { return entry.Verify(e) },
+	})
 	if err != nil {
 		return sigbox.LogEntry{}, err
 	}

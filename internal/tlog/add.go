@@ -118,6 +118,11 @@ func (l *Log) findOrQueue(ctx context.Context, r *request) (*batch, error) {
 		r.index, r.existing, r.snap = index, true, snap
 		return nil, nil
 	}
+	if r.leaf.Check != nil {
+		if err := r.leaf.Check(); err != nil {
+			return nil, err
+		}
+	}
 	return l.queue.put(r)
 }
 

@@ -127,6 +127,10 @@ type Leaf struct {
 	// Data is nil then. It is called by the sequencer and must be quick. It may be
 	// called again, with another index and time, when a commit has to be repeated.
 	Make func(index uint64, now time.Time) (leaf, entry []byte)
+	// Check, if not nil, is called when no entry has the key, before the leaf is
+	// queued; its error is that of Add. Dear checks of the entry belong here: a
+	// duplicate does not need them again.
+	Check func() error
 	// Rows, if not nil, gives rows that are committed with the entry, to be read
 	// with [Log.Row] and [Log.Rows]. It is called as Make is, after it.
 	Rows func(index uint64) []store.Pair
