@@ -158,3 +158,18 @@ func appendVector24(dst, v []byte) []byte {
 	dst = append(dst, byte(len(v)>>16), byte(len(v)>>8), byte(len(v)))
 	return append(dst, v...)
 }
+
+// ExtraData gives what RFC 6962 §4.6 answers beside the leaf: the submitted
+// certificates, which are the issuers', DER, and for a precertificate itself
+// before them.
+func (e Entry) ExtraData(issuers [][]byte) []byte {
+	var chain []byte
+	for _, der := range issuers {
+		chain = appendVector24(chain, der)
+	}
+	var dst []byte
+	if e.Precert {
+		dst = appendVector24(dst, e.Precertificate)
+	}
+	return appendVector24(dst, chain)
+}

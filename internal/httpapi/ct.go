@@ -1,0 +1,267 @@
+package httpapi
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/ctlog"
+	"github.com/sigbox/sigbox/internal/tlog"
+)
+
+// maxCTBody bounds the body of a submission: a chain in base64.
+const maxCTBody = 1 << 20
+
+// CT serves the certificate log below a prefix, as RFC 6962 §4 and as
+// https://c2sp.org/static-ct-api:
+//
+//	POST {prefix}/ct/v1/add-chain, add-pre-chain
+//	GET  {prefix}/ct/v1/get-sth, get-sth-consistency, get-proof-by-hash,
+//	     get-entries, get-roots, get-entry-and-proof
+//	GET  {prefix}/checkpoint
+//	GET  {prefix}/tile/{L}/{N}[.p/{W}], {prefix}/tile/data/{N}[.p/{W}]
+//	GET  {prefix}/issuer/{fingerprint}
+type CT struct {
+	Service *ctlog.Service
+	Logger  *slog.Logger
+	// Prefix begins all paths, "/ctlog" if "".
+	Prefix string
+
+	zip zipper
+}
+
+// Register adds the routes to mux.
+func (h *CT) Register(mux *http.ServeMux) {
+	prefix := h.Prefix
+	if prefix == "" {
+		prefix = "/ctlog"
+	}
+	for route, answer := range map[string]func(http.ResponseWriter, *http.Request) (any, error){
+		"POST %/ct/v1/add-chain":          h.addChain,
+		"POST %/ct/v1/add-pre-chain":      h.addPreChain,
+		"GET %/ct/v1/get-sth":             h.getSTH,
+		"GET %/ct/v1/get-sth-consistency": h.getConsistency,
+		"GET %/ct/v1/get-proof-by-hash":   h.getProofByHash,
+		"GET %/ct/v1/get-entries":         h.getEntries,
+		"GET %/ct/v1/get-roots":           h.getRoots,
+		"GET %/ct/v1/get-entry-and-proof": h.getEntryAndProof,
+	} {
+		mux.HandleFunc(withPrefix(route, prefix), h.json(answer))
+	}
+	mux.HandleFunc("GET "+prefix+"/checkpoint", func(w http.ResponseWriter, _ *http.Request) {
+		writeCheckpoint(w, h.Service.Checkpoint())
+	})
+	mux.HandleFunc("GET "+prefix+"/tile/{path...}", h.tile)
+	mux.HandleFunc("GET "+prefix+"/issuer/{fingerprint}", h.issuer)
+}
+
+// withPrefix puts the prefix in the place of the route's %.
+func withPrefix(route, prefix string) string {
+	for i := range len(route) {
+		if route[i] == '%' {
+			return route[:i] + prefix + route[i+1:]
+		}
+	}
+	return route
+}
+
+// json makes a handler of a method that answers with JSON.
+func (h *CT) json(answer func(http.ResponseWriter, *http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v, err := answer(w, r)
+		if err != nil {
+			writeError(w, r, h.Logger, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, v)
+	}
+}
+
+func (h *CT) addChain(w http.ResponseWriter, r *http.Request) (any, error) {
+	return h.add(w, r, false)
+}
+
+func (h *CT) addPreChain(w http.ResponseWriter, r *http.Request) (any, error) {
+	return h.add(w, r, true)
+}
+
+// add is RFC 6962 §4.1 and §4.2.
+func (h *CT) add(w http.ResponseWriter, r *http.Request, precert bool) (any, error) {
+	body, err := readBody(w, r, maxCTBody)
+	if err != nil {
+		return nil, err
+	}
+	var in struct {
+		Chain [][]byte `json:"chain"`
+	}
+	if err := json.Unmarshal(body, &in, json.RejectUnknownMembers(true)); err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "the request body: expected {\"chain\": [certificates, DER in base64]}: %w", err)
+	}
+	sct, err := h.Service.Add(r.Context(), in.Chain, precert)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Version    int    `json:"sct_version"`
+		ID         []byte `json:"id"`
+		Timestamp  uint64 `json:"timestamp"`
+		Extensions string `json:"extensions"`
+		Signature  []byte `json:"signature"`
+	}{0, sct.LogID[:], sct.Timestamp, base64.StdEncoding.EncodeToString(sct.Extensions), sct.DigitallySigned()}, nil
+}
+
+// getSTH is RFC 6962 §4.3.
+func (h *CT) getSTH(http.ResponseWriter, *http.Request) (any, error) {
+	sth, err := h.Service.TreeHead()
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Size      uint64 `json:"tree_size"`
+		Timestamp int64  `json:"timestamp"`
+		Root      []byte `json:"sha256_root_hash"`
+		Signature []byte `json:"tree_head_signature"`
+	}{sth.Size, sth.Time.UnixMilli(), sth.Root[:], sth.Signature}, nil
+}
+
+// getConsistency is RFC 6962 §4.4.
+func (h *CT) getConsistency(_ http.ResponseWriter, r *http.Request) (any, error) {
+	first, second, err := twoNumbers(r, "first", "second")
+	if err != nil {
+		return nil, err
+	}
+	proof, err := h.Service.Consistency(r.Context(), first, second)
+	return struct {
+		Consistency [][]byte `json:"consistency"`
+	}{hashes(proof)}, err
+}
+
+// getProofByHash is RFC 6962 §4.5.
+func (h *CT) getProofByHash(_ http.ResponseWriter, r *http.Request) (any, error) {
+	size, err := number(r, "tree_size")
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := base64.StdEncoding.DecodeString(r.URL.Query().Get("hash"))
+	if err != nil || len(leaf) != len(tlog.Hash{}) {
+		return nil, sigbox.Errorf(sigbox.Invalid, "hash: expected a SHA-256 leaf hash in base64")
+	}
+	index, proof, err := h.Service.ProofByHash(r.Context(), tlog.Hash(leaf), size)
+	return struct {
+		Index uint64   `json:"leaf_index"`
+		Path  [][]byte `json:"audit_path"`
+	}{index, hashes(proof)}, err
+}
+
+// ctEntry is an entry of RFC 6962 §4.6.
+type ctEntry struct {
+	LeafInput []byte `json:"leaf_input"`
+	ExtraData []byte `json:"extra_data"`
+}
+
+// getEntries is RFC 6962 §4.6.
+func (h *CT) getEntries(_ http.ResponseWriter, r *http.Request) (any, error) {
+	start, end, err := twoNumbers(r, "start", "end")
+	if err != nil {
+		return nil, err
+	}
+	entries, err := h.Service.Entries(r.Context(), start, end)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]ctEntry, len(entries))
+	for i, e := range entries {
+		out[i] = ctEntry(e)
+	}
+	return struct {
+		Entries []ctEntry `json:"entries"`
+	}{out}, nil
+}
+
+// getRoots is RFC 6962 §4.7.
+func (h *CT) getRoots(http.ResponseWriter, *http.Request) (any, error) {
+	return struct {
+		Certificates [][]byte `json:"certificates"`
+	}{h.Service.Roots()}, nil
+}
+
+// getEntryAndProof is RFC 6962 §4.8.
+func (h *CT) getEntryAndProof(_ http.ResponseWriter, r *http.Request) (any, error) {
+	index, size, err := twoNumbers(r, "leaf_index", "tree_size")
+	if err != nil {
+		return nil, err
+	}
+	e, proof, err := h.Service.EntryAndProof(r.Context(), index, size)
+	return struct {
+		ctEntry
+		Path [][]byte `json:"audit_path"`
+	}{ctEntry(e), hashes(proof)}, err
+}
+
+// tile is static-ct-api, Merkle Tree and Log entries.
+func (h *CT) tile(w http.ResponseWriter, r *http.Request) {
+	t, err := tileOf(r, r.PathValue("path"), "data")
+	var data []byte
+	if err == nil && t.kind == "" {
+		data, err = h.Service.Tile(r.Context(), t.level, t.index, t.width)
+	} else if err == nil {
+		data, err = h.Service.Data(r.Context(), t.index, t.width)
+	}
+	switch {
+	case err != nil:
+		writeError(w, r, h.Logger, err)
+	case t.kind == "":
+		writeTile(w, data)
+	default:
+		h.zip.write(w, r, data)
+	}
+}
+
+// issuer is static-ct-api, Issuers. A fingerprint has one spelling.
+func (h *CT) issuer(w http.ResponseWriter, r *http.Request) {
+	text := r.PathValue("fingerprint")
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != 32 || hex.EncodeToString(raw) != text {
+		writeError(w, r, h.Logger, sigbox.Errorf(sigbox.NotFound, "issuer %.80q: expected a SHA-256 in lower-case hex", text))
+		return
+	}
+	der, err := h.Service.Issuer(r.Context(), [32]byte(raw))
+	if err != nil {
+		writeError(w, r, h.Logger, err)
+		return
+	}
+	w.Header().Set("Cache-Control", tileCaching)
+	writeBytes(w, http.StatusOK, "application/pkix-cert", der)
+}
+
+// number reads a decimal parameter of the query.
+func number(r *http.Request, name string) (uint64, error) {
+	text := r.URL.Query().Get(name)
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		return 0, sigbox.Errorf(sigbox.Invalid, "%s: expected a decimal number, found %.40q", name, text)
+	}
+	return n, nil
+}
+
+func twoNumbers(r *http.Request, first, second string) (a, b uint64, err error) {
+	if a, err = number(r, first); err != nil {
+		return 0, 0, err
+	}
+	b, err = number(r, second)
+	return a, b, err
+}
+
+// hashes gives a proof as JSON has it: a list, also when it is empty.
+func hashes(proof []tlog.Hash) [][]byte {
+	out := make([][]byte, len(proof))
+	for i := range proof {
+		out[i] = proof[i][:]
+	}
+	return out
+}

@@ -1,0 +1,220 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/ca"
+)
+
+const (
+	maxDiscovery = 64 << 10
+	maxJWKS      = 256 << 10
+
+	discoveryPath = "/.well-known/openid-configuration"
+)
+
+// IssuerKeys fetches the keys of OpenID issuers: the discovery document and the
+// key set it names (OpenID Connect Discovery 1.0 §4). Tokens make it connect to
+// where an issuer says, so that it follows no redirects, goes through no proxy,
+// reads bounded answers within bounded time, and connects to
+// private, loopback and link-local addresses only for issuers that may live there;
+// that is checked on the address itself, when it connects.
+type IssuerKeys struct {
+	public, private http.Client
+}
+
+var _ ca.KeySource = (*IssuerKeys)(nil)
+
+// IssuerKeysConfig says how issuers are reached. The zero value works.
+type IssuerKeysConfig struct {
+	// Resolver finds addresses; nil is the system's.
+	Resolver *net.Resolver
+	// Timeout bounds one request, 5 s if 0.
+	Timeout time.Duration
+}
+
+// NewIssuerKeys makes a source of issuers' keys.
+func NewIssuerKeys(c IssuerKeysConfig) *IssuerKeys {
+	if c.Timeout == 0 {
+		c.Timeout = 5 * time.Second
+	}
+	return &IssuerKeys{public: issuerClient(c, onlyPublic), private: issuerClient(c, nil)}
+}
+
+// issuerClient makes a client whose connections control must agree to.
+func issuerClient(c IssuerKeysConfig, control func(network, address string, _ syscall.RawConn) error) http.Client {
+	return http.Client{
+		Timeout: c.Timeout,
+		Transport: &http.Transport{
+			DialContext:            (&net.Dialer{Timeout: c.Timeout, Resolver: c.Resolver, Control: control}).DialContext,
+			TLSHandshakeTimeout:    c.Timeout,
+			ForceAttemptHTTP2:      true,
+			MaxIdleConns:           16,
+			MaxIdleConnsPerHost:    1,
+			IdleConnTimeout:        30 * time.Second,
+			MaxResponseHeaderBytes: 32 << 10,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// errPrivate says that an address is not for everybody.
+var errPrivate = errors.New("a private address")
+
+// onlyPublic refuses to connect to addresses that are not of the open network. It
+// is asked with the address that the name was found to have, so that a name that
+// changes its mind (DNS rebinding) gains nothing.
+func onlyPublic(_, address string, _ syscall.RawConn) error {
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	if !isPublic(ap.Addr()) {
+		return errPrivate
+	}
+	return nil
+}
+
+// isPublic says whether an address is of the open network.
+//
+// Source: IANA's special-purpose address registries (RFC 6890).
+func isPublic(ip netip.Addr) bool {
+	ip = ip.Unmap()
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || ip.Zone() != "" {
+		return false
+	}
+	for _, p := range specialPrefixes() {
+		if p.Contains(ip) {
+			return false
+		}
+	}
+	return true
+}
+
+// specialPrefixes are global by their form and not by their use.
+func specialPrefixes() []netip.Prefix {
+	return []netip.Prefix{
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{0, 0, 0, 0}), 8),                // this network
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, 0, 0}), 10),            // shared (RFC 6598)
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 0, 0}), 24),             // protocol assignments
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, 0}), 24),             // documentation
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, 0, 0}), 15),            // benchmarks
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, 0}), 24),          // documentation
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, 0}), 24),           // documentation
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{240, 0, 0, 0}), 4),              // reserved
+		netip.PrefixFrom(netip.AddrFrom16([16]byte{0x00, 0x64, 0xff, 0x9b}), 32), // NAT64: hides an IPv4 address
+		netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x02}), 16),             // 6to4: the same
+		netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x00, 0x00}), 32), // Teredo: the same
+	}
+}
+
+// discovery is what is needed of a discovery document. What else is in it is the
+// issuer's.
+type discovery struct {
+	Issuer     string   `json:"issuer"`
+	JWKSURI    string   `json:"jwks_uri"`
+	Algorithms []string `json:"id_token_signing_alg_values_supported"`
+}
+
+// Keys reads the issuer's keys; see [ca.KeySource]. The discovery document must
+// name exactly the issuer that was asked for.
+func (k *IssuerKeys) Keys(ctx context.Context, req ca.KeyRequest) (ca.KeySet, error) {
+	client := &k.public
+	if req.AllowPrivate {
+		client = &k.private
+	}
+	at := strings.TrimSuffix(req.Issuer, "/") + discoveryPath
+	body, _, err := fetchIssuer(ctx, client, at, maxDiscovery, req.AllowPrivate)
+	if err != nil {
+		return ca.KeySet{}, err
+	}
+	var doc discovery
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return ca.KeySet{}, sigbox.Errorf(sigbox.Invalid, "%s is no discovery document", at).WithCause(err)
+	}
+	if doc.Issuer != req.Issuer {
+		return ca.KeySet{}, sigbox.Errorf(sigbox.Invalid, "%s is of another issuer: expected %q, found %.200q", at, req.Issuer, doc.Issuer)
+	}
+	body, header, err := fetchIssuer(ctx, client, doc.JWKSURI, maxJWKS, req.AllowPrivate)
+	if err != nil {
+		return ca.KeySet{}, err
+	}
+	set, err := ca.ParseKeySet(body)
+	if err != nil {
+		return ca.KeySet{}, err
+	}
+	set.Algorithms, set.MaxAge = doc.Algorithms, maxAge(header.Get("Cache-Control"))
+	return set, nil
+}
+
+// fetchIssuer reads a document of at most limit bytes. Plain HTTP is for
+// private addresses alone: in the open anybody could change the keys.
+func fetchIssuer(ctx context.Context, client *http.Client, at string, limit int64, allowHTTP bool) ([]byte, http.Header, error) {
+	u, err := url.Parse(at)
+	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && (u.Scheme != "http" || !allowHTTP)) {
+		return nil, nil, sigbox.Errorf(sigbox.Invalid, "%.200q is no URL to fetch keys from: expected https", at)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, nil, sigbox.Errorf(sigbox.Invalid, "%.200q is no URL to fetch keys from", at).WithCause(err)
+	}
+	req.Header.Set("User-Agent", "sigbox")
+	req.Header.Set("Accept", "application/json")
+	resp, err := client.Do(req)
+	if errors.Is(err, errPrivate) {
+		return nil, nil, sigbox.Errorf(sigbox.Denied, "%.200s is at a private address", at).WithCause(err).
+			WithHint("if that is meant, set allow-private for the issuer")
+	}
+	if err != nil {
+		return nil, nil, sigbox.Errorf(sigbox.Unavailable, "cannot reach %.200s", at).WithCause(rootCause(err))
+	}
+	defer func() { _ = resp.Body.Close() }() // only read from
+	return readIssuer(resp, at, limit)
+}
+
+// readIssuer reads an answer; a redirect is as wrong as any other status.
+func readIssuer(resp *http.Response, at string, limit int64) ([]byte, http.Header, error) {
+	if resp.StatusCode != http.StatusOK {
+		return nil, nil, sigbox.Errorf(sigbox.Unavailable, "%.200s answers with the status %d, expected 200 (redirects are not followed)", at, resp.StatusCode)
+	}
+	if t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && t == "text/html" {
+		return nil, nil, sigbox.Errorf(sigbox.Invalid, "%.200s answers with a web page, expected JSON", at)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, nil, sigbox.Errorf(sigbox.Unavailable, "%.200s broke off", at).WithCause(err)
+	}
+	if int64(len(body)) > limit {
+		return nil, nil, sigbox.Errorf(sigbox.TooLarge, "%.200s answers with more than %d bytes", at, limit)
+	}
+	return body, resp.Header, nil
+}
+
+// maxAge reads how long an answer may be kept (RFC 9111 §5.2.2.1), 0 if it does
+// not say.
+func maxAge(cacheControl string) time.Duration {
+	for part := range strings.SplitSeq(cacheControl, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		if !strings.EqualFold(name, "max-age") {
+			continue
+		}
+		if seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
+			return time.Duration(seconds) * time.Second //nolint:gosec // 31 bits
+		}
+	}
+	return 0
+}
