@@ -138,7 +138,7 @@ func (s *server) DeviceToken(ctx context.Context, r *op.ClientRequest[oidc.Devic
 
 func (p *Provider) getDevice(w http.ResponseWriter, r *http.Request) {
 	if err := parseForm(w, r); err != nil {
-		p.failed(w, formStatus(err), "This page cannot be shown", public(err))
+		p.failed(w, formStatus(err), "This page cannot be shown", sentence(public(err)))
 		return
 	}
 	browser, cookie, err := p.browser(r.Header)
@@ -159,7 +159,7 @@ func (p *Provider) showDevice(w http.ResponseWriter, status int, browser, userCo
 
 func (p *Provider) postDevice(w http.ResponseWriter, r *http.Request) {
 	if err := parseForm(w, r); err != nil {
-		p.failed(w, formStatus(err), "This form cannot be read", public(err))
+		p.failed(w, formStatus(err), "This form cannot be read", sentence(public(err)))
 		return
 	}
 	browser := p.cookie(r.Header)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -149,7 +150,7 @@ func (p *Provider) authorize(next http.Handler) http.Handler {
 			return
 		}
 		if err := parseForm(w, r); err != nil {
-			p.failed(w, formStatus(err), "This sign-in cannot begin", public(err))
+			p.failed(w, formStatus(err), "This sign-in cannot begin", sentence(public(err)))
 			return
 		}
 		errs := &errorCapture{ResponseWriter: w}
@@ -171,7 +172,7 @@ func (p *Provider) authorizeError(w http.ResponseWriter, r *http.Request, errs *
 	redirect := r.Form.Get("redirect_uri")
 	if !p.knows(r.Form.Get("client_id")) || checkRedirect(redirect) != nil || redirect == outOfBand {
 		w.Header().Del("Content-Type")
-		p.failed(w, errs.status, "This sign-in cannot begin", e.Description)
+		p.failed(w, errs.status, "This sign-in cannot begin", sentence(e.Description))
 		return
 	}
 	p.redirect(w, r, redirect, r.Form.Get("state"), url.Values{"error": {e.Error}, "error_description": {e.Description}})
@@ -244,6 +245,14 @@ func public(err error) string {
 		return e.Public()
 	}
 	return "internal error"
+}
+
+// sentence makes one of an error's text, for people.
+func sentence(text string) string {
+	if text == "" {
+		return ""
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
 }
 
 // warnings passes on what matters of the library's log: it writes a line for each

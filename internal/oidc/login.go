@@ -106,7 +106,7 @@ func (p *Provider) ended(w http.ResponseWriter) {
 
 func (p *Provider) getLogin(w http.ResponseWriter, r *http.Request) {
 	if err := parseForm(w, r); err != nil {
-		p.failed(w, formStatus(err), "This page cannot be shown", public(err))
+		p.failed(w, formStatus(err), "This page cannot be shown", sentence(public(err)))
 		return
 	}
 	id := r.Form.Get("id")
@@ -131,7 +131,7 @@ func (p *Provider) showLogin(w http.ResponseWriter, status int, id string, l *lo
 
 func (p *Provider) postLogin(w http.ResponseWriter, r *http.Request) {
 	if err := parseForm(w, r); err != nil {
-		p.failed(w, formStatus(err), "This form cannot be read", public(err))
+		p.failed(w, formStatus(err), "This form cannot be read", sentence(public(err)))
 		return
 	}
 	id := r.PostForm.Get("id")

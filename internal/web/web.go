@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/sigbox/sigbox/internal/oidc"
 )
@@ -78,10 +79,11 @@ func (p *Pages) Front(w http.ResponseWriter, v FrontView) {
 	p.write(w, http.StatusOK, p.front, "'none'", v)
 }
 
-// loginData adds what the page shows of the redirect.
+// loginData adds what the page says in other words.
 type loginData struct {
 	oidc.LoginView
 	Listener string // host and port, "" if the program does not listen
+	Ago      string // when the device began, "" without one
 }
 
 // Login implements [oidc.Pages]. Browsers apply form-action to where a form's
@@ -97,7 +99,22 @@ func (p *Pages) Login(w http.ResponseWriter, status int, v oidc.LoginView) {
 			action += " http://" + u.Host
 		}
 	}
+	if v.Device != nil {
+		d.Ago = ago(v.Device.Age)
+	}
 	p.write(w, status, p.login, action, d)
+}
+
+// ago says roughly how long ago something was.
+func ago(d time.Duration) string {
+	switch minutes := int(d.Minutes()); minutes {
+	case 0:
+		return "less than a minute ago"
+	case 1:
+		return "a minute ago"
+	default:
+		return fmt.Sprintf("%d minutes ago", minutes)
+	}
 }
 
 // Device implements [oidc.Pages].
