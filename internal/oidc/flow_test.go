@@ -211,10 +211,10 @@ func (b *browser) signIn(params url.Values) url.Values {
 
 // tokens is an answer of the token endpoint.
 type tokens struct {
-	status                       int
+	status                      int
 	AccessToken, IDToken, Error string
-	ExpiresIn                    float64
-	header                       http.Header
+	ExpiresIn                   float64
+	header                      http.Header
 }
 
 func (w *world) token(form url.Values, basic ...string) tokens {
