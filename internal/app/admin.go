@@ -194,21 +194,21 @@ func (o *offline) Token(ctx context.Context, req TokenRequest) (string, error) {
 }
 
 func (o *offline) Users(ctx context.Context) ([]User, error) {
-	if err := o.open(); err != nil {
+	if err := o.open(ctx); err != nil {
 		return nil, err
 	}
 	return o.opened.Users(ctx)
 }
 
 func (o *offline) AddUser(ctx context.Context, u NewUser) error {
-	if err := o.open(); err != nil {
+	if err := o.open(ctx); err != nil {
 		return err
 	}
 	return o.opened.AddUser(ctx, u)
 }
 
 func (o *offline) RemoveUser(ctx context.Context, email string) error {
-	if err := o.open(); err != nil {
+	if err := o.open(ctx); err != nil {
 		return err
 	}
 	return o.opened.RemoveUser(ctx, email)
@@ -224,7 +224,7 @@ func (o *offline) Close() error {
 }
 
 // open takes the directory and the store.
-func (o *offline) open() error {
+func (o *offline) open(ctx context.Context) error {
 	if o.opened != nil {
 		return nil
 	}
@@ -232,7 +232,7 @@ func (o *offline) open() error {
 	if err != nil {
 		return err
 	}
-	kv, err := openKV(o.cfg.Data, o.cfg.Logger)
+	kv, err := openKV(ctx, o.cfg.Data, o.cfg.Logger)
 	if err != nil {
 		return errors.Join(err, held.Close())
 	}

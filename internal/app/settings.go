@@ -2,7 +2,6 @@ package app
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/ca"
 )
 
 // Defaults of [Settings].
@@ -42,7 +42,7 @@ type Settings struct {
 	Passphrase string `yaml:"passphrase"`
 	// Issuers are the OpenID issuers whose tokens the CA takes besides those of
 	// the built-in provider. They are read again when the file changes.
-	Issuers []Issuer `yaml:"issuers"`
+	Issuers []ca.Issuer `yaml:"issuers"`
 	// Limits bound what is in flight.
 	Limits Limits `yaml:"limits"`
 }
@@ -111,18 +111,13 @@ func yamlMessage(err error) string {
 	return goNames.ReplaceAllString(strings.Join(lines, "; "), "unknown field $1")
 }
 
-// check refuses what cannot be meant.
+// check refuses what cannot be meant. Issuers are checked by the CA.
 func (s *Settings) check() error {
 	if (s.TLS.Cert == "") != (s.TLS.Key == "") {
 		return sigbox.Errorf(sigbox.Invalid, "tls: cert and key belong together, found only one of them")
 	}
 	if s.Limits.Requests < 0 || s.Limits.BodyBytes < 0 {
 		return sigbox.Errorf(sigbox.Invalid, "limits: expected numbers of 0 and more")
-	}
-	for i := range s.Issuers {
-		if err := s.Issuers[i].check(); err != nil {
-			return fmt.Errorf("issuers, number %d: %w", i+1, err)
-		}
 	}
 	return nil
 }

@@ -109,8 +109,11 @@ func (g *guard) refuse(w http.ResponseWriter) {
 // It asks to abort the connection when a part of an answer has been sent: the
 // client must see that it is no whole.
 func (g *guard) recovered(rec *recorder, r *http.Request, p any) (abort bool) {
-	if p == nil || p == http.ErrAbortHandler { // net/http's own way to drop a connection
-		return p != nil
+	if p == nil {
+		return false
+	}
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) { // net/http's own way to drop a connection
+		return true
 	}
 	g.Logger.ErrorContext(r.Context(), "panic", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
 	if rec.status != 0 {
@@ -185,8 +188,11 @@ func (g *guard) requestID(r *http.Request) string {
 }
 
 func oddInID(c rune) bool {
-	letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-	return !letter && !('0' <= c && c <= '9') && c != '-' && c != '_' && c != '.'
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
+		return false
+	}
+	return true
 }
 
 // LogHandler adds the request's id to what is logged with its context.

@@ -1,0 +1,61 @@
+package app
+
+import (
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/trust"
+)
+
+// The TUF targets that clients ask for by name.
+const (
+	trustedRootTarget   = "trusted_root.json"
+	signingConfigTarget = "signing_config.v0.2.json"
+)
+
+// targets are the files that the TUF repository publishes.
+func (s *services) targets() (map[string][]byte, error) {
+	root, err := trust.AppendRoot(nil, s.trustedRoot())
+	if err != nil {
+		return nil, err
+	}
+	config, err := trust.AppendSigningConfig(nil, s.signingConfig())
+	if err != nil {
+		return nil, err
+	}
+	return map[string][]byte{trustedRootTarget: root, signingConfigTarget: config}, nil
+}
+
+// trustedRoot is what verifiers trust. It does not change with the public URL:
+// the log goes by its own hostname.
+func (s *services) trustedRoot() *sigbox.TrustedRoot {
+	return &sigbox.TrustedRoot{
+		Logs:                   []sigbox.TransparencyLog{s.rekor.TransparencyLog()},
+		CertificateAuthorities: []sigbox.CertificateAuthority{s.ca.CertificateAuthority()},
+		CTLogs:                 []sigbox.TransparencyLog{s.ctLog.TransparencyLog()},
+		TimestampAuthorities:   []sigbox.CertificateAuthority{s.tsa.CertificateAuthority()},
+	}
+}
+
+// signingConfig tells signers where the services are now. Clients know the CA,
+// the provider and the timestamp authority as version 1, whatever their paths
+// say, and sigstore-js takes no selector but ANY.
+func (s *services) signingConfig() *sigbox.SigningConfig {
+	at := func(url string, version int) []sigbox.Service {
+		return []sigbox.Service{{URL: url, MajorAPIVersion: version, ValidFor: sigbox.TimeRange{Start: s.app.state.ValidFrom}, Operator: operator}}
+	}
+	url := s.app.state.URL
+	return &sigbox.SigningConfig{
+		CAs:         at(url, 1),
+		OIDC:        at(issuerURL(url), 1),
+		Logs:        at(url, 2),
+		TSAs:        at(s.timestampURL(), 1),
+		LogSelector: sigbox.Selector{Mode: "ANY"},
+		TSASelector: sigbox.Selector{Mode: "ANY"},
+	}
+}
+
+// operator names who runs the services of a signing configuration. They are all
+// one's own.
+const operator = "sigbox"
+
+// timestampURL is the timestamp authority's full path, as clients want it.
+func (s *services) timestampURL() string { return s.app.state.URL + "/api/v1/timestamp" }
