@@ -58,6 +58,7 @@ Exit status: 0 verified or done, 1 not verified or refused, 2 wrong usage,
 	)
 	root.AddCommand(
 		newSignCommand(e),
+		newVerifyCommand(e),
 		newInspectCommand(e),
 		newInstanceCommand(e),
 		newCompletionCommand(e),

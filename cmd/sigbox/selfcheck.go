@@ -1,6 +1,10 @@
 package main
 
 import (
+	"encoding/hex"
+
+	"github.com/go-json-experiment/json"
+
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/verify"
 )
@@ -13,9 +17,44 @@ func selfCheck(roots []*sigbox.TrustedRoot) (func(*sigbox.Bundle, sigbox.Identit
 		return nil, err
 	}
 	return func(b *sigbox.Bundle, id sigbox.Identity) error {
-		_, err := v.Verify(verify.Digest(b.Message.Digest), b, sigbox.Policy{
+		d, err := signedDigest(b)
+		if err != nil {
+			return err
+		}
+		_, err = v.Verify(verify.Digest(d), b, sigbox.Policy{
 			Identities: []sigbox.IdentityMatch{{Subject: id.Subject, Issuer: id.Issuer}},
 		})
 		return err
 	}, nil
+}
+
+// signedDigest gives the digest of an artifact that b is about.
+func signedDigest(b *sigbox.Bundle) (sigbox.Digest, error) {
+	if b.Message != nil {
+		return b.Message.Digest, nil
+	}
+	return statementSubject(b.Envelope.Payload)
+}
+
+// statementSubject gives a digest of an in-toto statement's first subject.
+func statementSubject(statement []byte) (sigbox.Digest, error) {
+	var s struct {
+		Type    string        `json:"_type"`
+		Subject []subjectJSON `json:"subject"`
+	}
+	if err := json.Unmarshal(statement, &s); err != nil {
+		return sigbox.Digest{}, sigbox.Errorf(sigbox.Invalid, "this is no in-toto statement: %w", err)
+	}
+	if len(s.Subject) == 0 {
+		return sigbox.Digest{}, sigbox.Errorf(sigbox.Invalid, "this is no in-toto statement: it has no subject")
+	}
+	for name, value := range s.Subject[0].Digest {
+		h, known := sigbox.HashByName(name)
+		b, err := hex.DecodeString(value)
+		if d := (sigbox.Digest{Algorithm: h, Value: b}); known && err == nil && d.Valid() {
+			return d, nil
+		}
+	}
+	return sigbox.Digest{}, sigbox.Errorf(sigbox.Invalid, "the statement's first subject has no digest that anybody could verify").
+		WithHint("give it a sha256, sha384 or sha512")
 }

@@ -20,6 +20,9 @@ import (
 	"github.com/sigbox/sigbox/wire/timestamp"
 )
 
+// maxStatement bounds an in-toto statement to sign, in bytes.
+const maxStatement = 16 << 20
+
 // signParallel is how many files are hashed and signed at once.
 const signParallel = 32
 
@@ -45,6 +48,7 @@ Kubernetes mounts), else from a login in the browser.`,
 	f.trust.register(e, cmd, true)
 	f.login.register(cmd)
 	cmd.Flags().StringVar(&f.bundle, "bundle", "", "`FILE` to write the bundle to, when one file is signed (default FILE"+bundleSuffix+")")
+	cmd.Flags().BoolVar(&f.inToto, "in-toto", false, "WHAT is an in-toto statement: sign it as such, in a DSSE envelope")
 	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask before something that cannot be taken back")
 	f.output.register(cmd)
 	return cmd
@@ -54,6 +58,7 @@ type signFlags struct {
 	trust  trustFlags
 	login  loginFlags
 	bundle string
+	inToto bool
 	yes    bool
 	output outputFlag
 }
@@ -185,11 +190,7 @@ func (r *signRun) note(a artifact, done signedJSON, err error) error {
 
 // one signs one file and writes its bundle.
 func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
-	digests, err := digestOf(ctx, a.path, r.signer.Hash())
-	if err != nil {
-		return signedJSON{}, err
-	}
-	b, err := r.signer.Digest(ctx, digests[0])
+	b, d, err := r.bundle(ctx, a)
 	if err != nil {
 		return signedJSON{}, err
 	}
@@ -204,7 +205,28 @@ func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
 	if err := atomicfile.Replace(out, append(data, '\n'), 0o644); err != nil {
 		return signedJSON{}, ioError(err)
 	}
-	return newSignedJSON(a, digests[0], out, b), nil
+	return newSignedJSON(a, d, out, b), nil
+}
+
+// bundle signs one file, and gives its digest.
+func (r *signRun) bundle(ctx context.Context, a artifact) (*sigbox.Bundle, sigbox.Digest, error) {
+	if !r.flags.inToto {
+		digests, err := digestOf(ctx, a.path, r.signer.Hash())
+		if err != nil {
+			return nil, sigbox.Digest{}, err
+		}
+		b, err := r.signer.Digest(ctx, digests[0])
+		return b, digests[0], err
+	}
+	statement, err := readFile(a.path, maxStatement)
+	if err != nil {
+		return nil, sigbox.Digest{}, err
+	}
+	if _, err := statementSubject(statement); err != nil {
+		return nil, sigbox.Digest{}, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", a.path, err)
+	}
+	b, err := r.signer.Envelope(ctx, sigbox.InTotoPayloadType, statement)
+	return b, r.signer.Hash().Sum(statement), err
 }
 
 // signReport is what "sign --output json" prints.
