@@ -186,7 +186,7 @@ func (p *Provider) redirect(w http.ResponseWriter, r *http.Request, target, stat
 	}
 	params.Set("iss", p.issuer)
 	w.Header().Del("Content-Type")
-	http.Redirect(w, r, target+"?"+params.Encode(), http.StatusSeeOther)
+	http.Redirect(w, r, target+"?"+params.Encode(), http.StatusSeeOther) //nolint:gosec // G710: only what checkRedirect allowed
 }
 
 // errorCapture holds back an error response; others pass.

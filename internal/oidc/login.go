@@ -53,7 +53,7 @@ func (p *Provider) browser(h http.Header) (secret string, set *http.Cookie, err 
 			return "", nil, err
 		}
 	}
-	return secret, &http.Cookie{
+	return secret, &http.Cookie{ //nolint:gosec // G124: Secure follows the issuer, which may be plain HTTP on a loopback address
 		Name: p.cookieName(), Value: secret, Path: "/", MaxAge: int(loginTTL / time.Second),
 		HttpOnly: true, Secure: p.secure, SameSite: http.SameSiteLaxMode,
 	}, nil

@@ -79,7 +79,7 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 		return "", fmt.Errorf("making a salt: %w", err)
 	}
 	var err error
-	p.key, err = h.derive(ctx, p, password, argonKey)
+	p.key, err = h.derive(ctx, p, password)
 	if err != nil {
 		return "", err
 	}
@@ -97,7 +97,7 @@ func (h *hasher) verify(ctx context.Context, stored, password string) (bool, err
 	if err != nil {
 		return false, err
 	}
-	key, err := h.derive(ctx, p, password, len(p.key))
+	key, err := h.derive(ctx, p, password)
 	if err != nil {
 		return false, err
 	}
@@ -105,7 +105,7 @@ func (h *hasher) verify(ctx context.Context, stored, password string) (bool, err
 }
 
 // derive runs argon2id once there is room for it.
-func (h *hasher) derive(ctx context.Context, p phc, password string, size int) ([]byte, error) {
+func (h *hasher) derive(ctx context.Context, p phc, password string) ([]byte, error) {
 	if len(password) > maxPassword {
 		password = "" // longer than any that was ever set, so it cannot match
 	}
@@ -121,7 +121,7 @@ func (h *hasher) derive(ctx context.Context, p phc, password string, size int) (
 	case <-ctx.Done():
 		return nil, errBusy().WithCause(ctx.Err())
 	}
-	return argon2.IDKey([]byte(password), p.salt, p.time, p.memory, p.threads, uint32(size)), nil
+	return argon2.IDKey([]byte(password), p.salt, p.time, p.memory, p.threads, argonKey), nil
 }
 
 func errBusy() *sigbox.Error {
@@ -156,12 +156,12 @@ func parsePHC(s string) (phc, error) {
 	p := phc{
 		memory:  phcNumber(params[0], "m=", maxArgonMemory),
 		time:    phcNumber(params[1], "t=", maxArgonTime),
-		threads: uint8(phcNumber(params[2], "p=", maxArgonThreads)),
+		threads: uint8(phcNumber(params[2], "p=", maxArgonThreads)), //nolint:gosec // G115: at most maxArgonThreads
 	}
 	var err1, err2 error
 	p.salt, err1 = base64.RawStdEncoding.Strict().DecodeString(parts[4])
 	p.key, err2 = base64.RawStdEncoding.Strict().DecodeString(parts[5])
-	if err1 != nil || err2 != nil || p.memory < 8 || p.time == 0 || p.threads == 0 || len(p.salt) < 8 || len(p.key) < 16 || p.String() != s {
+	if err1 != nil || err2 != nil || p.memory < 8 || p.time == 0 || p.threads == 0 || len(p.salt) < 8 || len(p.key) != argonKey || p.String() != s {
 		return phc{}, bad
 	}
 	return p, nil

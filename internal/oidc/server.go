@@ -216,7 +216,7 @@ func (s *server) tokens(ctx context.Context, g *grant) (*op.Response, error) {
 		AccessToken: access,
 		IDToken:     id,
 		TokenType:   oidc.BearerToken,
-		ExpiresIn:   uint64(s.p.lifetime / time.Second),
+		ExpiresIn:   uint64(s.p.lifetime / time.Second), //nolint:gosec // G115: New refuses negative ones
 		Scope:       oidc.SpaceDelimitedArray{oidc.ScopeOpenID, oidc.ScopeEmail},
 	}), nil
 }

@@ -32,7 +32,7 @@ func key(t *testing.T) *rsa.PrivateKey {
 // open verifies a token with the published keys and gives header and claims.
 func open(t *testing.T, keys []jose.JSONWebKey, token string) (jose.Header, map[string]any) {
 	t.Helper()
-	jws, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
+	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		t.Fatal(err)
 	}
