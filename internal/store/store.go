@@ -43,8 +43,8 @@ var (
 type KV interface {
 	// Get returns the value of key, or ErrNotFound.
 	Get(ctx context.Context, key []byte) ([]byte, error)
-	// Scan walks keys in [from, to) in order, as of the moment of the call; a nil
-	// to is the end. The walk ends after the first error.
+	// Scan walks keys in [from, to) in order, as of the moment when the walk
+	// begins; a nil to is the end. The walk ends after the first error.
 	Scan(ctx context.Context, from, to []byte) iter.Seq2[Pair, error]
 	// Commit applies b as a whole or not at all. It returns nil once b is
 	// durable, ErrConflict when a check failed, ErrUnknown when it cannot tell,

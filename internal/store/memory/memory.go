@@ -23,8 +23,9 @@ type KV struct {
 
 	mu     sync.RWMutex
 	values map[string][]byte // guarded by mu; a value is never changed
-	keys   []string          // guarded by mu; sorted unless stale
-	stale  bool              // guarded by mu
+	keys   []string          // guarded by mu; sorted, may have deleted ones
+	fresh  []string          // guarded by mu; not yet in keys
+	holes  bool              // guarded by mu; keys has deleted ones
 	closed bool              // guarded by mu
 }
 
@@ -58,8 +59,8 @@ func (kv *KV) Get(ctx context.Context, key []byte) ([]byte, error) {
 
 // Scan implements [store.KV].
 func (kv *KV) Scan(ctx context.Context, from, to []byte) iter.Seq2[store.Pair, error] {
-	rows, err := kv.snapshot(from, to)
 	return func(yield func(store.Pair, error) bool) {
+		rows, err := kv.snapshot(from, to)
 		for _, row := range rows {
 			if ctx.Err() != nil {
 				yield(store.Pair{}, ctx.Err())
@@ -90,19 +91,45 @@ func (kv *KV) snapshot(from, to []byte) ([]store.Pair, error) {
 
 // span gives the sorted keys in [from, to). kv.mu is held for writing.
 func (kv *KV) span(from, to []byte) []string {
-	if kv.stale {
-		kv.keys = kv.keys[:0]
-		for k := range kv.values {
-			kv.keys = append(kv.keys, k)
-		}
-		slices.Sort(kv.keys)
-		kv.stale = false
-	}
+	kv.tidy()
 	i, j := sort.SearchStrings(kv.keys, string(from)), len(kv.keys)
 	if to != nil {
 		j = sort.SearchStrings(kv.keys, string(to))
 	}
 	return kv.keys[i:max(i, j)]
+}
+
+// tidy makes keys the sorted keys of values. kv.mu is held for writing.
+func (kv *KV) tidy() {
+	if kv.holes {
+		kv.keys = slices.DeleteFunc(kv.keys, kv.gone)
+		kv.fresh = slices.DeleteFunc(kv.fresh, kv.gone)
+		kv.holes = false
+	}
+	if len(kv.fresh) == 0 {
+		return
+	}
+	slices.Sort(kv.fresh)
+	kv.keys = slices.Compact(merge(kv.keys, kv.fresh))
+	kv.fresh = kv.fresh[:0]
+}
+
+func (kv *KV) gone(key string) bool {
+	_, ok := kv.values[key]
+	return !ok
+}
+
+// merge makes one sorted slice of two.
+func merge(a, b []string) []string {
+	out := make([]string, 0, len(a)+len(b)+len(a)/8)
+	for len(a) > 0 && len(b) > 0 {
+		if a[0] <= b[0] {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	return append(append(out, a...), b...)
 }
 
 // Commit implements [store.KV].
@@ -124,12 +151,12 @@ func (kv *KV) Commit(ctx context.Context, b store.Batch) error {
 	for _, d := range b.Deletes {
 		for _, k := range kv.span(d.From, d.To) {
 			delete(kv.values, k)
-			kv.stale = true
+			kv.holes = true
 		}
 	}
 	for _, w := range b.Writes {
-		if _, ok := kv.values[string(w.Key)]; !ok {
-			kv.stale = true
+		if kv.gone(string(w.Key)) {
+			kv.fresh = append(kv.fresh, string(w.Key))
 		}
 		kv.values[string(w.Key)] = append([]byte{}, w.Value...)
 	}

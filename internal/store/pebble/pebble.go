@@ -1,0 +1,424 @@
+// Package pebble is the embedded [store.KV]: a directory of Pebble's
+// (https://github.com/cockroachdb/pebble), with a synced write-ahead log.
+//
+// Each commit is one record of the log and one fsync; commits that wait at the
+// same time share it. A commit whose fsync fails may or may not be durable, and
+// what this process would read of it proves nothing: the answer is
+// [store.ErrUnknown], and the store takes no commit any more until it is opened
+// again. Pebble stops the process when it cannot write to its own metadata; to
+// keep a full disk from ending that way, commits are refused while there is still
+// some space left.
+package pebble
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/store"
+)
+
+const (
+	// format pins Pebble's on-disk format, so that a new version of the library
+	// does not make a store unreadable for the last release.
+	format = pebble.FormatValueSeparation
+
+	cacheSize    = 24 << 20
+	memTableSize = 16 << 20
+	openFiles    = 512
+
+	// defaultMinFree is what a flush and a compaction may need, and more.
+	defaultMinFree = 128 << 20
+)
+
+// Options change how a store is opened. The zero value is for use.
+type Options struct {
+	// Logger takes what Pebble reports; nil discards it.
+	Logger *slog.Logger
+	// MinFree is the space in bytes below which commits are refused; 0 is 128 MiB.
+	MinFree uint64
+	// FS is the file system; nil is the machine's.
+	FS vfs.FS
+}
+
+// Open opens the store in dir, or makes one. One process may have it open at a
+// time. The error is of kind Conflict when another one has, Invalid for a store
+// of a newer version.
+func Open(ctx context.Context, dir string, o Options) (*KV, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.MinFree == 0 {
+		o.MinFree = defaultMinFree
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	kv := &KV{dir: dir, minFree: o.MinFree, fs: o.FS, log: o.Logger}
+	db, err := pebble.Open(dir, kv.options())
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	kv.db = db
+	if err := store.Prepare(ctx, kv); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return kv, nil
+}
+
+func (kv *KV) options() *pebble.Options {
+	o := &pebble.Options{
+		FS:                 kv.fs,
+		Logger:             logger{kv},
+		FormatMajorVersion: format,
+		CacheSize:          cacheSize,
+		MemTableSize:       memTableSize,
+		MaxOpenFiles:       openFiles,
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	o.EventListener = &pebble.EventListener{
+		BackgroundError: func(err error) { kv.log.Error("store: background work failed", "err", err) },
+		DataCorruption: func(i pebble.DataCorruptionInfo) {
+			_ = kv.breakDown(fmt.Errorf("%s", i.String())) // reads of other data go on
+		},
+		DiskSlow: func(i pebble.DiskSlowInfo) { kv.log.Warn("store: the disk is slow", "what", i.String()) },
+	}
+	return o
+}
+
+func openError(dir string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EAGAIN), strings.Contains(err.Error(), "lock held by current process"):
+		return sigbox.Errorf(sigbox.Conflict, "the store in %s is in use by another process", dir).
+			WithHint("stop it first, or use another directory").WithCause(err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return sigbox.Errorf(sigbox.Denied, "the store in %s cannot be written", dir).
+			WithHint("check the owner and the permissions of the directory").WithCause(err)
+	case errors.Is(err, syscall.ENOSPC):
+		return sigbox.Errorf(sigbox.Unavailable, "no space is left for the store in %s", dir).WithCause(err)
+	}
+	return sigbox.Errorf(sigbox.Fatal, "the store in %s cannot be opened", dir).
+		WithHint("if it is damaged, restore a backup").WithCause(err)
+}
+
+// KV is an open store.
+type KV struct {
+	db      *pebble.DB
+	dir     string
+	minFree uint64
+	fs      vfs.FS
+	log     *slog.Logger
+	locks   store.Locks
+	calls   gate
+	broken  atomic.Pointer[sigbox.Error] // set once: no commits any more
+	wedged  atomic.Bool                  // Pebble has panicked, its locks may be held
+
+	mu sync.Mutex // orders commits: checks and write are one step
+}
+
+var _ store.KV = (*KV)(nil)
+
+// breakDown ends commits for the life of this process, and gives the reason.
+func (kv *KV) breakDown(cause error) error {
+	e := sigbox.Errorf(sigbox.Fatal, "the store in %s failed and takes no more writes", kv.dir).
+		WithHint("look for disk errors in the system's log, then restart: what was acknowledged is there").WithCause(cause)
+	if kv.broken.CompareAndSwap(nil, e) {
+		kv.log.Error("store: failed, no more writes", "err", cause)
+	}
+	return kv.broken.Load()
+}
+
+// Get implements [store.KV].
+func (kv *KV) Get(ctx context.Context, key []byte) ([]byte, error) {
+	if err := kv.calls.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer kv.calls.leave()
+	return kv.get(key)
+}
+
+func (kv *KV) get(key []byte) ([]byte, error) {
+	v, closer, err := kv.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, store.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := append([]byte{}, v...)
+	return out, closer.Close()
+}
+
+// Scan implements [store.KV].
+func (kv *KV) Scan(ctx context.Context, from, to []byte) iter.Seq2[store.Pair, error] {
+	return func(yield func(store.Pair, error) bool) {
+		if err := kv.scan(ctx, from, to, func(p store.Pair) bool { return yield(p, nil) }); err != nil {
+			yield(store.Pair{}, err)
+		}
+	}
+}
+
+// scan calls f for each pair until it returns false.
+func (kv *KV) scan(ctx context.Context, from, to []byte, f func(store.Pair) bool) (err error) {
+	if err := kv.calls.enter(ctx); err != nil {
+		return err
+	}
+	defer kv.calls.leave()
+	it, err := kv.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return err
+	}
+	more := true
+	for ok := it.First(); ok && more; ok = more && it.Next() {
+		if err := kv.calls.check(ctx); err != nil {
+			return errors.Join(err, it.Close())
+		}
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return errors.Join(err, it.Close())
+		}
+		more = f(store.Pair{Key: bytes.Clone(it.Key()), Value: append([]byte{}, v...)})
+	}
+	if err := it.Close(); more {
+		return err
+	}
+	return nil // the walk was left: nobody is there to hear of an error
+}
+
+// Commit implements [store.KV].
+func (kv *KV) Commit(ctx context.Context, b store.Batch) error {
+	if err := kv.calls.enter(ctx); err != nil {
+		return err
+	}
+	defer kv.calls.leave()
+	pb := kv.db.NewBatch()
+	if err := kv.fill(pb, b); err != nil {
+		return errors.Join(err, pb.Close())
+	}
+	if err := kv.apply(pb, b.Checks); err != nil {
+		return err
+	}
+	if err := pb.SyncWait(); err != nil {
+		return unknown(kv.breakDown(err))
+	}
+	return pb.Close()
+}
+
+// unknown is ErrUnknown with its reason.
+func unknown(err error) error { return fmt.Errorf("%w: %w", store.ErrUnknown, err) }
+
+// fill translates a batch. One of checks alone still has to wait until what it
+// sees is durable, so it is given an empty record.
+func (kv *KV) fill(pb *pebble.Batch, b store.Batch) error {
+	for _, d := range b.Deletes {
+		if err := kv.deleteRange(pb, d); err != nil {
+			return err
+		}
+	}
+	for _, w := range b.Writes {
+		if err := pb.Set(w.Key, w.Value, nil); err != nil {
+			return err
+		}
+	}
+	if pb.Empty() {
+		return pb.LogData(nil, nil)
+	}
+	return nil
+}
+
+func (kv *KV) deleteRange(pb *pebble.Batch, d store.Range) error {
+	to := d.To
+	if to == nil { // Pebble wants an end
+		it, err := kv.db.NewIter(&pebble.IterOptions{LowerBound: d.From})
+		if err != nil {
+			return err
+		}
+		if it.Last() {
+			to = append(bytes.Clone(it.Key()), 0)
+		}
+		if err := it.Close(); err != nil {
+			return err
+		}
+	}
+	if bytes.Compare(d.From, to) >= 0 {
+		return nil
+	}
+	return pb.DeleteRange(d.From, to, nil)
+}
+
+// apply checks, and writes to the log and to memory, as one step among commits.
+// The order of the log is the order of the checks: if a commit is durable, all
+// that it has seen is.
+func (kv *KV) apply(pb *pebble.Batch, checks []store.Check) (err error) {
+	kv.mu.Lock()
+	defer kv.mu.Unlock()
+	if err := kv.ready(); err != nil {
+		return errors.Join(err, pb.Close())
+	}
+	for _, c := range checks {
+		if err := kv.check(c); err != nil {
+			return errors.Join(err, pb.Close())
+		}
+	}
+	// Pebble panics when it cannot write to its log any more.
+	defer func() {
+		if p := recover(); p != nil {
+			kv.wedged.Store(true)
+			err = unknown(kv.breakDown(fmt.Errorf("%v", p)))
+		}
+	}()
+	if err := kv.db.ApplyNoSyncWait(pb, pebble.Sync); err != nil {
+		return errors.Join(err, pb.Close())
+	}
+	return nil
+}
+
+// ready says whether the store can take a commit.
+func (kv *KV) ready() error {
+	if err := kv.broken.Load(); err != nil {
+		return err
+	}
+	u, err := kv.fs.GetDiskUsage(kv.dir)
+	if err != nil {
+		return err
+	}
+	if u.AvailBytes < kv.minFree {
+		return sigbox.Errorf(sigbox.Unavailable, "the disk is nearly full: nothing is written below %d MiB of free space", kv.minFree>>20).
+			WithHint("make room in %s", kv.dir)
+	}
+	return nil
+}
+
+func (kv *KV) check(c store.Check) error {
+	have, closer, err := kv.db.Get(c.Key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		if c.Want == nil {
+			return nil
+		}
+		return store.ErrConflict
+	}
+	if err != nil {
+		return err
+	}
+	same := c.Want != nil && bytes.Equal(have, c.Want)
+	if err := closer.Close(); err != nil {
+		return err
+	}
+	if !same {
+		return store.ErrConflict
+	}
+	return nil
+}
+
+// Lock implements [store.KV]: the directory belongs to this process alone.
+func (kv *KV) Lock(ctx context.Context, name string) (context.Context, func(), error) {
+	return kv.locks.Lock(ctx, name)
+}
+
+// Close implements [store.KV]. It waits for calls under way.
+func (kv *KV) Close() error {
+	if !kv.calls.close() {
+		return nil
+	}
+	if kv.wedged.Load() {
+		return kv.broken.Load() // Pebble would wait for its own locks
+	}
+	return kv.db.Close()
+}
+
+// gate lets calls in until it is closed.
+type gate struct {
+	mu     sync.Mutex
+	inside int           // guarded by mu
+	empty  chan struct{} // guarded by mu; made by close, closed when the last call leaves
+}
+
+var errClosed = errors.New("the store is closed")
+
+func (g *gate) enter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.empty != nil {
+		return errClosed
+	}
+	g.inside++
+	return nil
+}
+
+// check says whether a call that is inside should end.
+func (g *gate) check(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.empty != nil {
+		return errClosed
+	}
+	return nil
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside--
+	if g.inside == 0 && g.empty != nil {
+		close(g.empty)
+	}
+}
+
+// close lets no further calls in and waits for those inside; false when it was
+// closed before.
+func (g *gate) close() bool {
+	g.mu.Lock()
+	if g.empty != nil {
+		g.mu.Unlock()
+		return false
+	}
+	empty := make(chan struct{})
+	g.empty = empty
+	if g.inside == 0 {
+		close(empty)
+	}
+	g.mu.Unlock()
+	<-empty
+	return true
+}
+
+// logger gives Pebble's messages to slog.
+type logger struct{ kv *KV }
+
+func (l logger) Infof(format string, args ...any) {
+	if l.kv.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.kv.log.Debug("store: " + fmt.Sprintf(format, args...))
+	}
+}
+
+func (l logger) Errorf(format string, args ...any) {
+	l.kv.log.Error("store: " + fmt.Sprintf(format, args...))
+}
+
+// Fatalf must not return: Pebble's state is not to be relied on any more. In a
+// commit, the panic becomes the commit's error; in Pebble's own goroutines it
+// ends the process, which loses nothing that was acknowledged.
+func (l logger) Fatalf(format string, args ...any) {
+	panic(l.kv.breakDown(fmt.Errorf(format, args...)))
+}
