@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"crypto"
 	"encoding/pem"
 	"errors"
@@ -55,8 +54,8 @@ type keyring map[string]crypto.Signer
 // openKeys reads the instance's keys and makes those that are missing, as many
 // at a time as there are processors: an RSA key takes long to make, an encrypted
 // one much memory to open.
-func openKeys(ctx context.Context, dir string, pass keys.Passphrase) (keyring, error) {
-	g, _ := errgroup.WithContext(ctx)
+func openKeys(dir string, pass keys.Passphrase) (keyring, error) {
+	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0) + 1)
 	var mu sync.Mutex
 	ring := keyring{}

@@ -22,7 +22,7 @@ import (
 	"github.com/sigbox/sigbox/internal/rekor"
 	"github.com/sigbox/sigbox/internal/remote"
 	"github.com/sigbox/sigbox/internal/store"
-	"github.com/sigbox/sigbox/internal/store/memory"
+	blobdir "github.com/sigbox/sigbox/internal/store/dir"
 	"github.com/sigbox/sigbox/internal/store/pebble"
 	"github.com/sigbox/sigbox/internal/tlog"
 	"github.com/sigbox/sigbox/internal/tsa"
@@ -69,9 +69,7 @@ func (a *App) openServices(ctx context.Context) error {
 	if err := s.openGround(ctx); err != nil {
 		return err
 	}
-	for _, open := range []func(context.Context) error{
-		s.openProvider, s.openCA, s.openTSA, s.openRekor, s.openTUF,
-	} {
+	for _, open := range []func(context.Context) error{s.openProvider, s.openCA, s.openTSA, s.openRekor, s.openTUF} {
 		if err := open(ctx); err != nil {
 			return err
 		}
@@ -87,23 +85,32 @@ func (s *services) openGround(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g, gctx := errgroup.WithContext(ctx)
+	var g errgroup.Group
 	g.Go(func() (err error) {
-		s.keys, err = openKeys(gctx, a.cfg.Data, pass)
+		s.keys, err = openKeys(a.cfg.Data, pass)
 		return err
 	})
-	g.Go(func() (err error) {
-		if s.kv, err = openKV(ctx, a.cfg.Data, a.cfg.Logger); err != nil {
-			return err
-		}
-		s.blob = memory.NewBlob()
-		return nil
-	})
-	err = g.Wait()
-	if s.kv != nil {
-		a.later(s.kv.Close)
+	err = s.openStores(ctx)
+	if keysErr := g.Wait(); err == nil {
+		err = keysErr
 	}
 	return err
+}
+
+func (s *services) openStores(ctx context.Context) error {
+	a := s.app
+	kv, err := openKV(ctx, a.cfg.Data, a.cfg.Logger)
+	if err != nil {
+		return err
+	}
+	a.later(kv.Close)
+	blob, err := blobdir.Open(filepath.Join(a.cfg.Data, tileDir))
+	if err != nil {
+		return diskError(a.cfg.Data, err)
+	}
+	a.later(blob.Close)
+	s.kv, s.blob = kv, blob
+	return nil
 }
 
 // openKV opens the instance's kv store.
@@ -244,6 +251,8 @@ func (s *services) openTUF(context.Context) error {
 // register adds the routes of all services to mux.
 func (s *services) register(mux *http.ServeMux) {
 	log := s.app.cfg.Logger
+	(&httpapi.Fulcio{Service: s.ca, Logger: log}).Register(mux)
+	(&httpapi.CT{Service: s.ctLog, Logger: log, Prefix: ctLogPath}).Register(mux)
 	(&httpapi.Timestamp{Service: s.tsa, Logger: log}).Register(mux)
 	(&httpapi.Rekor{Service: s.rekor, Logger: log}).Register(mux)
 	(&httpapi.TUF{Repository: s.tuf, Logger: log}).Register(mux)
