@@ -46,7 +46,10 @@ func checkBody(e sigbox.Entry, le sigbox.LogEntry) error {
 	if err != nil {
 		return badEntry("its body cannot be read").WithCause(err)
 	}
-	if body.Kind != le.Kind || body.Kind != entry.KindHashedRekord || !body.Digest.Equal(e.Digest) || len(body.Signatures) != 1 {
+	if body.Kind != le.Kind || body.Version != le.Version || body.Kind != entry.KindHashedRekord {
+		return otherEntry()
+	}
+	if !body.Digest.Equal(e.Digest) || len(body.Signatures) != 1 {
 		return otherEntry()
 	}
 	s := body.Signatures[0]
