@@ -59,6 +59,8 @@ var rooms = []room{
 	{path: "internal/keys", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{""}},
 	{path: "internal/atomicfile", floor: 2, below: []string{}},
 
+	// A bundle holds log entries.
+	{path: "wire/bundle", floor: 1, knows: []string{"", "wire/entry", "wire/internal"}, bans: io},
 	{path: "wire", floor: 1, knows: []string{""}, bans: io},
 	{path: "", floor: 1},
 }

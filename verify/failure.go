@@ -2,6 +2,8 @@ package verify
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 
 	"github.com/sigbox/sigbox"
 )
@@ -110,8 +112,19 @@ func refuseFor(step Step, err error) *Failure {
 		e = *inner
 	}
 	e.Kind = sigbox.NotVerified
-	e.Msg = step.String() + ": " + e.Msg
+	if !strings.HasPrefix(e.Msg, step.String()) {
+		e.Msg = step.String() + ": " + e.Msg
+	}
 	return &Failure{step: step, err: &e}
+}
+
+// tooFew makes a Failure for evidence that falls short of a [Demands].
+func tooFew(step Step, what string, want, got int) *Failure {
+	wanted := strconv.Itoa(want)
+	if want > 1 {
+		wanted += " of distinct operators"
+	}
+	return mismatch(step, what, wanted, got)
 }
 
 // hint adds the next step to take.

@@ -48,9 +48,9 @@ func (t *trial) entries() error {
 		t.logged = append(t.logged, e)
 	}
 	if have := operators(t.logged, func(e logged) string { return operator(e.log.Operator, e.log.BaseURL) }); have < t.demands.LogEntries {
-		f := refuse(StepLog, "the bundle has entries in logs of %d operators of the trust root, %d are demanded", have, t.demands.LogEntries)
+		f := tooFew(StepLog, "entries in logs of the trust root", t.demands.LogEntries, have)
 		if others > 0 {
-			f.hint("%d entries are of logs that the trust root does not list: is it the right one?", others)
+			f.hint("the bundle has %d of logs that the trust root does not list: is it the right one?", others)
 		}
 		return f
 	}

@@ -203,9 +203,9 @@ func (t *trial) time() error {
 		demanded = max(demanded, 1)
 	}
 	if have := operators(by, func(s string) string { return s }); have < demanded {
-		f := refuse(StepTime, "%d operators of the trust root vouch for a time, %d are demanded", have, demanded)
+		f := tooFew(StepTime, "times that the trust root vouches for", demanded, have)
 		if other := len(t.tokens) - len(t.stamps); other > 0 {
-			f.hint("%d timestamps are of authorities that the trust root does not list: is it the right one?", other)
+			f.hint("the bundle has %d of authorities that the trust root does not list: is it the right one?", other)
 		}
 		return f
 	}
@@ -269,7 +269,7 @@ func (t *trial) path(p path) error {
 
 func (t *trial) sct() error {
 	if have := operators(t.promises, func(p promise) string { return p.operator }); have < t.demands.SCTs {
-		return refuse(StepSCT, "the certificate has SCTs of %d operators of the trust root, %d are demanded", have, t.demands.SCTs)
+		return tooFew(StepSCT, "promises by certificate logs of the trust root", t.demands.SCTs, have)
 	}
 	return nil
 }
@@ -397,7 +397,11 @@ func (t *trial) verifyStatement() error {
 	if want := t.policy.predicateType; want != "" && s.PredicateType != want {
 		return mismatch(StepPredicate, "predicate type", want, s.PredicateType)
 	}
-	if err := t.content.load(s.hashes(), false); err != nil {
+	hashes := s.hashes()
+	if hashes == 0 {
+		return refuse(StepArtifact, "none of the statement's %d subjects has a digest of SHA-256, SHA-384 or SHA-512", len(s.Subjects))
+	}
+	if err := t.content.load(hashes, false); err != nil {
 		return err
 	}
 	if t.subject = s.find(&t.content); t.subject < 0 {
