@@ -91,10 +91,15 @@ func (e *env) addInstance(ctx context.Context, f addFlags, name, rawURL string) 
 		return err
 	}
 	i := instance.Instance{Name: name, URL: base, Added: e.now().UTC().Truncate(time.Second)}
-	if i.Mirror, err = e.findMirror(ctx, f, base, root); err != nil {
+	scratch, err := store.ScratchCache()
+	if err != nil {
 		return err
 	}
-	if err := store.Add(i, root); err != nil {
+	defer func() { _ = os.RemoveAll(scratch) }() // gone already when all went well
+	if i.Mirror, err = e.findMirror(ctx, f, base, root, scratch); err != nil {
+		return err
+	}
+	if err := store.Add(i, root, scratch); err != nil {
 		return err
 	}
 	e.note("Added instance %s (%s).", name, base)
@@ -157,9 +162,9 @@ func (e *env) trustOnFirstUse(base, sum string) error {
 	return nil
 }
 
-// findMirror finds the TUF repository of an instance by refreshing from it: what
-// is added has worked once.
-func (e *env) findMirror(ctx context.Context, f addFlags, base string, root []byte) (string, error) {
+// findMirror finds the TUF repository of an instance by refreshing from it into
+// cache: what is added has worked once.
+func (e *env) findMirror(ctx context.Context, f addFlags, base string, root []byte, cache string) (string, error) {
 	candidates := []string{base + "/tuf", base}
 	if f.mirror != "" {
 		m, err := instance.CleanURL(f.mirror)
@@ -168,14 +173,9 @@ func (e *env) findMirror(ctx context.Context, f addFlags, base string, root []by
 		}
 		candidates = []string{m}
 	}
-	dir, err := os.MkdirTemp("", "sigbox-add-")
-	if err != nil {
-		return "", ioError(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }() // a scratch directory
 	var first error
 	for _, mirror := range candidates {
-		err := e.remote().TUF(remote.TUFConfig{Mirror: mirror, Root: root, Dir: dir}).Refresh(ctx)
+		err := e.remote().TUF(remote.TUFConfig{Mirror: mirror, Root: root, Dir: cache}).Refresh(ctx)
 		if err == nil {
 			return mirror, nil
 		}

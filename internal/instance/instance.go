@@ -22,7 +22,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -84,11 +83,23 @@ func noPlace(err error) error {
 	return sigbox.Errorf(sigbox.Invalid, "no place to keep instances in: %w", err).WithHint("set SIGBOX_HOME to a directory")
 }
 
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+// maxName bounds a name, in bytes.
+const maxName = 63
+
+func validName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || c != '.' && c != '_' && c != '-') {
+			return false
+		}
+	}
+	return name != "" && len(name) <= maxName
+}
 
 // CheckName says whether an instance can have this name.
 func CheckName(name string) error {
-	if !namePattern.MatchString(name) {
+	if !validName(name) {
 		return sigbox.Mismatch(sigbox.Invalid, "an instance cannot have this name",
 			"up to 63 of the characters A-Z a-z 0-9 . _ -, the first a letter or digit", name)
 	}
@@ -115,7 +126,7 @@ func (s *Store) List() ([]Instance, error) {
 		return nil, diskError(err)
 	}
 	for _, e := range entries {
-		if !namePattern.MatchString(e.Name()) {
+		if !validName(e.Name()) {
 			continue // one that is being added or removed
 		}
 		i, err := s.load(e.Name())
@@ -167,15 +178,44 @@ func (s *Store) findURL(raw string) (Instance, error) {
 	return list[at], nil
 }
 
-// Add keeps a new instance with the TUF root that its trust begins at. The error
+// ScratchCache makes a directory to fetch things into before an instance is
+// added. [Store.Add] takes it over; whoever does not add removes it.
+func (s *Store) ScratchCache() (string, error) {
+	parent := filepath.Join(s.cache, "instances")
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return "", diskError(err)
+	}
+	dir, err := os.MkdirTemp(parent, ".adding-")
+	if err != nil {
+		return "", diskError(err)
+	}
+	return dir, nil
+}
+
+// Add keeps a new instance with the TUF root that its trust begins at. scratch is
+// a directory from [Store.ScratchCache] that becomes its cache, or "". The error
 // is of kind Conflict when the name is taken.
-func (s *Store) Add(i Instance, root []byte) error {
+func (s *Store) Add(i Instance, root []byte, scratch string) error {
 	if err := CheckName(i.Name); err != nil {
 		return err
 	}
 	if i.Name == PublicGood {
 		return taken(i.Name)
 	}
+	if err := s.add(i, root); err != nil || scratch == "" {
+		return err
+	}
+	// A cache that an instance of that name left behind is of no use; if ours
+	// cannot take its place, the first use fetches anew.
+	cache := s.Cache(i.Name)
+	if os.RemoveAll(cache) == nil {
+		_ = os.Rename(scratch, cache)
+	}
+	return nil
+}
+
+// add makes an instance's directory, as a whole or not at all.
+func (s *Store) add(i Instance, root []byte) error {
 	b, err := json.Marshal(i, jsontext.WithIndent("  "))
 	if err != nil {
 		return sigbox.Errorf(sigbox.Internal, "cannot write an instance").WithCause(err)
