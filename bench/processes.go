@@ -103,8 +103,12 @@ func (w *workshop) sigboxSign() (string, []string, error) {
 
 func (w *workshop) cosignSign() (string, []string, error) {
 	token, err := w.issuer.token(signer)
-	return "cosign", []string{"sign-blob", "--yes", "--trusted-root", w.root, "--signing-config", w.signing, "--identity-token", token,
-		"--bundle", w.bundle("cosign"), w.artifact}, err
+	if err != nil {
+		return "", nil, err
+	}
+	file := filepath.Join(w.work, "token") // cosign takes RS256 tokens alone on its command line
+	return "cosign", []string{"sign-blob", "--yes", "--trusted-root", w.root, "--signing-config", w.signing, "--identity-token", file,
+		"--bundle", w.bundle("cosign"), w.artifact}, os.WriteFile(file, []byte(token), 0o600)
 }
 
 func (w *workshop) sigboxVerify() (string, []string, error) {
