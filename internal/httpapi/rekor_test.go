@@ -197,6 +197,35 @@ func TestRekorRefused(t *testing.T) {
 	}
 }
 
+// TestRekorFetchesNothing: a key is sent, never named (rekor GHSA-4c4x-jm2x-pf9j),
+// and what is packed stays packed (GHSA-2h5h-59f5-c5x9, GHSA-47q9-m4ww-924m).
+func TestRekorFetchesNothing(t *testing.T) {
+	server, _ := newRekor(t, nil)
+	asked := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a URL of the request was fetched") }))
+	defer asked.Close()
+	e := rekorEntry(t, rekorKey(t), 1)
+	good := entry.AppendRequest(nil, e)
+	raw := fmt.Sprintf(`{"rawBytes":%q}`, base64.StdEncoding.EncodeToString(e.PublicKey))
+	named := strings.Replace(string(good), raw, fmt.Sprintf(`{"url":%q}`, asked.URL), 1)
+	var bomb bytes.Buffer
+	z := gzip.NewWriter(&bomb)
+	if _, err := io.CopyN(z, endless{}, 100<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct{ body, encoding, says string }{
+		"a key by its URL":     {named, "identity", "unknown member"},
+		"a decompression bomb": {bomb.String(), "gzip", "JSON"},
+	} {
+		resp, answer := fetch(t, http.MethodPost, server.URL+"/api/v2/log/entries", strings.NewReader(test.body), "Content-Encoding", test.encoding)
+		if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(answer), test.says) {
+			t.Errorf("%s: %s, %s", name, resp.Status, answer)
+		}
+	}
+}
+
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) {
