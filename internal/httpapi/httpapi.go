@@ -52,15 +52,23 @@ func writeError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err er
 	if e, ok := errors.AsType[*sigbox.Error](err); ok && kind != sigbox.Internal && kind != sigbox.Fatal {
 		msg = e.Public()
 	}
-	level := slog.LevelInfo
-	if code >= 500 {
-		level = slog.LevelError
-	}
-	log.Log(r.Context(), level, "request refused", "method", r.Method, "path", r.URL.Path, "status", code, "err", err)
+	log.Log(r.Context(), refusalLevel(code), "request refused", "method", r.Method, "path", r.URL.Path, "status", code, "err", err)
 	if code == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
 	writeJSON(w, code, rpcStatus{rpc, msg, []any{}})
+}
+
+// refusalLevel is how much a refusal is worth in the log. Asking for what is not
+// there is a part of some protocols: every client walks on to the next TUF root.
+func refusalLevel(status int) slog.Level {
+	switch {
+	case status >= http.StatusInternalServerError:
+		return slog.LevelError
+	case status == http.StatusNotFound:
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // writeJSON answers with v as JSON.
