@@ -142,7 +142,7 @@ func (t *TUFClient) Cached(name string) (Target, error) {
 // Refresh asks the repository now, or waits for another process that does. Errors
 // are those of [TUFClient.Target].
 func (t *TUFClient) Refresh(ctx context.Context) error {
-	asked := t.client.now()
+	before, _ := t.load() // nil when there is none
 	if err := os.MkdirAll(t.cfg.Dir, 0o700); err != nil {
 		return sigbox.Errorf(sigbox.Internal, "cannot make the directory for trust data: %w", err)
 	}
@@ -155,8 +155,8 @@ func (t *TUFClient) Refresh(ctx context.Context) error {
 	if err != nil && sigbox.KindOf(err) != sigbox.NotFound {
 		return err
 	}
-	if cached != nil && cached.Refreshed.After(asked) {
-		return nil
+	if cached != nil && (before == nil || !cached.Refreshed.Equal(before.Refreshed)) {
+		return nil // while this process waited for the lock
 	}
 	next, err := t.update(ctx, cached)
 	if err != nil {
