@@ -104,15 +104,21 @@ func parseHeader(token string) (header, error) {
 	if len(token) > MaxToken {
 		return h, sigbox.Errorf(sigbox.TooLarge, "the identity token has %d bytes, at most %d are read", len(token), MaxToken)
 	}
-	if strings.Count(token, ".") != 2 {
+	if strings.Count(token, ".") != 2 || !only(token, "-_.") {
 		return h, malformed()
 	}
-	first, _, _ := strings.Cut(token, ".")
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(first)
-	if err != nil {
-		return h, malformed().WithCause(err)
+	// Each part has one spelling (RFC 4648 §3.5), so that each token has.
+	var parts [3][]byte
+	n := 0
+	for part := range strings.SplitSeq(token, ".") {
+		raw, err := base64.RawURLEncoding.Strict().DecodeString(part)
+		if err != nil {
+			return h, malformed().WithCause(err)
+		}
+		parts[n] = raw
+		n++
 	}
-	if err := json.Unmarshal(raw, &h); err != nil {
+	if err := json.Unmarshal(parts[0], &h); err != nil {
 		return h, malformed().WithCause(err)
 	}
 	if h.Crit != nil || h.B64 != nil {
