@@ -106,12 +106,12 @@ func verifier(t testing.TB, roots ...*sigbox.TrustedRoot) *verify.Verifier {
 }
 
 // check verifies a bundle that was made with o.
-func check(t testing.TB, v *verify.Verifier, w *sigboxtest.World, b *sigbox.Bundle, o sigboxtest.Options) (*verify.Verdict, error) {
+func check(t testing.TB, v *verify.Verifier, b *sigbox.Bundle, o sigboxtest.Options) (*verify.Verdict, error) {
 	t.Helper()
 	if o.Key == nil {
 		return v.Verify(verify.Bytes(artifact), b, ada())
 	}
-	return v.VerifyKey(verify.Bytes(artifact), b, keyOf(t, w, o), sigbox.Policy{})
+	return v.VerifyKey(verify.Bytes(artifact), b, keyOf(t, o), sigbox.Policy{})
 }
 
 // signed signs the artifact, or a statement about it.
@@ -144,7 +144,7 @@ func TestVerify(t *testing.T) {
 	forEach(t, w, func(t *testing.T, o sigboxtest.Options, envelope bool) {
 		b := signed(w, o, envelope)
 		for range 2 { // the second time from what was remembered
-			verdict, err := check(t, v, w, b, o)
+			verdict, err := check(t, v, b, o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -176,7 +176,7 @@ func TestFaults(t *testing.T) {
 				}
 				tried[f.Name]++
 				o.Fault = f
-				verdict, err := check(t, v, w, signed(w, o, envelope), o)
+				verdict, err := check(t, v, signed(w, o, envelope), o)
 				if err == nil {
 					t.Errorf("%s (%s, envelope %v): verified: %v", f.Name, name, envelope, verdict.Steps())
 				} else if found := verify.FailedStep(err); found != want || sigbox.KindOf(err) != sigbox.NotVerified {

@@ -49,9 +49,6 @@ type stamper struct {
 
 // prepare parses a root. What cannot be used is left out; demands stay.
 func prepare(r *sigbox.TrustedRoot, d Demands) (*root, error) {
-	if r == nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "there is none")
-	}
 	p := &root{demands: d, logs: make(map[string][]*rekor), ctLogs: make(map[[sha256.Size]byte][]*ctLog)}
 	var problem error
 	note := func(err error) bool {

@@ -86,6 +86,9 @@ func New(cfg Config) (*Verifier, error) {
 	}
 	v := &Verifier{leaves: newCache[[sha256.Size]byte, *leaf](rememberLeaves), patterns: newCache[string, *pattern](rememberPatterns)}
 	for i, r := range cfg.Roots {
+		if r == nil {
+			return nil, sigbox.Errorf(sigbox.Invalid, "trust root %d: there is none", i+1)
+		}
 		p, err := prepare(r, demands(r))
 		if err != nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "trust root %d: %w", i+1, err)
