@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto"
+	"crypto/x509"
 	"encoding/hex"
 
 	"github.com/go-json-experiment/json"
@@ -10,15 +12,26 @@ import (
 )
 
 // selfCheck makes the function that judges what we have signed ourselves, by the
-// trust roots that others will judge it by.
-func selfCheck(roots []*sigbox.TrustedRoot) (func(*sigbox.Bundle, sigbox.Identity) error, error) {
+// trust roots that others will judge it by. key is nil, or what we sign with in
+// place of an identity.
+func selfCheck(roots []*sigbox.TrustedRoot, key crypto.Signer) (func(*sigbox.Bundle, sigbox.Identity) error, error) {
 	v, err := verify.New(verify.Config{Roots: roots})
 	if err != nil {
 		return nil, err
 	}
+	var public verify.Key
+	if key != nil {
+		if public.DER, err = x509.MarshalPKIXPublicKey(key.Public()); err != nil {
+			return nil, sigbox.Errorf(sigbox.Invalid, "cannot write the public key of the key to sign with: %w", err)
+		}
+	}
 	return func(b *sigbox.Bundle, id sigbox.Identity) error {
 		d, err := signedDigest(b)
 		if err != nil {
+			return err
+		}
+		if key != nil {
+			_, err = v.VerifyKey(verify.Digest(d), b, public, sigbox.Policy{})
 			return err
 		}
 		_, err = v.Verify(verify.Digest(d), b, sigbox.Policy{

@@ -15,45 +15,54 @@ const (
 	logV1, logV2                       = 1, 2
 )
 
-// services are what a signing config chooses for one signature.
-type services struct {
-	ca       sigbox.CA
-	issuer   string // of the OpenID provider; "" when there is none
+// authority is where certificates come from.
+type authority struct {
+	ca     sigbox.CA
+	issuer string // of the OpenID provider; "" when there is none
+}
+
+// selectAuthority chooses from a signing config what is good now.
+func selectAuthority(c *sigbox.SigningConfig, client *remote.Client, now time.Time) (authority, error) {
+	one := sigbox.Selector{Mode: "ANY"}
+	cas, err := trust.Select(c.CAs, one, now, []int{caVersion})
+	if err != nil {
+		return authority{}, err
+	}
+	a := authority{ca: client.CA(cas[0].URL)}
+	if providers, err := trust.Select(c.OIDC, one, now, []int{oidcVersion}); err == nil {
+		a.issuer = providers[0].URL
+	}
+	return a, nil
+}
+
+// witnesses record and timestamp signatures.
+type witnesses struct {
 	logs     []sigbox.Log
 	stampers []sigbox.Stamper
 }
 
-// selectServices chooses from a signing config what is good now.
-func selectServices(c *sigbox.SigningConfig, client *remote.Client, now time.Time) (services, error) {
-	one := sigbox.Selector{Mode: "ANY"}
-	var s services
-	cas, err := trust.Select(c.CAs, one, now, []int{caVersion})
-	if err != nil {
-		return s, err
-	}
-	s.ca = client.CA(cas[0].URL)
-	if providers, err := trust.Select(c.OIDC, one, now, []int{oidcVersion}); err == nil {
-		s.issuer = providers[0].URL
-	}
+// selectWitnesses chooses from a signing config what is good now.
+func selectWitnesses(c *sigbox.SigningConfig, client *remote.Client, now time.Time) (witnesses, error) {
+	var w witnesses
 	if len(c.Logs) > 0 {
 		logs, err := trust.Select(c.Logs, c.LogSelector, now, []int{logV1, logV2})
 		if err != nil {
-			return s, err
+			return w, err
 		}
 		for _, l := range logs {
-			s.logs = append(s.logs, newLog(client, l))
+			w.logs = append(w.logs, newLog(client, l))
 		}
 	}
 	if len(c.TSAs) > 0 {
 		tsas, err := trust.Select(c.TSAs, c.TSASelector, now, []int{tsaVersion})
 		if err != nil {
-			return s, err
+			return w, err
 		}
 		for _, t := range tsas {
-			s.stampers = append(s.stampers, client.Stamper(t.URL))
+			w.stampers = append(w.stampers, client.Stamper(t.URL))
 		}
 	}
-	return s, nil
+	return w, nil
 }
 
 func newLog(client *remote.Client, s sigbox.Service) sigbox.Log {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto"
 	"fmt"
 	"slices"
 	"sync"
@@ -14,7 +15,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/instance"
-	"github.com/sigbox/sigbox/internal/remote"
+	"github.com/sigbox/sigbox/internal/keys"
 	"github.com/sigbox/sigbox/sign"
 	"github.com/sigbox/sigbox/wire/bundle"
 	"github.com/sigbox/sigbox/wire/timestamp"
@@ -48,6 +49,8 @@ Kubernetes mounts), else from a login in the browser.`,
 	f.trust.register(e, cmd, true)
 	f.login.register(cmd)
 	cmd.Flags().StringVar(&f.bundle, "bundle", "", "`FILE` to write the bundle to, when one file is signed (default FILE"+bundleSuffix+")")
+	cmd.Flags().StringVar(&f.key, "key", "", "`FILE` with a private key to sign with, in place of an identity")
+	cmd.Flags().StringVar(&f.passphrase, "passphrase", "", "`SOURCE` of the key file's passphrase: env:NAME, file:PATH or credential:NAME")
 	cmd.Flags().BoolVar(&f.inToto, "in-toto", false, "WHAT is an in-toto statement: sign it as such, in a DSSE envelope")
 	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask before something that cannot be taken back")
 	f.output.register(cmd)
@@ -60,7 +63,9 @@ type signFlags struct {
 	bundle string
 	inToto bool
 	yes    bool
-	output outputFlag
+	// key and passphrase say what to sign with in place of an identity.
+	key, passphrase string
+	output          outputFlag
 }
 
 // sign is the verb: it signs what args stand for.
@@ -87,7 +92,11 @@ func (e *env) sign(ctx context.Context, f signFlags, args []string) error {
 	run := signRun{signer: signer, flags: f, bar: e.progress("signing", len(found.artifacts))}
 	run.all(ctx, found.artifacts)
 	run.bar.done()
-	report := signReport{Instance: t.name, Identity: newIdentityJSON(id), Signed: run.signed, Failed: run.failed}
+	report := signReport{Instance: t.name, Signed: run.signed, Failed: run.failed}
+	if f.key == "" {
+		identity := newIdentityJSON(id)
+		report.Identity = &identity
+	}
 	return e.printSigned(f, found, report)
 }
 
@@ -116,7 +125,7 @@ func findToSign(ctx context.Context, f signFlags, args []string) (found, error) 
 
 // confirmPublic asks before a person's name goes into a public log for ever.
 func (e *env) confirmPublic(f signFlags, t trusted) error {
-	if t.name != instance.PublicGood || f.yes || !e.interactive() {
+	if f.key != "" || t.name != instance.PublicGood || f.yes || !e.interactive() {
 		return nil
 	}
 	e.note("This signs with the public-good instance of Sigstore. Your identity, such as your")
@@ -130,20 +139,41 @@ func (e *env) confirmPublic(f signFlags, t trusted) error {
 
 // newSigner puts a signer together from a signing config.
 func (e *env) newSigner(f signFlags, t trusted) (*sign.Signer, error) {
-	client := remote.New(remote.Config{UserAgent: "sigbox/" + buildVersion().Version})
-	s, err := selectServices(t.config, client, e.now())
+	client := e.remote()
+	w, err := selectWitnesses(t.config, client, e.now())
 	if err != nil {
 		return nil, err
 	}
-	tokens := &tokenSource{env: e, flags: f.login, client: client, issuer: s.issuer}
-	check, err := selfCheck(t.roots)
-	if err != nil {
+	config := sign.Config{Logs: w.logs, Stampers: w.stampers, Parallel: signParallel, Now: e.now}
+	if f.key != "" {
+		if config.Key, err = e.signingKey(f); err != nil {
+			return nil, err
+		}
+	} else {
+		a, err := selectAuthority(t.config, client, e.now())
+		if err != nil {
+			return nil, err
+		}
+		config.CA = a.ca
+		config.Token = (&tokenSource{env: e, flags: f.login, client: client, issuer: a.issuer}).token
+	}
+	if config.Verify, err = selfCheck(t.roots, config.Key); err != nil {
 		return nil, err
 	}
-	return sign.New(sign.Config{
-		CA: s.ca, Token: tokens.token, Logs: s.logs, Stampers: s.stampers,
-		Verify: check, Parallel: signParallel, Now: e.now,
-	})
+	return sign.New(config)
+}
+
+// signingKey reads the key of --key. The passphrase of an encrypted one comes
+// from --passphrase, else from the terminal.
+func (e *env) signingKey(f signFlags) (crypto.Signer, error) {
+	pass, err := keys.PassphraseFrom(f.passphrase)
+	if err != nil {
+		return nil, usage("--passphrase: %v", err)
+	}
+	if pass == nil && e.interactive() {
+		pass = e.askPassphrase
+	}
+	return keys.Load(f.key, pass)
 }
 
 // signRun signs many files.
@@ -231,10 +261,11 @@ func (r *signRun) bundle(ctx context.Context, a artifact) (*sigbox.Bundle, sigbo
 
 // signReport is what "sign --output json" prints.
 type signReport struct {
-	Instance string       `json:"instance,omitempty"`
-	Identity identityJSON `json:"identity"`
-	Signed   []signedJSON `json:"signed"`
-	Failed   []failedJSON `json:"failed"`
+	Instance string `json:"instance,omitempty"`
+	// Identity is absent with --key.
+	Identity *identityJSON `json:"identity,omitempty"`
+	Signed   []signedJSON  `json:"signed"`
+	Failed   []failedJSON  `json:"failed"`
 }
 
 type signedJSON struct {
@@ -286,11 +317,14 @@ func (e *env) printSigned(f signFlags, found found, r signReport) error {
 // summarizeSigned tells a person what was done.
 func (e *env) summarizeSigned(found found, r signReport) {
 	if len(r.Signed) > 0 {
-		where := ""
+		where, who := "", " with the key given"
 		if r.Instance != "" {
 			where = " with instance " + r.Instance
 		}
-		e.note("Signed %s%s as %s, vouched for by %s.", count(len(r.Signed), "file", "files"), where, r.Identity.Subject, r.Identity.Issuer)
+		if r.Identity != nil {
+			who = " as " + r.Identity.Subject + ", vouched for by " + r.Identity.Issuer
+		}
+		e.note("Signed %s%s%s.", count(len(r.Signed), "file", "files"), where, who)
 	}
 	if s := found.skipped(); s != "" {
 		e.note("Passed over: %s.", s)

@@ -13,6 +13,8 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
+
+	"github.com/sigbox/sigbox"
 )
 
 // isTerminal reports whether a stream is a terminal.
@@ -36,6 +38,21 @@ func (e *env) ask(question string) bool {
 		return true
 	}
 	return false
+}
+
+// askPassphrase reads a passphrase from the terminal without showing it.
+func (e *env) askPassphrase() ([]byte, error) {
+	f, ok := e.stdin.(*os.File)
+	if !ok {
+		return nil, sigbox.Errorf(sigbox.Unauthenticated, "there is no terminal to ask for the passphrase on").WithHint("give --passphrase")
+	}
+	fmt.Fprint(e.stderr, "Passphrase of the key: ")
+	secret, err := term.ReadPassword(int(f.Fd()))
+	fmt.Fprintln(e.stderr)
+	if err != nil {
+		return nil, ioError(err)
+	}
+	return secret, nil
 }
 
 // note tells a person something beside the result.
