@@ -106,15 +106,22 @@ func (l *Log) lead(ctx context.Context, r *request) (Receipt, error) {
 	return l.receipt(ctx, r, r.existing)
 }
 
+// staleEpoch makes the sequencer look for a key again.
+const staleEpoch = 1<<64 - 1
+
 // findOrQueue gives the batch that r will be in, or nil when the log has r's key
 // already. Since the key is reserved, nobody in this process can log it between
 // the two; if another process does, the commit finds another head.
 func (l *Log) findOrQueue(ctx context.Context, r *request) (*batch, error) {
+	r.epoch = l.epoch.Load()
 	index, found, err := l.find(ctx, r.key)
 	if err != nil {
 		return nil, err
 	}
-	if snap := l.head.Load(); found && index < snap.Size {
+	snap := l.head.Load()
+	if found && index >= snap.Size { // another process has just logged it
+		r.epoch = staleEpoch
+	} else if found {
 		r.index, r.existing, r.snap = index, true, snap
 		return nil, nil
 	}

@@ -24,6 +24,8 @@ type request struct {
 	hash Hash // of the leaf, known before for Data
 	// size is what the request counts for in the queue, in bytes.
 	size int
+	// epoch is that of the log before it was asked for the key.
+	epoch uint64
 
 	// The outcome.
 	index    uint64

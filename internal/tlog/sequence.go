@@ -76,6 +76,9 @@ func (l *Log) commit(requests []*request) error {
 	}
 	defer release()
 	for range maxAttempts {
+		if err := l.recheck(requests); err != nil {
+			return err
+		}
 		next, b, err := l.build(requests)
 		if err != nil || next.Size == l.head.Load().Size {
 			return err
@@ -87,11 +90,11 @@ func (l *Log) commit(requests []*request) error {
 		case !errors.Is(err, store.ErrConflict):
 			return err
 		}
-		if err := l.follow(requests); err != nil {
+		if err := l.follow(); err != nil {
 			return err
 		}
 	}
-	return sigbox.Errorf(sigbox.Unavailable, "other writers of the log were first %d times", maxAttempts).WithHint("try again")
+	return busy()
 }
 
 // settle commits b and makes sure of the outcome: nil when it is durable,
@@ -149,34 +152,76 @@ func (l *Log) notWritten(err error) error {
 	return sigbox.Errorf(sigbox.Unavailable, "the log cannot write at present").WithHint("try again later").WithCause(err)
 }
 
-// follow takes over the head that another process has committed, and finds which
-// requests it has logged.
-func (l *Log) follow(requests []*request) error {
-	old := l.head.Load()
-	snap, err := l.load(l.ctx)
-	if err != nil {
-		return l.lost(err)
+// follow takes over the head that another process has committed, once it is sure
+// that it is durable.
+func (l *Log) follow() error {
+	for range maxAttempts {
+		snap, err := l.load(l.ctx)
+		if err == nil {
+			err = l.checkExtends(l.ctx, l.head.Load(), snap)
+		}
+		if err != nil {
+			return l.lost(err)
+		}
+		err = l.cfg.KV.Commit(l.ctx, store.Batch{Checks: []store.Check{{Key: []byte{rowHead}, Want: snap.row}}})
+		if err == nil {
+			l.head.Store(snap)
+			l.epoch.Add(1)
+			return nil
+		}
+		if !errors.Is(err, store.ErrConflict) {
+			return l.lost(err)
+		}
 	}
-	if err := l.checkExtends(l.ctx, old, snap); err != nil {
-		return l.lost(err)
+	return busy()
+}
+
+// busy is the error when other processes are always first.
+func busy() error {
+	return sigbox.Errorf(sigbox.Unavailable, "other writers of the log were first %d times", maxAttempts).WithHint("try again")
+}
+
+// recheck finds out which requests another process has logged: those that looked
+// for their key before the log followed that process may have missed it.
+func (l *Log) recheck(requests []*request) error {
+	for range maxAttempts {
+		behind, err := l.recheckAt(l.head.Load(), requests)
+		if err != nil {
+			return l.lost(err)
+		}
+		if !behind {
+			return nil
+		}
+		before := l.head.Load()
+		if err := l.follow(); err != nil {
+			return err
+		}
+		if l.head.Load().Size == before.Size {
+			return l.lost(damaged("keys of entries in the log alone", "one beyond size %d", before.Size))
+		}
 	}
-	l.head.Store(snap)
+	return busy()
+}
+
+// recheckAt is recheck at a head; behind says that there is a newer one.
+func (l *Log) recheckAt(snap *snapshot, requests []*request) (behind bool, err error) {
+	epoch := l.epoch.Load()
 	for _, r := range requests {
-		if r.err != nil || r.existing {
+		if r.epoch == epoch || r.err != nil || r.existing {
 			continue
 		}
 		index, found, err := l.find(l.ctx, r.key)
-		if err != nil {
-			return err
-		}
-		if found && index >= snap.Size {
-			return l.lost(damaged("a key of an entry below the size", "index %d at size %d", index, snap.Size))
-		}
-		if found {
+		switch {
+		case err != nil:
+			return false, err
+		case found && index >= snap.Size:
+			return true, nil
+		case found:
 			r.index, r.existing, r.snap = index, true, snap
 		}
+		r.epoch = epoch
 	}
-	return nil
+	return false, nil
 }
 
 // lost stops the log if err is fatal, and gives the error for callers.

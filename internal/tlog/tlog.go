@@ -175,6 +175,7 @@ type Log struct {
 	clock    atomic.Pointer[sigbox.Error] // why the clock keeps the log from writing
 
 	queue queue
+	epoch atomic.Uint64 // how often the log has followed another process
 
 	// The sequencer owns these.
 	batches uint64 // number of the last batch
