@@ -92,7 +92,7 @@ func ParseSettings(b []byte) (Settings, error) {
 	d := yaml.NewDecoder(strings.NewReader(string(b)))
 	d.KnownFields(true)
 	if err := d.Decode(&s); err != nil && !errors.Is(err, io.EOF) {
-		return Settings{}, sigbox.Errorf(sigbox.Invalid, "%s", yamlMessage(err)).WithHint("the fields are described in docs/operations.md")
+		return Settings{}, sigbox.Errorf(sigbox.Invalid, "%s", yamlMessage(err)).WithHint("docs/config.yaml describes the fields")
 	}
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return Settings{}, sigbox.Errorf(sigbox.Invalid, "expected one YAML document, found more after it")

@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"io/fs"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,5 +92,28 @@ func TestDiskErrorsSayWhatToDo(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: expected %q, found %v", cause, want, err)
 		}
+	}
+}
+
+// TestDocumentedSettings holds docs/config.yaml to what is read, and an instance
+// takes the issuers that it shows.
+func TestDocumentedSettings(t *testing.T) {
+	s, err := LoadSettings("../../docs/config.yaml", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// None of its fields is left at the zero value, so that all are documented.
+	v := reflect.ValueOf(s)
+	for i := range v.NumField() {
+		if name := v.Type().Field(i).Name; v.Field(i).IsZero() && name != "InsecureHTTP" {
+			t.Errorf("%s is not documented", name)
+		}
+	}
+	a, err := Start(t.Context(), Config{Data: t.TempDir(), Flags: Settings{Listen: "127.0.0.1:0", Issuers: s.Issuers}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
