@@ -153,7 +153,7 @@ func period(r sigbox.TimeRange) string {
 // SET OF and not under the tag that they are sent with (RFC 5652 §5.4).
 func (si *signerInfo) verify(pub crypto.PublicKey) error {
 	signed := si.hash.Sum(appendTLV(nil, asn1.SET, si.attributes)).Value
-	ok := false
+	var ok bool
 	switch key := pub.(type) {
 	case *ecdsa.PublicKey:
 		ok = si.algorithm == ecdsaOID(si.hash) && ecdsa.VerifyASN1(key, signed, si.signature)

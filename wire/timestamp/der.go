@@ -32,20 +32,27 @@ func appendTLV(dst []byte, tag asn1.Tag, parts ...[]byte) []byte {
 func appendHeader(dst []byte, tag asn1.Tag, n int) []byte {
 	switch {
 	case n < 0x80:
-		return append(dst, byte(tag), byte(n))
+		return append(dst, byte(tag), octet(n))
 	case n < 0x100:
-		return append(dst, byte(tag), 0x81, byte(n))
+		return append(dst, byte(tag), 0x81, octet(n))
 	case n < 0x10000:
-		return append(dst, byte(tag), 0x82, byte(n>>8), byte(n))
+		return append(dst, byte(tag), 0x82, octet(n>>8), octet(n))
 	}
-	return append(dst, byte(tag), 0x83, byte(n>>16), byte(n>>8), byte(n))
+	return append(dst, byte(tag), 0x83, octet(n>>16), octet(n>>8), octet(n))
 }
 
+// octet gives the last eight bits of n.
+func octet(n int) byte { return byte(n & 0xff) }
+
+// maxInteger bounds serial numbers and nonces, in bytes. Authorities give out 20,
+// clients 8.
+const maxInteger = 64
+
 // readInteger reads an INTEGER's contents octets, minimal as DER demands and at
-// most max bytes long. Timestamps name big integers only to compare them.
-func readInteger(s *cryptobyte.String, max int) ([]byte, bool) {
+// most maxInteger long. Timestamps name big integers only to compare them.
+func readInteger(s *cryptobyte.String) ([]byte, bool) {
 	var v cryptobyte.String
-	if !s.ReadASN1(&v, asn1.INTEGER) || !minimalInteger(v) || len(v) > max {
+	if !s.ReadASN1(&v, asn1.INTEGER) || !minimalInteger(v) || len(v) > maxInteger {
 		return nil, false
 	}
 	return v, true
@@ -56,7 +63,8 @@ func minimalInteger(v []byte) bool {
 	if len(v) < 2 {
 		return len(v) == 1
 	}
-	return !(v[0] == 0 && v[1] < 0x80) && !(v[0] == 0xff && v[1] >= 0x80)
+	sign := v[1] >= 0x80 // the first octet must say more than the second's sign
+	return v[0] != 0 && v[0] != 0xff || (v[0] == 0xff) != sign
 }
 
 // readDefaultFalse reads a BOOLEAN DEFAULT FALSE, which DER leaves out when false
@@ -71,7 +79,7 @@ func readDefaultFalse(s *cryptobyte.String) (value, ok bool) {
 
 // algorithm is an AlgorithmIdentifier whose parameters are absent or NULL.
 type algorithm struct {
-	oid  []byte
+	oid  string
 	null bool
 }
 
@@ -82,20 +90,20 @@ func readAlgorithm(s *cryptobyte.String) (algorithm, bool) {
 	if !s.ReadASN1(&seq, asn1.SEQUENCE) || !seq.ReadASN1(&oid, asn1.OBJECT_IDENTIFIER) {
 		return algorithm{}, false
 	}
-	a := algorithm{oid: oid, null: !seq.Empty()}
+	a := algorithm{string(oid), !seq.Empty()}
 	if a.null && (!seq.ReadASN1(&null, asn1.NULL) || len(null) != 0) {
 		return algorithm{}, false
 	}
 	return a, seq.Empty()
 }
 
-// appendAlgorithm appends an AlgorithmIdentifier.
-func appendAlgorithm(dst []byte, oid string, null bool) []byte {
-	id := appendTLV(nil, asn1.OBJECT_IDENTIFIER, []byte(oid))
-	if null {
+// marshal writes a as an AlgorithmIdentifier.
+func (a algorithm) marshal() []byte {
+	id := appendTLV(nil, asn1.OBJECT_IDENTIFIER, []byte(a.oid))
+	if a.null {
 		id = appendHeader(id, asn1.NULL, 0)
 	}
-	return appendTLV(dst, asn1.SEQUENCE, id)
+	return appendTLV(nil, asn1.SEQUENCE, id)
 }
 
 // imprint is a MessageImprint (RFC 3161 §2.4.1) and how its algorithm is written.
@@ -131,7 +139,7 @@ func checkLength(d sigbox.Digest) error {
 
 // appendImprint appends a MessageImprint.
 func appendImprint(dst []byte, m imprint) []byte {
-	alg := appendAlgorithm(nil, hashOID(m.digest.Algorithm), m.null)
+	alg := algorithm{hashOID(m.digest.Algorithm), m.null}.marshal()
 	return appendTLV(dst, asn1.SEQUENCE, alg, appendTLV(nil, asn1.OCTET_STRING, m.digest.Value))
 }
 

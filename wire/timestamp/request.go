@@ -16,9 +16,6 @@ import (
 	"github.com/sigbox/sigbox"
 )
 
-// maxNonce bounds a nonce, in bytes; clients send 8.
-const maxNonce = 64
-
 // Request is a TimeStampReq (RFC 3161 §2.4.1).
 type Request struct {
 	// Digest is the message imprint: in Sigstore, of the signature's bytes.
@@ -73,9 +70,9 @@ func ParseRequest(der []byte) (Request, error) {
 	if seq.PeekASN1Tag(asn1.OBJECT_IDENTIFIER) && !seq.ReadASN1ObjectIdentifier(&r.Policy) {
 		return Request{}, malformed("reqPolicy")
 	}
-	ok := true
+	var ok bool
 	if seq.PeekASN1Tag(asn1.INTEGER) {
-		if r.Nonce, ok = readInteger(&seq, maxNonce); !ok {
+		if r.Nonce, ok = readInteger(&seq); !ok {
 			return Request{}, malformed("nonce of at most 64 bytes")
 		}
 	}
@@ -159,13 +156,13 @@ func decimalNonce(v jsontext.Value) ([]byte, error) {
 		return nil, nil
 	}
 	n, ok := new(big.Int).SetString(string(v), 10)
-	if !ok || n.BitLen() >= 8*maxNonce {
-		return nil, sigbox.Errorf(sigbox.Invalid, "timestamp request: nonce is not an integer of at most %d bytes", maxNonce).WithCause(BadDataFormat)
+	if !ok || n.BitLen() >= 8*maxInteger {
+		return nil, sigbox.Errorf(sigbox.Invalid, "timestamp request: nonce is not an integer of at most %d bytes", maxInteger).WithCause(BadDataFormat)
 	}
 	var b cryptobyte.Builder
 	b.AddASN1BigInt(n)
 	der := cryptobyte.String(b.BytesOrPanic())
-	contents, _ := readInteger(&der, maxNonce)
+	contents, _ := readInteger(&der)
 	return contents, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/sigbox/sigbox"
@@ -83,15 +84,16 @@ func NewSigner(cfg SignerConfig) (*Signer, error) {
 	if cfg.Policy == nil {
 		cfg.Policy = encoding.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 2}
 	}
-	policy, err := encoding.Marshal(cfg.Policy)
-	if err != nil {
+	var policy cryptobyte.Builder
+	policy.AddASN1ObjectIdentifier(cfg.Policy)
+	if _, err := policy.Bytes(); err != nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority: policy %v is no object identifier", cfg.Policy)
 	}
 	s := &Signer{
 		key: cfg.Key, hash: details.Hash(), rand: cmp.Or(cfg.Rand, rand.Reader), policy: cfg.Policy,
 		valid: sigbox.TimeRange{Start: leaf.NotBefore, End: leaf.NotAfter},
 	}
-	s.encode(leaf, policy)
+	s.encode(leaf, policy.BytesOrPanic())
 	return s, nil
 }
 
@@ -99,7 +101,7 @@ func NewSigner(cfg SignerConfig) (*Signer, error) {
 func (s *Signer) encode(leaf *x509.Certificate, policy []byte) {
 	oid := func(id string) []byte { return appendTLV(nil, asn1.OBJECT_IDENTIFIER, []byte(id)) }
 	integer := func(n byte) []byte { return appendTLV(nil, asn1.INTEGER, []byte{n}) }
-	hashAlg := appendAlgorithm(nil, hashOID(s.hash), false) // RFC 5754 §2: without NULL
+	hashAlg := algorithm{oid: hashOID(s.hash)}.marshal() // RFC 5754 §2: without NULL
 	serial := appendTLV(nil, asn1.INTEGER, integerContents(leaf))
 
 	s.granted = appendTLV(nil, asn1.SEQUENCE, integer(0))
@@ -121,7 +123,7 @@ func (s *Signer) encode(leaf *x509.Certificate, policy []byte) {
 	if isECDSA {
 		sigAlg = ecdsaOID(s.hash)
 	}
-	s.sigAlg = appendAlgorithm(nil, sigAlg, !isECDSA) // RFC 5754 §3.2: NULL for RSA
+	s.sigAlg = algorithm{sigAlg, !isECDSA}.marshal() // RFC 5754 §3.2: NULL for RSA
 }
 
 // signingCertificate is SigningCertificateV2 with the default hash, SHA-256

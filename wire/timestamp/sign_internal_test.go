@@ -64,9 +64,9 @@ func TestOddTokensOfTheRightKey(t *testing.T) {
 			s.attrType = attribute(oidContentType, append(bytes.Clone(s.contentType), s.contentType...))
 		}, sigbox.Invalid},
 		"very many attributes":    {func(s *Signer) { s.attrCert = append(bytes.Clone(s.attrCert), manyAttributes(attribute)...) }, sigbox.Invalid},
-		"another hash in sigAlg":  {func(s *Signer) { s.sigAlg = appendAlgorithm(nil, oidECDSAWithSHA384, false) }, sigbox.NotVerified},
-		"RSA in sigAlg":           {func(s *Signer) { s.sigAlg = appendAlgorithm(nil, oidRSA, true) }, sigbox.NotVerified},
-		"plain ECDSA hash params": {func(s *Signer) { s.sigAlg = appendAlgorithm(nil, oidECDSAWithSHA256, true) }, 0},
+		"another hash in sigAlg":  {func(s *Signer) { s.sigAlg = algorithm{oidECDSAWithSHA384, false}.marshal() }, sigbox.NotVerified},
+		"RSA in sigAlg":           {func(s *Signer) { s.sigAlg = algorithm{oidRSA, true}.marshal() }, sigbox.NotVerified},
+		"plain ECDSA hash params": {func(s *Signer) { s.sigAlg = algorithm{oidECDSAWithSHA256, true}.marshal() }, 0},
 		"SignedData version 1":    {func(s *Signer) { s.sdHead = bytes.Replace(s.sdHead, []byte{2, 1, 3}, []byte{2, 1, 1}, 1) }, sigbox.Invalid},
 		"another eContentType":    {func(s *Signer) { s.contentType = appendTLV(nil, 6, []byte(oidSignedData)) }, sigbox.Invalid},
 		"TSTInfo version 2":       {func(s *Signer) { s.infoHead = bytes.Replace(s.infoHead, []byte{2, 1, 1}, []byte{2, 1, 2}, 1) }, sigbox.Invalid},

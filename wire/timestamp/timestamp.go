@@ -59,8 +59,8 @@ func hashOID(h sigbox.HashAlgorithm) string {
 }
 
 // hashByOID finds a supported hash.
-func hashByOID(oid []byte) (sigbox.HashAlgorithm, bool) {
-	switch string(oid) {
+func hashByOID(oid string) (sigbox.HashAlgorithm, bool) {
+	switch oid {
 	case oidSHA256:
 		return sigbox.SHA256, true
 	case oidSHA384:

@@ -140,8 +140,8 @@ func parseInfo(der cryptobyte.String) (*Token, error) {
 		return nil, err
 	}
 	t.Digest, t.bareHash = m.digest, !m.null
-	ok := false
-	if t.Serial, ok = readInteger(&seq, maxNonce); !ok {
+	var ok bool
+	if t.Serial, ok = readInteger(&seq); !ok {
 		return nil, malformed("serialNumber")
 	}
 	if t.Time, ok = readTime(&seq); !ok {
@@ -154,7 +154,7 @@ func parseInfo(der cryptobyte.String) (*Token, error) {
 		return nil, malformed("ordering")
 	}
 	if seq.PeekASN1Tag(asn1.INTEGER) {
-		if t.Nonce, ok = readInteger(&seq, maxNonce); !ok {
+		if t.Nonce, ok = readInteger(&seq); !ok {
 			return nil, malformed("nonce")
 		}
 	}
@@ -236,7 +236,7 @@ func parseSigner(s *cryptobyte.String) (signerInfo, error) {
 	if !ok || !seq.ReadASN1(&sig, asn1.OCTET_STRING) {
 		return si, malformed("signature")
 	}
-	si.algorithm, si.signature = string(alg.oid), sig
+	si.algorithm, si.signature = alg.oid, sig
 	if !seq.SkipOptionalASN1(tagContext1.Constructed()) || !seq.Empty() {
 		return si, malformed("unsignedAttrs")
 	}
@@ -258,11 +258,11 @@ func (si *signerInfo) readID(s *cryptobyte.String) bool {
 		si.keyID = id
 		return true
 	}
-	ok := false
+	var ok bool
 	if version != 1 || !s.ReadASN1(&id, asn1.SEQUENCE) || !id.ReadASN1Element((*cryptobyte.String)(&si.issuer), asn1.SEQUENCE) {
 		return false
 	}
-	si.serial, ok = readInteger(&id, maxNonce)
+	si.serial, ok = readInteger(&id)
 	return ok && id.Empty()
 }
 
@@ -347,7 +347,7 @@ func (h *certHash) readIssuerSerial(s *cryptobyte.String) bool {
 		names.ReadASN1(&directory, tagContext4.Constructed()) && names.Empty() &&
 		directory.ReadASN1Element((*cryptobyte.String)(&h.issuer), asn1.SEQUENCE) && directory.Empty()
 	if ok {
-		h.serial, ok = readInteger(&seq, maxNonce)
+		h.serial, ok = readInteger(&seq)
 	}
 	return ok && seq.Empty()
 }
