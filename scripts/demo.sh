@@ -7,10 +7,12 @@ cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
 server=
+# ended waits until the server has.
+ended() { while kill -0 "$server" 2>/dev/null; do sleep 0.05; done; }
 cleanup() {
 	if [ -n "$server" ]; then
 		kill -TERM "$server" 2>/dev/null || true
-		wait "$server" 2>/dev/null || true
+		ended
 	fi
 	rm -rf "$work"
 }
@@ -20,8 +22,26 @@ trap 'exit 130' INT TERM
 bold=; dim=; plain=
 if [ -t 1 ]; then bold=$'\e[1m'; dim=$'\e[2m'; plain=$'\e[0m'; fi
 step() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
-# show prints a command as one would type it, and runs it.
-show() { printf '%s$ %s%s\n' "$dim" "${*//$work\//}" "$plain"; "$@"; }
+# say prints a command as one would type it; show also runs it.
+say() { printf '%s$ %s%s\n' "$dim" "$*" "$plain"; }
+show() { say "$@"; "$@"; }
+# serve starts the instance in the background, as one would in a second terminal.
+serve() {
+	say sigbox serve "$@"
+	sigbox serve "$@" >serve.out 2>>serve.log &
+	server=$!
+	disown "$server" # the shell is not to report its end
+	for _ in $(seq 100); do
+		grep -q 'is ready' serve.out && return
+		if ! kill -0 "$server" 2>/dev/null; then
+			cat serve.out serve.log >&2
+			exit 1
+		fi
+		sleep 0.1
+	done
+	echo "demo: the instance was not ready in 10 s" >&2
+	exit 1
+}
 # refuse runs a command that has to end with exit status 1: not verified.
 refuse() {
 	local status=0
@@ -33,62 +53,51 @@ refuse() {
 	printf '%s(exit status 1)%s\n' "$dim" "$plain"
 }
 
+source=$PWD
 step "Building sigbox"
 show make --no-print-directory build
-PATH=$PWD/bin:$PATH
+PATH=$source/bin:$PATH
 # The demo's trust is its own; yours in \$HOME is not touched.
 export SIGBOX_HOME=$work/home
 
+cd "$work"
+
 step "1. A private Sigstore from an empty directory"
-show sigbox serve --data "$work/data" --listen 127.0.0.1:0 >"$work/serve.out" 2>"$work/serve.log" &
-server=$!
-for _ in $(seq 100); do
-	[ -S "$work/data/admin.sock" ] && grep -q instance "$work/serve.out" && break
-	if ! kill -0 "$server" 2>/dev/null; then
-		cat "$work/serve.out" "$work/serve.log" >&2
-		exit 1
-	fi
-	sleep 0.1
-done
-cat "$work/serve.out"
-url=$(sigbox status --data "$work/data" --output json | sed -n 's/.*"url": *"\([^"]*\)".*/\1/p' | head -n 1)
+serve --data data --listen 127.0.0.1:0
+cat serve.out
+url=$(sed -n 's/^sigbox is ready at //p' serve.out)
 
 step "2. Trust it, and say who you are"
-show sigbox instance add demo "$url" --root "$work/data/root.json" --yes
-echo "${dim}\$ token=\$(sigbox token --data data --email you@example.com)${plain}"
-token=$(sigbox token --data "$work/data" --email you@example.com)
-export SIGSTORE_ID_TOKEN=$token
+show sigbox instance add demo "$url" --root data/root.json --yes
+say 'export SIGSTORE_ID_TOKEN=$(sigbox token --data data --email you@example.com)'
+SIGSTORE_ID_TOKEN=$(sigbox token --data data --email you@example.com)
+export SIGSTORE_ID_TOKEN
 
 step "3. Sign real files: the program itself, its licence, its manual"
-mkdir "$work/release"
-cp bin/sigbox LICENSE README.md "$work/release/"
-show sigbox sign --instance demo "$work/release"
+mkdir release
+cp "$source/bin/sigbox" "$source/LICENSE" "$source/README.md" release/
+show sigbox sign --instance demo release
 
 step "4. Verify them: who signed, vouched for by whom"
 who=(--certificate-identity you@example.com --certificate-oidc-issuer "$url/oidc")
-show sigbox verify --instance demo "${who[@]}" "$work/release"
+show sigbox verify --instance demo "${who[@]}" release
 
 step "5. Change one byte, and it is refused"
-printf 'x' >>"$work/release/LICENSE"
-refuse sigbox verify --instance demo "${who[@]}" "$work/release"
+printf 'x' >>release/LICENSE
+refuse sigbox verify --instance demo "${who[@]}" release
 
 step "6. Somebody else's signature is refused too"
-refuse sigbox verify --instance demo --certificate-identity mallory@example.com --certificate-oidc-issuer "$url/oidc" "$work/release/README.md"
+refuse sigbox verify --instance demo --certificate-identity mallory@example.com --certificate-oidc-issuer "$url/oidc" release/README.md
 
 step "7. What a bundle claims, before anyone trusts it"
-show sigbox inspect "$work/release/README.md.sigstore.json"
+show sigbox inspect release/README.md.sigstore.json
 
 step "8. Killed without warning, it goes on where it was"
-kill -KILL "$server"
-wait "$server" 2>/dev/null || true
-show sigbox serve --data "$work/data" --listen "${url#http://}" >"$work/serve.out" 2>>"$work/serve.log" &
-server=$!
-for _ in $(seq 100); do
-	grep -q instance "$work/serve.out" && break
-	sleep 0.1
-done
+show kill -KILL "$server"
+ended
+serve --data data --listen "${url#http://}"
 show curl -fsS "$url/api/v2/checkpoint"
-show sigbox verify --instance demo "${who[@]}" "$work/release/README.md"
+show sigbox verify --instance demo "${who[@]}" release/README.md
 
 step "That was the whole loop. What to try next:"
 cat <<EOF
