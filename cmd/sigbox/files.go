@@ -79,9 +79,7 @@ func (f *found) add(ctx context.Context, arg string) error {
 	info, err := os.Stat(arg)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && isDigest(arg):
-		d, err := sigbox.ParseDigest(arg)
-		f.artifacts = append(f.artifacts, artifact{digest: d})
-		return err
+		return f.addDigest(arg)
 	case errors.Is(err, fs.ErrNotExist):
 		return &usageError{msg: "there is no file " + arg, hint: "name files, directories or digests like sha256:…"}
 	case err != nil:
@@ -92,6 +90,15 @@ func (f *found) add(ctx context.Context, arg string) error {
 		return usage("%s is no regular file", arg)
 	}
 	f.artifacts = append(f.artifacts, artifact{path: arg})
+	return nil
+}
+
+func (f *found) addDigest(arg string) error {
+	d, err := sigbox.ParseDigest(arg)
+	if err != nil {
+		return &usageError{msg: err.Error()}
+	}
+	f.artifacts = append(f.artifacts, artifact{digest: d})
 	return nil
 }
 

@@ -210,10 +210,7 @@ type refresher struct {
 func (r refresher) target(ctx context.Context, name string) (remote.Target, error) {
 	cached, err := r.client.Cached(name)
 	if r.offline {
-		if err == nil && cached.Expired {
-			r.env.note("Offline: the trust material of %s expired at %s and was not refreshed.", r.instance.Name, cached.Expires.Format(time.RFC3339))
-		}
-		return cached, err
+		return r.offlineTarget(cached, err)
 	}
 	usable := err == nil && !cached.Expired
 	if usable && r.paused() {
@@ -234,6 +231,18 @@ func (r refresher) target(ctx context.Context, name string) (remote.Target, erro
 	r.pause()
 	r.env.note("The trust material of %s could not be refreshed; what is here is good: %s.", r.instance.Name, r.env.freshness(cached))
 	return cached, nil
+}
+
+// offlineTarget gives what is cached, whatever its age, and tells of that.
+func (r refresher) offlineTarget(cached remote.Target, err error) (remote.Target, error) {
+	switch {
+	case err != nil && sigbox.KindOf(err) == sigbox.NotFound:
+		return remote.Target{}, sigbox.Errorf(sigbox.Unavailable, "there is no trust material of %s here, and --offline does not fetch it", r.instance.Name).
+			WithHint("fetch it once with a network: sigbox instance refresh %s; or name a file: --trusted-root FILE", r.instance.Name)
+	case err == nil && cached.Expired:
+		r.env.note("Offline: the trust material of %s expired at %s and was not refreshed.", r.instance.Name, cached.Expires.Format(time.RFC3339))
+	}
+	return cached, err
 }
 
 // paused reports whether the repository was out of reach a short while ago.

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"encoding/base64"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sigbox/sigbox/internal/app/apptest"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected output in testdata")
+
+// TestClientScripts runs testdata/client/*.txtar against one instance. Beside testscript's own
+// there are these commands:
+//
+//	exits N PROGRAM ARGS…   runs a program that must end with status N
+//	token FILE EMAIL        writes an identity token of the instance
+//	forge FILE JSON         writes a token with those claims that nobody signed
+//	edit FILE OLD NEW       replaces text in a file, which must have it
+//
+// and these variables: URL of the instance, DATA its directory, ROOT its TUF
+// root, ISSUER its OpenID provider.
+func TestClientScripts(t *testing.T) {
+	a := apptest.Start(t)
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/client",
+		UpdateScripts: *update,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("SIGBOX_HOME", filepath.Join(env.WorkDir, ".home"))
+			env.Setenv("URL", a.URL())
+			env.Setenv("ISSUER", a.URL()+"/oidc")
+			env.Setenv("DATA", a.Data())
+			env.Setenv("ROOT", a.RootFile())
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits,
+			"edit":  edit,
+			"forge": forge,
+			"token": func(ts *testscript.TestScript, _ bool, args []string) {
+				writeToken(ts, args[0], apptest.Token(t, a, args[1]))
+			},
+		},
+	})
+}
+
+func writeToken(ts *testscript.TestScript, file, token string) {
+	ts.Check(os.WriteFile(ts.MkAbs(file), []byte(token+"\n"), 0o600))
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	err = ts.Exec(args[1], args[2:]...)
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = e.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("%s ended with status %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+func edit(ts *testscript.TestScript, _ bool, args []string) {
+	content := ts.ReadFile(args[0])
+	if !strings.Contains(content, args[1]) {
+		ts.Fatalf("%s does not have %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(content, args[1], args[2])), 0o600))
+}
+
+func forge(ts *testscript.TestScript, _ bool, args []string) {
+	claims := map[string]any{
+		"iss": ts.Getenv("ISSUER"), "sub": "eve@example.com", "email": "eve@example.com", "aud": "sigstore",
+		"exp": time.Now().Add(time.Hour).Unix(),
+	}
+	ts.Check(json.Unmarshal([]byte(args[1]), &claims))
+	b, err := json.Marshal(claims)
+	ts.Check(err)
+	part := base64.RawURLEncoding.EncodeToString
+	writeToken(ts, args[0], fmt.Sprintf("%s.%s.%s", part([]byte(`{"alg":"RS256","kid":"1"}`)), part(b), part([]byte("signature"))))
+}
