@@ -43,7 +43,7 @@ const (
 type services struct {
 	app  *App
 	keys keyring
-	kv   store.KV
+	kv   *pebble.KV
 	blob store.Blob
 
 	pages    *web.Pages
@@ -114,7 +114,7 @@ func (s *services) openStores(ctx context.Context) error {
 }
 
 // openKV opens the instance's kv store.
-func openKV(ctx context.Context, dir string, log *slog.Logger) (store.KV, error) {
+func openKV(ctx context.Context, dir string, log *slog.Logger) (*pebble.KV, error) {
 	kv, err := pebble.Open(ctx, filepath.Join(dir, dbDir), pebble.Options{Logger: log})
 	if err != nil {
 		return nil, diskError(dir, err)
@@ -268,6 +268,7 @@ func (s *services) front(w http.ResponseWriter, _ *http.Request) {
 // checks are the services' own words on whether they can serve.
 func (s *services) checks() []httpapi.Check {
 	return []httpapi.Check{
+		{Name: "store", Err: s.kv.Err},
 		{Name: "CT log", Err: s.ctLog.Err},
 		{Name: "transparency log", Err: s.rekorTree.Err},
 		{Name: "timestamp authority", Err: s.tsa.Err},

@@ -288,6 +288,10 @@ func (kv *KV) apply(pb *pebble.Batch, checks []store.Check) (err error) {
 	return nil
 }
 
+// Err says why the store takes no commits now, for readiness checks; nil if it
+// does.
+func (kv *KV) Err() error { return kv.ready() }
+
 // ready says whether the store can take a commit.
 func (kv *KV) ready() error {
 	if err := kv.broken.Load(); err != nil {
@@ -299,7 +303,7 @@ func (kv *KV) ready() error {
 	}
 	if u.AvailBytes < kv.minFree {
 		return sigbox.Errorf(sigbox.Unavailable, "the disk is nearly full: nothing is written below %d MiB of free space", kv.minFree>>20).
-			WithHint("make room in %s", kv.dir)
+			WithHint("make room on the disk of the data directory").WithCause(errors.New(kv.dir)) // callers afar need not know where that is
 	}
 	return nil
 }
