@@ -25,7 +25,7 @@ const authorityClients = 64
 // and a proof of possession of its own. Ours are in a durable CT log before they
 // leave; fulcio runs without any.
 func measureCertificates(ctx context.Context, c config, t *table) error {
-	i, err := startIssuer()
+	i, err := startIssuer(ctx)
 	if err != nil {
 		return err
 	}
@@ -80,11 +80,11 @@ func compare(ctx context.Context, c config, t *table, what string, req request, 
 }
 
 func startFulcio(ctx context.Context, c config, issuer string) (*server, error) {
-	grpc, err := freePort()
+	grpc, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
-	metrics, err := freePort()
+	metrics, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func TestLoad(t *testing.T) {
 }
 
 func TestRequests(t *testing.T) {
-	i, err := startIssuer()
+	i, err := startIssuer(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestRequests(t *testing.T) {
 // TestPeers starts each peer that has been built, and gives it a little to do.
 func TestPeers(t *testing.T) {
 	c := config{bin: binaries(t), clients: []int{4}, span: time.Second, work: t.TempDir()}
-	i, err := startIssuer()
+	i, err := startIssuer(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

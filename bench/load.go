@@ -32,7 +32,13 @@ type result struct {
 	failure       error         // the first one
 }
 
-func (r result) rate() float64 { return float64(r.done-r.failed) / r.elapsed.Seconds() }
+// rate is answers a second; 0 for a server that was not measured.
+func (r result) rate() float64 {
+	if r.elapsed == 0 {
+		return 0
+	}
+	return float64(r.done-r.failed) / r.elapsed.Seconds()
+}
 
 // load posts bodies from clients at once for span, or until they run out. Each
 // client has a connection of its own and sends one request before the clock runs.
@@ -132,7 +138,7 @@ func (l *loader) try(ctx context.Context, body []byte) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // it has been read
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
 		return err

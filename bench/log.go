@@ -45,11 +45,11 @@ func startRekorTiles(ctx context.Context, c config) (*server, error) {
 	if err := writeKey(key); err != nil {
 		return nil, err
 	}
-	grpc, err := freePort()
+	grpc, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
-	metrics, err := freePort()
+	metrics, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +60,8 @@ func startRekorTiles(ctx context.Context, c config) (*server, error) {
 	})
 }
 
-func freePort() (string, error) {
-	_, port, err := freeAddress()
+func freePort(ctx context.Context) (string, error) {
+	_, port, err := freeAddress(ctx)
 	return port, err
 }
 
@@ -181,5 +181,5 @@ func logRequest(rate int) (request, error) {
 }
 
 func uniqueDigest(salt [16]byte, i int) [32]byte {
-	return sha256.Sum256(binary.BigEndian.AppendUint64(salt[:], uint64(i)))
+	return sha256.Sum256(binary.BigEndian.AppendUint64(salt[:], uint64(i))) // #nosec G115 -- not negative
 }

@@ -64,7 +64,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer remove(work)
 	c.work = work
 	t := newTable()
 	for _, part := range []struct {
@@ -81,6 +81,12 @@ func run(ctx context.Context) error {
 		}
 	}
 	return t.write(os.Stdout)
+}
+
+func remove(dir string) {
+	if err := os.RemoveAll(dir); err != nil {
+		say("%v", err)
+	}
 }
 
 // raiseFileLimit makes room for the sockets of many clients.

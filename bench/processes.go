@@ -20,7 +20,7 @@ const signer = "dev@example.com"
 // file that is signed, a file that is verified. Whole processes, from fork to
 // exit.
 func measureProcesses(ctx context.Context, c config, t *table) error {
-	i, err := startIssuer()
+	i, err := startIssuer(ctx)
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func (w *workshop) command(ctx context.Context, make func() (string, []string, e
 
 // once runs a program to its end.
 func (w *workshop) once(ctx context.Context, name string, args ...string) (usage, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(w.bin, name), args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(w.bin, name), args...) // #nosec G204 -- the programs under measurement
 	cmd.Env = []string{"HOME=" + w.work, "PATH=" + os.Getenv("PATH"), "SIGBOX_HOME=" + filepath.Join(w.work, "home")}
 	start := time.Now()
 	out, err := cmd.CombinedOutput()

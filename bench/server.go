@@ -34,7 +34,7 @@ func start(ctx context.Context, c config, name, readyPath string, args func(addr
 	if err != nil {
 		return nil, err
 	}
-	addr, port, err := freeAddress()
+	addr, port, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -42,9 +42,9 @@ func start(ctx context.Context, c config, name, readyPath string, args func(addr
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() // the process has its own
+	defer func() { _ = log.Close() }() // the process has its own
 	s := &server{name: name, url: "http://" + addr, dir: dir, ended: make(chan struct{})}
-	s.cmd = exec.Command(filepath.Join(c.bin, name), args(addr, port, dir)...)
+	s.cmd = exec.CommandContext(ctx, filepath.Join(c.bin, name), args(addr, port, dir)...) // #nosec G204 -- the programs under measurement
 	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Dir = log, log, dir
 	// The directory is also the home: nothing of this machine's user is read or written.
 	s.cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "SIGBOX_HOME=" + dir}
@@ -97,9 +97,7 @@ func (s *server) stop() {
 		_ = s.cmd.Process.Kill()
 		<-s.ended
 	}
-	if err := os.RemoveAll(s.dir); err != nil {
-		say("cannot remove %s: %v", s.dir, err)
-	}
+	remove(s.dir)
 }
 
 // cpu is the processor time that the process has used, user and system
@@ -138,12 +136,12 @@ func (s *server) memory(field string) (int64, error) {
 }
 
 // freeAddress finds a free port on the loopback.
-func freeAddress() (addr, port string, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddress(ctx context.Context) (addr, port string, err error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", "", err
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }() // whoever asked listens there next
 	_, port, err = net.SplitHostPort(l.Addr().String())
 	return l.Addr().String(), port, err
 }

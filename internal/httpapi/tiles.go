@@ -48,7 +48,7 @@ func parseTilePath(path string, kinds ...string) (tilePath, bool) {
 		if !ok || w == 0 {
 			return t, false
 		}
-		t.width, rest = int(w), index
+		t.width, rest = int(w), index // #nosec G115 -- at most 255
 	}
 	var ok bool
 	t.index, ok = parseTileIndex(rest)
@@ -63,7 +63,7 @@ func (t *tilePath) parseLevel(s string, kinds []string) bool {
 		}
 	}
 	level, ok := decimal(s, 63)
-	t.level = int(level) //nolint:gosec // at most 63
+	t.level = int(level) // #nosec G115 -- at most 63
 	return ok
 }
 

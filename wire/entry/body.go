@@ -107,7 +107,7 @@ func (b *Body) check() error {
 		if s.PublicKey == nil && s.Certificate == nil {
 			missing = "the verifier of a signature"
 		}
-		if len(s.Signature) == 0 && !(b.Kind == KindInToto && b.Version == Version001) {
+		if len(s.Signature) == 0 && (b.Kind != KindInToto || b.Version != Version001) {
 			missing = "a signature"
 		}
 	}

@@ -104,10 +104,9 @@ func (r reader) keyDetails(k *sigbox.KeyDetails) error {
 		*k, err = sigbox.ParseKeyDetails(name)
 		return err
 	}
-	if number > math.MaxUint8 || !sigbox.KeyDetails(number).Valid() {
+	if *k = sigbox.KeyDetails(number & math.MaxUint8); int64(*k) != number || !k.Valid() {
 		return r.Errorf("key details %d: not an algorithm that sigbox supports", number)
 	}
-	*k = sigbox.KeyDetails(number)
 	return nil
 }
 
