@@ -1,6 +1,8 @@
 package timestamp
 
 import (
+	"slices"
+
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
@@ -20,12 +22,15 @@ func appendTLV(dst []byte, tag asn1.Tag, parts ...[]byte) []byte {
 	for _, p := range parts {
 		n += len(p)
 	}
-	dst = appendHeader(dst, tag, n)
+	dst = appendHeader(slices.Grow(dst, n+maxHeader), tag, n)
 	for _, p := range parts {
 		dst = append(dst, p...)
 	}
 	return dst
 }
+
+// maxHeader is the length of the longest tag and length that appendHeader writes.
+const maxHeader = 5
 
 // appendHeader appends tag and length (X.690 §10.1: as short as possible). The
 // length is below 1<<24: all that is written here is far shorter.
