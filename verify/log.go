@@ -50,7 +50,7 @@ func (t *trial) entries() error {
 	if have := operators(t.logged, func(e logged) string { return operator(e.log.Operator, e.log.BaseURL) }); have < t.demands.LogEntries {
 		f := tooFew(StepLog, "entries in logs of the trust root", t.demands.LogEntries, have)
 		if others > 0 {
-			f.hint("the bundle has %d of logs that the trust root does not list: is it the right one?", others)
+			f = f.hint("the bundle has %d of logs that the trust root does not list: is it the right one?", others)
 		}
 		return f
 	}

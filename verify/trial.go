@@ -205,7 +205,7 @@ func (t *trial) time() error {
 	if have := operators(by, func(s string) string { return s }); have < demanded {
 		f := tooFew(StepTime, "times that the trust root vouches for", demanded, have)
 		if other := len(t.tokens) - len(t.stamps); other > 0 {
-			f.hint("the bundle has %d of authorities that the trust root does not list: is it the right one?", other)
+			f = f.hint("the bundle has %d of authorities that the trust root does not list: is it the right one?", other)
 		}
 		return f
 	}

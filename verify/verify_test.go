@@ -200,6 +200,33 @@ func TestRetiredLog(t *testing.T) {
 	}
 }
 
+// TestPromiseAlone: bundles of version 0.1 may have a promise and no proof, or a
+// proof without checkpoint, which must still be right. Later ones may not.
+func TestPromiseAlone(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	v := verifier(t, w.Root())
+	for name, c := range map[string]struct {
+		version int
+		change  func(le *sigbox.LogEntry)
+		want    verify.Step
+	}{
+		"0.1, promise alone":       {1, func(le *sigbox.LogEntry) { le.Inclusion = nil }, 0},
+		"0.1, without checkpoint":  {1, func(le *sigbox.LogEntry) { le.Inclusion.Checkpoint = "" }, 0},
+		"0.1, a wrong proof":       {1, func(le *sigbox.LogEntry) { le.Inclusion.Checkpoint, le.Inclusion.Hashes = "", nil }, verify.StepInclusion},
+		"0.1, without promise":     {1, func(le *sigbox.LogEntry) { le.SignedEntryTimestamp = nil }, verify.StepBundle},
+		"0.2, promise alone":       {2, func(le *sigbox.LogEntry) { le.Inclusion = nil }, verify.StepBundle},
+		"0.2, without checkpoint":  {2, func(le *sigbox.LogEntry) { le.Inclusion.Checkpoint = "" }, verify.StepBundle},
+		"0.2, a time not promised": {2, func(le *sigbox.LogEntry) { le.SignedEntryTimestamp = nil }, verify.StepTime},
+	} {
+		b := w.Sign(artifact, sigboxtest.Options{Kind: "hashedrekord 0.0.1", Version: c.version, NoTimestamp: true})
+		c.change(&b.Entries[0])
+		if _, err := v.Verify(verify.Bytes(artifact), b, ada()); verify.FailedStep(err) != c.want || (err == nil) != (c.want == 0) {
+			t.Errorf("%s: found %v, expected %v", name, err, c.want)
+		}
+	}
+}
+
 func TestVerdict(t *testing.T) {
 	t.Parallel()
 	w := sigboxtest.New(t)

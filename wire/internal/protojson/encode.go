@@ -95,9 +95,3 @@ func (e *Encoder) Time(field string, t time.Time) {
 	e.buf = t.UTC().AppendFormat(e.buf, time.RFC3339Nano)
 	e.buf = append(e.buf, '"')
 }
-
-// Append writes what add appends: one JSON value.
-func (e *Encoder) Append(field string, add func(dst []byte) []byte) {
-	e.field(field)
-	e.buf = add(e.buf)
-}
