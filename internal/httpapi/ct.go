@@ -100,7 +100,7 @@ func (h *CT) add(w http.ResponseWriter, r *http.Request, precert bool) (any, err
 		Chain [][]byte `json:"chain"`
 	}
 	if err := json.Unmarshal(body, &in, json.RejectUnknownMembers(true)); err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "the request body: expected {\"chain\": [certificates, DER in base64]}: %w", err)
+		return nil, sigbox.Errorf(sigbox.Invalid, "the request body: expected {\"chain\": [certificates, DER in base64]}: %s", jsonReason(err)).WithCause(err)
 	}
 	sct, err := h.Service.Add(r.Context(), in.Chain, precert)
 	if err != nil {

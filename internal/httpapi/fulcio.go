@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -261,9 +263,24 @@ func parseSigningRequestV1(body []byte) (sigbox.CertificateRequest, error) {
 
 func decodeRequest(body []byte, into any) error {
 	if err := json.Unmarshal(body, into, json.RejectUnknownMembers(true)); err != nil {
-		return sigbox.Errorf(sigbox.Invalid, "the request body is no certificate request: %w", err)
+		return sigbox.Errorf(sigbox.Invalid, "the request body is no certificate request: %s", jsonReason(err)).WithCause(err)
 	}
 	return nil
+}
+
+// jsonReason says what is wrong with JSON and where, without the names that this
+// program has for things.
+func jsonReason(err error) string {
+	if e, ok := errors.AsType[*json.SemanticError](err); ok {
+		where, what := string(e.JSONPointer), "expected something else there"
+		if errors.Is(e.Err, json.ErrUnknownName) {
+			what = "there is no such member"
+		} else if e.JSONKind != 0 {
+			what = "a " + e.JSONKind.String() + " does not fit there"
+		}
+		return fmt.Sprintf("at %.100q: %s", where, what)
+	}
+	return strings.TrimPrefix(err.Error(), "jsontext: ")
 }
 
 // either gives the one of two spellings that is set, and reports whether there
