@@ -13,6 +13,9 @@ import (
 // maxMoved bounds the bundles that one commit of the mover lets go of.
 const maxMoved = 16
 
+// keptBuffer bounds the buffers, in bytes, that are kept for the next use.
+const keptBuffer = 4 << 20
+
 // move is the mover: it brings full bundles and tiles to the blob store and
 // publishes checkpoints, until the log is closed.
 func (l *Log) move() {
@@ -137,7 +140,7 @@ func (l *Log) putBundles(ctx context.Context, snap *snapshot, from, to uint64) (
 
 // putBundle writes a full bundle to the blob store and gives its entries' times.
 func (l *Log) putBundle(ctx context.Context, n uint64) ([]byte, error) {
-	var bundle []byte
+	bundle := l.bundle[:0]
 	times := make([]int64, 0, TileWidth)
 	err := l.scanEntries(ctx, n*TileWidth, (n+1)*TileWidth, func(_ uint64, row entryRow) error {
 		bundle = l.cfg.appendBundled(bundle, row.entry)
@@ -146,6 +149,9 @@ func (l *Log) putBundle(ctx context.Context, n uint64) ([]byte, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if cap(bundle) <= keptBuffer {
+		l.bundle = bundle
 	}
 	return appendTimes(nil, times), l.putFull(ctx, l.bundlePath(n), bundle)
 }

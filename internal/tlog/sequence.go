@@ -315,6 +315,9 @@ func (l *Log) build(requests []*request) (*snapshot, store.Batch, error) {
 	}
 	w.writes = append(w.writes, store.Pair{Key: []byte{rowHead}, Value: next.row})
 	l.arena, l.writes = w.arena, w.writes
+	if cap(l.arena) > keptBuffer {
+		l.arena = nil
+	}
 	return next, store.Batch{
 		Checks: []store.Check{{Key: []byte{rowHead}, Want: head.row}},
 		Writes: w.writes,

@@ -182,6 +182,9 @@ type Log struct {
 	arena   []byte
 	writes  []store.Pair
 
+	// The mover owns this.
+	bundle []byte
+
 	ctx    context.Context // ends when Close gives up, or is through
 	cancel context.CancelFunc
 	done   sync.WaitGroup // sequencer and mover

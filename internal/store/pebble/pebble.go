@@ -36,7 +36,9 @@ const (
 	// does not make a store unreadable for the last release.
 	format = pebble.FormatValueSeparation
 
-	cacheSize    = 24 << 20
+	// cacheSize includes memory tables, of which there are mostly one or two: what
+	// is left keeps the filters and indexes of ten million keys in memory.
+	cacheSize    = 56 << 20
 	memTableSize = 16 << 20
 	openFiles    = 512
 
@@ -192,12 +194,19 @@ func (kv *KV) scan(ctx context.Context, from, to []byte, f func(store.Pair) bool
 		if err != nil {
 			return errors.Join(err, it.Close())
 		}
-		more = f(store.Pair{Key: bytes.Clone(it.Key()), Value: append([]byte{}, v...)})
+		more = f(clonePair(it.Key(), v))
 	}
 	if err := it.Close(); more {
 		return err
 	}
 	return nil // the walk was left: nobody is there to hear of an error
+}
+
+// clonePair makes a pair of copies, in one allocation.
+func clonePair(key, value []byte) store.Pair {
+	b := make([]byte, 0, len(key)+len(value))
+	b = append(append(b, key...), value...)
+	return store.Pair{Key: b[:len(key):len(key)], Value: b[len(key):]}
 }
 
 // Commit implements [store.KV].
