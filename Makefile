@@ -29,6 +29,7 @@ interop: ## cosign, sigstore-go, sigstore-js and sigstore-python against an inst
 	@scripts/need nodejs npm python3 python3-venv
 	@interop/setup
 	$(GO) -C interop test -count=1 ./...
+	@interop/conformance/run
 
 bench: ## the figures of the README, beside the peers
 	@bench/run
