@@ -2,10 +2,8 @@ package main
 
 import (
 	"crypto/x509"
-	"errors"
 
 	"github.com/sigbox/sigbox"
-	"github.com/sigbox/sigbox/verify"
 	"github.com/sigbox/sigbox/wire/cert"
 )
 
@@ -53,6 +51,3 @@ func claimedIdentity(file string) (sigbox.Identity, error) {
 	}
 	return cert.IdentityOf(leaf)
 }
-
-// failureOf finds the verify package's failure in an error.
-func failureOf(err error) (*verify.Failure, bool) { return errors.AsType[*verify.Failure](err) }

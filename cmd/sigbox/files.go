@@ -71,8 +71,22 @@ func findArtifacts(ctx context.Context, args []string) (found, error) {
 			return f, err
 		}
 	}
-	f.artifacts = slices.CompactFunc(f.artifacts, func(a, b artifact) bool { return a.path != "" && a.path == b.path })
+	f.dedupe()
 	return f, nil
+}
+
+// dedupe keeps the first of what was named twice.
+func (f *found) dedupe() {
+	seen := make(map[string]bool, len(f.artifacts))
+	f.artifacts = slices.DeleteFunc(f.artifacts, func(a artifact) bool {
+		key := filepath.Clean(a.path)
+		if a.path == "" {
+			key = a.digest.String()
+		}
+		again := seen[key]
+		seen[key] = true
+		return again
+	})
 }
 
 func (f *found) add(ctx context.Context, arg string) error {

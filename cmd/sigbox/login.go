@@ -113,7 +113,7 @@ func looksLikeToken(s string) bool {
 
 // login asks a person, or the provider when the flags say so.
 func (s *tokenSource) login(ctx context.Context) (string, error) {
-	l := remote.Login{Issuer: s.flags.issuer, ClientID: s.flags.clientID, Open: s.env.openBrowser, Tell: s.env.tellLogin}
+	l := remote.Login{Issuer: s.flags.issuer, ClientID: s.flags.clientID, Open: s.env.open, Tell: s.env.tellLogin}
 	if l.Issuer == "" {
 		l.Issuer = s.issuer
 	}

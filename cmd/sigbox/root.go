@@ -27,6 +27,8 @@ type env struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	now            func() time.Time
+	// browse shows a URL to the user; nil opens their browser.
+	browse func(url string) error
 }
 
 // newRootCommand makes the command line. A verb is a function in its own file

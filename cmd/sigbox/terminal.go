@@ -110,8 +110,11 @@ func (e *env) hasBrowser() bool {
 	return e.getenv("DISPLAY") != "" || e.getenv("WAYLAND_DISPLAY") != "" || e.getenv("BROWSER") != ""
 }
 
-// openBrowser shows a URL in the user's browser.
-func (e *env) openBrowser(url string) error {
+// open shows a URL to the user, in their browser.
+func (e *env) open(url string) error {
+	if e.browse != nil {
+		return e.browse(url)
+	}
 	name, args := "xdg-open", []string{url}
 	switch {
 	case e.getenv("BROWSER") != "":

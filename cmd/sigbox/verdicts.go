@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,33 +20,18 @@ const (
 	statusUndecided   = "undecided"
 )
 
-// status says what became of an artifact.
-func (o outcome) status() string {
-	switch exitStatus(o.err) {
-	case exitOK:
-		return statusVerified
-	case exitUndecided:
-		return statusUndecided
-	}
-	return statusNotVerified
-}
-
-// rank orders outcomes for people: what needs their eyes comes first.
-func (o outcome) rank() int {
-	return slices.Index([]string{statusNotVerified, statusUndecided, statusVerified}, o.status())
-}
-
 // verifyReport is what "verify --output json" prints.
 type verifyReport struct {
 	// Trust says whose roots were used and how fresh they are.
-	Trust       string        `json:"trust"`
-	Verified    int           `json:"verified"`
-	NotVerified int           `json:"notVerified"`
-	Undecided   int           `json:"undecided"`
-	Results     []verdictJSON `json:"results"`
+	Trust       string         `json:"trust"`
+	Verified    int            `json:"verified"`
+	NotVerified int            `json:"notVerified"`
+	Undecided   int            `json:"undecided"`
+	Results     []verifyResult `json:"results"`
 }
 
-type verdictJSON struct {
+// verifyResult is what became of one artifact.
+type verifyResult struct {
 	Artifact string `json:"artifact"`
 	Bundle   string `json:"bundle,omitempty"`
 	// Status is "verified", "notVerified" or "undecided". The members between it
@@ -61,6 +47,7 @@ type verdictJSON struct {
 	Error      string         `json:"error,omitempty"`
 	FailedStep string         `json:"failedStep,omitempty"`
 	Next       string         `json:"next,omitempty"`
+	err        error
 }
 
 type loggedJSON struct {
@@ -75,10 +62,10 @@ type stepJSON struct {
 	Found string `json:"found"`
 }
 
-func newVerifyReport(trust string, outcomes []outcome, explain bool) verifyReport {
-	r := verifyReport{Trust: trust, Results: []verdictJSON{}}
-	for _, o := range outcomes {
-		switch o.status() {
+func newVerifyReport(trust string, results []verifyResult) verifyReport {
+	r := verifyReport{Trust: trust, Results: results}
+	for _, v := range results {
+		switch v.Status {
 		case statusVerified:
 			r.Verified++
 		case statusNotVerified:
@@ -86,19 +73,30 @@ func newVerifyReport(trust string, outcomes []outcome, explain bool) verifyRepor
 		default:
 			r.Undecided++
 		}
-		r.Results = append(r.Results, newVerdictJSON(o, explain))
 	}
 	return r
 }
 
-func newVerdictJSON(o outcome, explain bool) verdictJSON {
-	j := verdictJSON{Artifact: o.artifact.String(), Bundle: o.bundle, Status: o.status()}
+// statusOf says what an error means for an artifact.
+func statusOf(err error) string {
+	switch exitStatus(err) {
+	case exitOK:
+		return statusVerified
+	case exitUndecided:
+		return statusUndecided
+	}
+	return statusNotVerified
+}
+
+// newVerifyResult writes an outcome down, with the steps if explain is set.
+func newVerifyResult(o outcome, explain bool) verifyResult {
+	j := verifyResult{Artifact: o.artifact.String(), Bundle: o.bundle, Status: statusOf(o.err), err: o.err}
 	if o.err != nil {
 		j.Error, j.Next = splitHint(o.err)
 		if s := verify.FailedStep(o.err); s != 0 {
 			j.FailedStep = s.String()
 		}
-		if f, ok := failureOf(o.err); ok && explain {
+		if f, ok := errors.AsType[*verify.Failure](o.err); ok && explain {
 			j.Steps = steps(f.Passed())
 		}
 		return j
@@ -143,16 +141,15 @@ func steps(checks []verify.Check) []stepJSON {
 
 // printVerified prints what became of the artifacts and gives the error that the
 // verb ends with.
-func (e *env) printVerified(f verifyFlags, found found, trust string, outcomes []outcome) error {
-	report := newVerifyReport(trust, outcomes, f.explain)
+func (e *env) printVerified(f verifyFlags, found found, r verifyReport) error {
 	var err error
 	switch {
 	case f.output.json():
-		err = e.printJSON(report)
-	case len(outcomes) == 1:
-		err = e.printVerdict(report.Results[0], trust)
+		err = e.printJSON(r)
+	case len(r.Results) == 1:
+		err = e.printVerdict(r.Results[0], r.Trust)
 	default:
-		err = e.printTable(report, outcomes)
+		err = e.printTable(r)
 		if s := found.skipped(); s != "" {
 			e.note("Passed over: %s.", s)
 		}
@@ -160,17 +157,17 @@ func (e *env) printVerified(f verifyFlags, found found, trust string, outcomes [
 	if err != nil {
 		return err
 	}
-	return e.concludeVerify(f, report, outcomes)
+	return concludeVerify(f, r)
 }
 
 // concludeVerify gives the error for what was not verified: for one artifact its
 // own, for several a silent one, since the table has told.
-func (e *env) concludeVerify(f verifyFlags, r verifyReport, outcomes []outcome) error {
+func concludeVerify(f verifyFlags, r verifyReport) error {
 	switch {
 	case r.NotVerified+r.Undecided == 0:
 		return nil
-	case len(outcomes) == 1 && !f.output.json():
-		return fmt.Errorf("%s: %w", outcomes[0].artifact, outcomes[0].err)
+	case len(r.Results) == 1 && !f.output.json():
+		return fmt.Errorf("%s: %w", r.Results[0].Artifact, r.Results[0].err)
 	case r.NotVerified > 0:
 		return silentError{exitNotVerified}
 	}
@@ -178,7 +175,7 @@ func (e *env) concludeVerify(f verifyFlags, r verifyReport, outcomes []outcome) 
 }
 
 // printVerdict tells of one artifact.
-func (e *env) printVerdict(v verdictJSON, trust string) error {
+func (e *env) printVerdict(v verifyResult, trust string) error {
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "  %s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
@@ -195,7 +192,7 @@ func (e *env) printVerdict(v verdictJSON, trust string) error {
 }
 
 // rows tells what was found of a verified artifact.
-func (v verdictJSON) rows(row rowFunc) {
+func (v verifyResult) rows(row rowFunc) {
 	if v.Identity != nil {
 		row("signed by", "%s", v.Identity.Subject)
 		row("vouched for by", "%s", v.Identity.Issuer)
@@ -215,16 +212,12 @@ func (v verdictJSON) rows(row rowFunc) {
 }
 
 // printTable tells of several artifacts, a line each, failures first.
-func (e *env) printTable(r verifyReport, outcomes []outcome) error {
-	order := make([]int, len(outcomes))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(outcomes[a].rank(), outcomes[b].rank()) })
+func (e *env) printTable(r verifyReport) error {
+	byNeed := slices.Clone(r.Results)
+	slices.SortStableFunc(byNeed, func(a, b verifyResult) int { return cmp.Compare(a.need(), b.need()) })
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	for _, i := range order {
-		v := r.Results[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\n", verdictWords[v.Status], printable(v.Artifact), printable(v.brief()))
+	for _, v := range byNeed {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", verdictWord(v.Status), printable(v.Artifact), printable(v.brief()))
 		for n, s := range v.Steps {
 			fmt.Fprintf(w, "\t\t%d. %s: %s\n", n+1, printable(s.Step), printable(s.Found))
 		}
@@ -232,17 +225,34 @@ func (e *env) printTable(r verifyReport, outcomes []outcome) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	e.summarizeVerified(r, order)
+	e.summarizeVerified(r, byNeed)
 	return nil
 }
 
-// verdictWords are the words for a status in the table.
-var verdictWords = map[string]string{
-	statusVerified: "verified", statusNotVerified: "NOT VERIFIED", statusUndecided: "UNDECIDED",
+// need orders results for people: what wants their eyes comes first.
+func (v verifyResult) need() int {
+	switch v.Status {
+	case statusNotVerified:
+		return 0
+	case statusUndecided:
+		return 1
+	}
+	return 2
+}
+
+// verdictWord is the word for a status in the table.
+func verdictWord(status string) string {
+	switch status {
+	case statusVerified:
+		return "verified"
+	case statusUndecided:
+		return "UNDECIDED"
+	}
+	return "NOT VERIFIED"
 }
 
 // brief says in one line what was found, or what is wrong.
-func (v verdictJSON) brief() string {
+func (v verifyResult) brief() string {
 	if v.Error != "" {
 		return v.Error
 	}
@@ -260,12 +270,12 @@ func (v verdictJSON) brief() string {
 }
 
 // summarizeVerified ends the table: what failed by name, then the numbers.
-func (e *env) summarizeVerified(r verifyReport, order []int) {
+func (e *env) summarizeVerified(r verifyReport, byNeed []verifyResult) {
 	const most = 10
 	var bad []string
-	for _, i := range order {
-		if r.Results[i].Status != statusVerified {
-			bad = append(bad, r.Results[i].Artifact)
+	for _, v := range byNeed {
+		if v.Status != statusVerified {
+			bad = append(bad, v.Artifact)
 		}
 	}
 	if n := len(bad) - most; n > 0 {

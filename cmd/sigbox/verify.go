@@ -125,9 +125,9 @@ func (e *env) verify(ctx context.Context, f verifyFlags, args []string) error {
 		return err
 	}
 	bar := e.progress("verifying", len(found.artifacts))
-	outcomes := j.all(ctx, found.artifacts, bar.step)
+	results := j.all(ctx, found.artifacts, bar.step)
 	bar.done()
-	return e.printVerified(f, found, j.source, outcomes)
+	return e.printVerified(f, found, newVerifyReport(j.source, results))
 }
 
 // findToVerify resolves the arguments of verify. A bundle stands for the file
@@ -162,11 +162,12 @@ type judge struct {
 	policy   sigbox.Policy
 	key      *verify.Key
 	bundle   string
+	explain  bool
 	source   string // of the trust, for people
 }
 
 func (e *env) newJudge(ctx context.Context, f verifyFlags) (*judge, error) {
-	j := &judge{policy: f.policy(), bundle: f.bundle, source: "the key in " + f.key + " alone"}
+	j := &judge{policy: f.policy(), bundle: f.bundle, explain: f.explain, source: "the key in " + f.key + " alone"}
 	if f.key != "" {
 		b, err := readFile(f.key, maxTrustFile)
 		if err != nil {
@@ -199,20 +200,21 @@ type outcome struct {
 	err      error
 }
 
-// all judges every artifact, many at once, and keeps their order.
-func (j *judge) all(ctx context.Context, artifacts []artifact, step func()) []outcome {
-	outcomes := make([]outcome, len(artifacts))
+// all judges every artifact, many at once, and keeps their order. Of a verdict
+// only what is printed is kept: there may be very many.
+func (j *judge) all(ctx context.Context, artifacts []artifact, step func()) []verifyResult {
+	results := make([]verifyResult, len(artifacts))
 	var g errgroup.Group
 	g.SetLimit(verifyParallel)
 	for i, a := range artifacts {
 		g.Go(func() error {
-			outcomes[i] = j.one(ctx, a)
+			results[i] = newVerifyResult(j.one(ctx, a), j.explain)
 			step()
 			return nil
 		})
 	}
-	_ = g.Wait() // outcomes hold the errors
-	return outcomes
+	_ = g.Wait() // results hold the errors
+	return results
 }
 
 // one judges one artifact by the bundles that there are for it.

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox/internal/app"
+	"github.com/sigbox/sigbox/internal/app/apptest"
+)
+
+// bench is a user at a command line of their own.
+type bench struct {
+	*testing.T
+	env            *env
+	vars           map[string]string
+	stdout, stderr bytes.Buffer
+}
+
+func newBench(t *testing.T) *bench {
+	b := &bench{T: t, vars: map[string]string{"SIGBOX_HOME": t.TempDir()}}
+	b.env = &env{
+		stdin: strings.NewReader(""), stdout: &b.stdout, stderr: &b.stderr, now: time.Now,
+		getenv: func(name string) string { return b.vars[name] },
+		browse: func(u string) error { return fmt.Errorf("nobody opens %s", u) },
+	}
+	return b
+}
+
+// run runs a command line and gives its exit status.
+func (b *bench) run(args ...string) int {
+	b.Helper()
+	b.stdout.Reset()
+	b.stderr.Reset()
+	root := newRootCommand(b.env)
+	root.SetArgs(args)
+	return b.env.finish(root.ExecuteContext(b.Context()))
+}
+
+// must runs a command line that must succeed.
+func (b *bench) must(args ...string) {
+	b.Helper()
+	if status := b.run(args...); status != exitOK {
+		b.Fatalf("sigbox %s: status %d: %s", strings.Join(args, " "), status, &b.stderr)
+	}
+}
+
+// file writes a file to sign.
+func (b *bench) file(name, content string) string {
+	b.Helper()
+	path := filepath.Join(b.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return path
+}
+
+// person logs in wherever a browser is shown a login page.
+type person struct{ email, password string }
+
+var (
+	formAction = regexp.MustCompile(`<form method="post" action="([^"]*)"`)
+	formField  = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
+)
+
+func (p person) browse(login string) error {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Jar: jar}
+	resp, err := client.Get(login)
+	if err != nil {
+		return err
+	}
+	page, err := io.ReadAll(resp.Body)
+	if err := resp.Body.Close(); err != nil {
+		return err
+	}
+	action := formAction.FindSubmatch(page)
+	if err != nil || action == nil {
+		return fmt.Errorf("no login page: %s, %w", page, err)
+	}
+	form := url.Values{"email": {p.email}, "password": {p.password}, "action": {"allow"}}
+	for _, f := range formField.FindAllSubmatch(page, -1) {
+		form.Set(html.UnescapeString(string(f[1])), html.UnescapeString(string(f[2])))
+	}
+	target, err := resp.Request.URL.Parse(html.UnescapeString(string(action[1])))
+	if err != nil {
+		return err
+	}
+	resp, err = client.PostForm(target.String(), form) // follows the redirect to sigbox's own listener
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if said, _ := io.ReadAll(resp.Body); !strings.Contains(string(said), "You are logged in") {
+		return fmt.Errorf("after the login: %s", said)
+	}
+	return nil
+}
+
+// TestBrowserLogin: an account of the instance's own provider, a login in the
+// browser, a signature.
+func TestBrowserLogin(t *testing.T) {
+	a := apptest.Start(t)
+	ada := person{"ada@example.com", "correct horse battery staple"}
+	if err := a.Admin().AddUser(t.Context(), app.NewUser{Email: ada.email, Password: ada.password, Name: "Ada"}); err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t)
+	b.env.browse = ada.browse
+	b.must("instance", "add", "box", a.URL(), "--root", a.RootFile())
+	file := b.file("app.txt", "hello")
+	b.must("sign", "--instance", "box", "--fulcio-auth-flow", "normal", file)
+	if !strings.Contains(b.stderr.String(), "as ada@example.com") {
+		t.Errorf("said %s", &b.stderr)
+	}
+	b.must("verify", "--instance", "box", "--certificate-identity", ada.email, "--certificate-oidc-issuer", a.URL()+"/oidc", file)
+}
+
+func TestNoLogin(t *testing.T) {
+	a := apptest.Start(t)
+	b := newBench(t)
+	b.must("instance", "add", "box", a.URL(), "--root", a.RootFile())
+	file := b.file("app.txt", "hello")
+	for name, tt := range map[string]struct {
+		vars   map[string]string
+		args   []string
+		status int
+		says   string
+	}{
+		"no browser":        {args: []string{"--fulcio-auth-flow", "normal"}, status: exitUndecided, says: "cannot open a browser"},
+		"no such flow":      {args: []string{"--fulcio-auth-flow", "magic"}, status: exitUsage, says: "expected normal, device or client_credentials"},
+		"no secret":         {args: []string{"--fulcio-auth-flow", "client_credentials"}, status: exitNotVerified, says: "the client's secret"},
+		"another provider":  {args: []string{"--fulcio-auth-flow", "normal", "--oidc-issuer", a.URL()}, status: exitNotVerified, says: "status 404"},
+		"a job without one": {vars: map[string]string{"CI": "1"}, status: exitNotVerified, says: "nobody to log in"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for k, v := range tt.vars {
+				b.vars[k] = v
+				defer delete(b.vars, k)
+			}
+			if status := b.run(append([]string{"sign", "--instance", "box", file}, tt.args...)...); status != tt.status {
+				t.Errorf("status %d, want %d", status, tt.status)
+			}
+			if !strings.Contains(b.stderr.String(), tt.says) {
+				t.Errorf("said %s, want %q", &b.stderr, tt.says)
+			}
+		})
+	}
+}
+
+// TestInterrupted: whoever gives up has nothing decided.
+func TestInterrupted(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	root := newRootCommand(b.env)
+	root.SetArgs([]string{"verify", "--offline", "--certificate-identity", "a", "--certificate-oidc-issuer", "b", t.TempDir()})
+	if status := b.env.finish(root.ExecuteContext(ctx)); status != exitUndecided {
+		t.Errorf("status %d: %s", status, &b.stderr)
+	}
+}

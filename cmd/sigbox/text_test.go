@@ -1,0 +1,125 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/sigbox/sigbox"
+)
+
+func TestPrintable(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain text":            "plain text",
+		"Ümläut 漢字":             "Ümläut 漢字",
+		"\x1b[31mred":           `\x1b[31mred`,
+		"bell\a null\x00":       `bell\a null\x00`,
+		"line\nreturn\r tab\t":  `line\nreturn\r tab\t`,
+		"\u202egnp.exe":         `\u202egnp.exe`, // right-to-left override
+		"zero\u200bwidth":       `zero\u200bwidth`,
+		"\u2028separator":       `\u2028separator`,
+		"\u0085next\u009bcsi":   `\u0085next\u009bcsi`,
+		"broken \xff\xc3":       `broken \xff\xc3`,
+		"replacement \ufffd is": "replacement \ufffd is",
+		"no\u00a0break":         `no\u00a0break`,
+	} {
+		if got := printable(in); got != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzPrintable(f *testing.F) {
+	f.Add("plain")
+	f.Add("\x1b]0;title\a\u202e\xff")
+	f.Fuzz(func(t *testing.T, s string) {
+		got := printable(s)
+		if !utf8.ValidString(got) {
+			t.Errorf("%q became %q", s, got)
+		}
+		for _, r := range got {
+			if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r != ' ' && unicode.IsSpace(r) {
+				t.Errorf("%q became %q, with %U", s, got, r)
+			}
+		}
+	})
+}
+
+func TestExitStatus(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{usage("x"), 2},
+		{fmt.Errorf("wrapped: %w", usage("x")), 2},
+		{silentError{1}, 1},
+		{sigbox.Errorf(sigbox.NotVerified, "x"), 1},
+		{sigbox.Errorf(sigbox.Invalid, "x"), 1},
+		{sigbox.Errorf(sigbox.Unauthenticated, "x"), 1},
+		{sigbox.Errorf(sigbox.Unavailable, "x"), 3},
+		{sigbox.Errorf(sigbox.Internal, "x"), 3},
+		{sigbox.Errorf(sigbox.Fatal, "x"), 3},
+		{errors.New("anything else"), 3},
+	} {
+		if got := exitStatus(tt.err); got != tt.want {
+			t.Errorf("%v: status %d, want %d", tt.err, got, tt.want)
+		}
+	}
+}
+
+func TestPrintError(t *testing.T) {
+	inner := sigbox.Mismatch(sigbox.NotVerified, "identity", "ada", "eve\x1b[2J").WithHint("ask ada")
+	for _, err := range []error{inner, fmt.Errorf("app.txt: %w", inner)} {
+		var b strings.Builder
+		printError(&b, err)
+		if got := b.String(); strings.Contains(got, "\x1b") || strings.Contains(got, "(ask ada)") || !strings.HasSuffix(got, "\n  next: ask ada\n") || !strings.Contains(got, `expected ada, found eve\x1b[2J`) {
+			t.Errorf("printed %q", got)
+		}
+	}
+}
+
+func TestArtifactOf(t *testing.T) {
+	for in, want := range map[string]string{
+		"a.sigstore.json": "a", "a.sigstore": "a", "a.sigstore.jsonl": "a", "a.json": "a.json", "d/.sigstore.json": "d/.sigstore.json", ".sigstore": ".sigstore",
+	} {
+		if got := artifactOf(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	b := newBench(t)
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		b.must("completion", shell)
+		if b.stdout.Len() < 1000 {
+			t.Errorf("%s: %d bytes", shell, b.stdout.Len())
+		}
+	}
+	if status := b.run("completion", "dos"); status != exitUsage {
+		t.Errorf("status %d", status)
+	}
+	b.must("__complete", "sign", "--instance", "")
+	if !strings.Contains(b.stdout.String(), "public-good") {
+		t.Errorf("completed %s", &b.stdout)
+	}
+	b.must("__complete", "verify", "--output", "")
+	if !strings.Contains(b.stdout.String(), "json") {
+		t.Errorf("completed %s", &b.stdout)
+	}
+}
+
+// TestEveryVerbTellsOfItself: help is there, and flags have no empty words.
+func TestEveryVerbTellsOfItself(t *testing.T) {
+	b := newBench(t)
+	for _, cmd := range newRootCommand(b.env).Commands() {
+		b.must(cmd.Name(), "--help")
+		if cmd.Short == "" || !strings.Contains(b.stdout.String(), "Usage:") {
+			t.Errorf("%s: %s", cmd.Name(), &b.stdout)
+		}
+	}
+}
