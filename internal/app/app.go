@@ -163,7 +163,11 @@ func (a *App) open(ctx context.Context) (err error) {
 	if a.state, err = openState(a.cfg.Data, publicURL, a.cfg.Now()); err != nil {
 		return err
 	}
-	return a.openServices(ctx)
+	if err := a.openServices(ctx); err != nil || a.state.Complete {
+		return err
+	}
+	a.state.Complete = true
+	return a.state.save(a.cfg.Data)
 }
 
 // lockDir keeps other processes off a data directory.

@@ -18,6 +18,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/app"
 	"github.com/sigbox/sigbox/internal/app/apptest"
+	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/ca"
 )
 
@@ -278,7 +279,7 @@ func stamp(t *testing.T, a *app.App, want int) {
 
 func writeFile(t *testing.T, path, content string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	if err := atomicfile.Replace(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -335,4 +336,83 @@ func (l *logLines) wait(t *testing.T, text string) {
 		l.more.Wait()
 	}
 	l.text.Reset()
+}
+
+func TestAnotherURLChangesWhereSignersGoAlone(t *testing.T) {
+	dir := t.TempDir()
+	published := func(url string) (root, config string) {
+		a := apptest.Start(t, apptest.In(dir), func(c *app.Config) { c.Flags.URL = url })
+		defer apptest.Stop(t, a)
+		names, err := os.ReadDir(filepath.Join(dir, "tuf", "targets"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range names {
+			b, err := os.ReadFile(filepath.Join(dir, "tuf", "targets", n.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch text := string(b); {
+			case !strings.Contains(text, url):
+			case strings.HasSuffix(n.Name(), ".trusted_root.json"):
+				root = text
+			default:
+				config = text
+			}
+		}
+		return root, config
+	}
+	oldRoot, oldConfig := published("https://old.example.com")
+	newRoot, newConfig := published("https://new.example.com")
+	if strings.ReplaceAll(oldConfig, "old.", "new.") != newConfig {
+		t.Errorf("signing config before: %s\nafter: %s", oldConfig, newConfig)
+	}
+	logs := func(root string) string {
+		_, after, _ := strings.Cut(root, `"tlogs"`)
+		before, _, _ := strings.Cut(after, `"certificateAuthorities"`)
+		return before
+	}
+	if logs(newRoot) != logs(oldRoot) || !strings.Contains(logs(newRoot), "-1.old.example.com") {
+		t.Errorf("the log before: %s\nafter: %s", logs(oldRoot), logs(newRoot))
+	}
+}
+
+// TestLostKeys: a key that is gone must not be replaced in silence, since clients
+// trust the old one.
+func TestLostKeys(t *testing.T) {
+	for _, name := range []string{"ca", "ctlog", "rekor2", "tsa", "tuf", "oidc"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			apptest.Stop(t, apptest.Start(t, apptest.In(dir)))
+			path := filepath.Join(dir, "keys", name+".pem")
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			a, err := app.Start(t.Context(), app.Config{Data: dir, Flags: app.Settings{Listen: "127.0.0.1:0"}})
+			if err == nil {
+				apptest.Stop(t, a)
+				t.Fatal("it started with another key")
+			}
+			if !strings.Contains(err.Error(), path) {
+				t.Errorf("the error does not name the key: %v", err)
+			}
+			if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("another key is in its place (%v)", err)
+			}
+		})
+	}
+}
+
+func TestRootKeysMayBeElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	apptest.Stop(t, apptest.Start(t, apptest.In(dir)))
+	for _, name := range []string{"ca-root", "tsa-root", "tuf-root"} {
+		if err := os.Remove(filepath.Join(dir, "keys", name+".pem")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := apptest.Start(t, apptest.In(dir))
+	if status, body := get(t, a, "/readyz"); status != http.StatusOK {
+		t.Errorf("found %d %s", status, body)
+	}
 }

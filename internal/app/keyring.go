@@ -17,7 +17,9 @@ import (
 	"github.com/sigbox/sigbox/internal/keys"
 )
 
-// The keys of an instance; each stands in a file of that name in DIR/keys.
+// The keys of an instance; each stands in a file of that name in DIR/keys. Those of
+// the roots are needed to make an instance, to rotate, and in the case of TUF twice
+// a year; in between they may be kept elsewhere.
 const (
 	caRootKey  = "ca-root"
 	caKey      = "ca"
@@ -51,17 +53,18 @@ func keyPath(dir, name string) string { return filepath.Join(dir, keyDir, name+"
 // keyring holds an instance's keys by name.
 type keyring map[string]crypto.Signer
 
-// openKeys reads the instance's keys and makes those that are missing, as many
-// at a time as there are processors: an RSA key takes long to make, an encrypted
-// one much memory to open.
-func openKeys(dir string, pass keys.Passphrase) (keyring, error) {
+// openKeys reads the instance's keys, as many at a time as there are processors: an
+// RSA key takes long to make, an encrypted one much memory to open. With fresh, keys
+// that are missing are made; else clients trust those that were, and there is no
+// replacing them in silence.
+func openKeys(dir string, pass keys.Passphrase, fresh bool) (keyring, error) {
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0) + 1)
 	var mu sync.Mutex
 	ring := keyring{}
 	open := func(name string, details sigbox.KeyDetails) func() error {
 		return func() error {
-			key, err := keys.LoadOrCreate(keyPath(dir, name), details, pass)
+			key, err := openKey(dir, name, details, pass, fresh)
 			if err != nil {
 				return err
 			}
@@ -78,6 +81,24 @@ func openKeys(dir string, pass keys.Passphrase) (keyring, error) {
 		g.Go(open(name, details))
 	}
 	return ring, g.Wait()
+}
+
+// openKey opens one key; the result is nil for one that is kept elsewhere.
+func openKey(dir, name string, details sigbox.KeyDetails, pass keys.Passphrase, fresh bool) (crypto.Signer, error) {
+	path := keyPath(dir, name)
+	if fresh {
+		return keys.LoadOrCreate(path, details, pass)
+	}
+	key, err := keys.LoadKind(path, details, pass)
+	if err == nil || sigbox.KindOf(err) != sigbox.NotFound {
+		return key, err
+	}
+	switch name {
+	case caRootKey, tsaRootKey, tufRootKey:
+		return nil, nil
+	}
+	return nil, sigbox.Errorf(sigbox.Fatal, "the key %s is gone, and what it signed is trusted by clients", path).
+		WithHint("put it back from a backup")
 }
 
 // maxChain bounds a file of certificates, in bytes.

@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// watch reloads when a file has changed, until ctx ends.
+// watch reloads when a file has changed and then stayed the same for a while, so
+// that none is read that is being written; until ctx ends.
 func (a *App) watch(ctx context.Context) {
 	tick := time.NewTicker(a.cfg.Poll)
 	defer tick.Stop()
-	seen := a.stamps()
+	loaded := a.stamps()
+	last := loaded
 	for {
 		select {
 		case <-ctx.Done():
@@ -20,11 +22,11 @@ func (a *App) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := a.stamps()
-		if now == seen {
-			continue
+		if settled := now == last; settled && now != loaded {
+			loaded = now
+			a.Reload()
 		}
-		seen = now
-		a.Reload()
+		last = now
 	}
 }
 

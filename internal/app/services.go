@@ -87,7 +87,7 @@ func (s *services) openGround(ctx context.Context) error {
 	}
 	var g errgroup.Group
 	g.Go(func() (err error) {
-		s.keys, err = openKeys(a.cfg.Data, pass)
+		s.keys, err = openKeys(a.cfg.Data, pass, !a.state.Complete)
 		return err
 	})
 	err = s.openStores(ctx)

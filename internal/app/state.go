@@ -53,6 +53,9 @@ type state struct {
 	ValidFrom time.Time `json:"validFrom"`
 	// URL is the public one of the last start.
 	URL string `json:"url"`
+	// Complete says that the first start came to its end, so that all keys and
+	// certificates were made.
+	Complete bool `json:"complete"`
 }
 
 // newState is the state of a fresh instance that clients reach at publicURL.
@@ -122,14 +125,19 @@ func openState(dir, publicURL string, now time.Time) (state, error) {
 		return s, nil
 	}
 	s.URL = publicURL
+	return s, s.save(dir)
+}
+
+// save makes the state durable.
+func (s state) save(dir string) error {
 	b, err := json.Marshal(s, jsontext.WithIndent("  "))
 	if err != nil {
-		return state{}, sigbox.Errorf(sigbox.Internal, "%w", err)
+		return sigbox.Errorf(sigbox.Internal, "%w", err)
 	}
 	if err := atomicfile.Replace(filepath.Join(dir, stateFile), append(b, '\n'), 0o600); err != nil {
-		return state{}, diskError(dir, err)
+		return diskError(dir, err)
 	}
-	return s, nil
+	return nil
 }
 
 // makeDir makes the data directory, or takes the one that is there.

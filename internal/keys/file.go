@@ -28,25 +28,31 @@ func Load(path string, pass Passphrase) (crypto.Signer, error) {
 	return key, nil
 }
 
-// LoadOrCreate reads the key at path, or makes one there if there is none; of
-// several callers at once all get the same key. A key that does not fit details
-// is refused. With a passphrase, a key that stands in the clear is encrypted in
-// its place.
-func LoadOrCreate(path string, details sigbox.KeyDetails, pass Passphrase) (crypto.Signer, error) {
+// LoadKind is Load for a key of one kind: another is refused. With a passphrase,
+// a key that stands in the clear is encrypted in its place.
+func LoadKind(path string, details sigbox.KeyDetails, pass Passphrase) (crypto.Signer, error) {
 	key, err := Load(path, pass)
-	if err == nil {
-		return key, adopt(path, key, details, pass)
-	}
-	if sigbox.KindOf(err) != sigbox.NotFound {
+	if err != nil {
 		return nil, err
 	}
-	if key, err = create(path, details, pass); !errors.Is(err, fs.ErrExist) {
+	if err := details.CheckKey(key.Public()); err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "%s: %w", path, err)
+	}
+	return key, protect(path, key, pass)
+}
+
+// LoadOrCreate is LoadKind, and makes the key if there is none; of several callers
+// at once all get the same key.
+func LoadOrCreate(path string, details sigbox.KeyDetails, pass Passphrase) (crypto.Signer, error) {
+	key, err := LoadKind(path, details, pass)
+	if err == nil || sigbox.KindOf(err) != sigbox.NotFound {
 		return key, err
 	}
-	if key, err = Load(path, pass); err != nil {
-		return nil, err
+	key, err = create(path, details, pass)
+	if errors.Is(err, fs.ErrExist) {
+		return LoadKind(path, details, pass)
 	}
-	return key, adopt(path, key, details, pass)
+	return key, err
 }
 
 // create makes a key where there is none; fs.ErrExist says that there is.
@@ -68,12 +74,8 @@ func create(path string, details sigbox.KeyDetails, pass Passphrase) (crypto.Sig
 	return key, nil
 }
 
-// adopt checks that a key that was found is of the wanted kind and as well
-// protected as one that would be made now.
-func adopt(path string, key crypto.Signer, details sigbox.KeyDetails, pass Passphrase) error {
-	if err := details.CheckKey(key.Public()); err != nil {
-		return sigbox.Errorf(sigbox.Invalid, "%s: %w", path, err)
-	}
+// protect encrypts a key that stands in the clear, if there is a passphrase.
+func protect(path string, key crypto.Signer, pass Passphrase) error {
 	if pass == nil {
 		return nil
 	}
