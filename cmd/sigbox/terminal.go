@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -124,7 +125,8 @@ func (e *env) open(url string) error {
 	case runtime.GOOS == "windows":
 		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", url}
 	}
-	cmd := exec.Command(name, args...) // #nosec G204 -- $BROWSER is the user's own word
+	// The browser may stay open when we are done.
+	cmd := exec.CommandContext(context.Background(), name, args...) // #nosec G204 -- $BROWSER is the user's own word
 	if err := cmd.Start(); err != nil {
 		return err
 	}

@@ -15,11 +15,10 @@ package remote
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/binary"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -272,9 +271,7 @@ func backoff(attempt int, header http.Header) time.Duration {
 	if s, err := strconv.Atoi(header.Get("Retry-After")); err == nil && s >= 0 {
 		d = max(d, min(time.Duration(s)*time.Second, maxBackoff))
 	}
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return d/2 + time.Duration(binary.LittleEndian.Uint64(b[:])%uint64(d/2+1))
+	return d/2 + rand.N(d/2+1)
 }
 
 func interrupted(r request, err error) error {

@@ -154,7 +154,9 @@ func TestHugeErrorIsClipped(t *testing.T) {
 
 func TestRedirectsAreRefused(t *testing.T) {
 	target := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") })
-	url := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target, http.StatusTemporaryRedirect) })
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, target, http.StatusTemporaryRedirect)
+	})
 	_, err := get(client(t), url)
 	wantError(t, err, sigbox.Invalid, "307")
 }
