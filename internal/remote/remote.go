@@ -271,7 +271,7 @@ func backoff(attempt int, header http.Header) time.Duration {
 	if s, err := strconv.Atoi(header.Get("Retry-After")); err == nil && s >= 0 {
 		d = max(d, min(time.Duration(s)*time.Second, maxBackoff))
 	}
-	return d/2 + rand.N(d/2+1)
+	return d/2 + rand.N(d/2+1) // #nosec G404 -- no secret
 }
 
 func interrupted(r request, err error) error {
