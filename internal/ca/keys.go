@@ -26,9 +26,10 @@ const (
 	maxKeyAge     = time.Hour
 	// staleFor is how long keys are used after that when they cannot be fetched.
 	staleFor = 24 * time.Hour
-	// refetchAfter is how often a token with an unknown key may cause a fetch, for
-	// each issuer.
+	// refetchAfter is how often tokens with unknown keys may cause a fetch in the
+	// long run, for each issuer, and refetchBurst how often in a short one.
 	refetchAfter = 10 * time.Second
+	refetchBurst = 5
 	// retryAfter is how long a fetch that failed is not tried again.
 	retryAfter = 2 * time.Second
 	// fetchTimeout bounds one fetch.
@@ -79,6 +80,8 @@ type KeySet struct {
 	Algorithms []string
 	// MaxAge is how long the set may be kept, 0 when the issuer says nothing.
 	MaxAge time.Duration
+
+	fetched time.Time // when the cache fetched it; zero for sets that are not kept
 }
 
 // ParseKeySet reads a JWK set (RFC 7517 §5) of at most 256 KiB and 100 keys. Keys
@@ -207,17 +210,28 @@ type keyCache struct {
 }
 
 type cachedKeys struct {
-	set     KeySet
-	fetched time.Time // zero: never
-	expires time.Time
+	set     KeySet    // set.fetched is zero: never
+	expires time.Time // of the set
 	tried   time.Time // when the last fetch began
 	failed  error     // of the last fetch
 	flight  chan struct{}
+	// spent is until when the fetches for unknown keys are paid for, at one for
+	// each refetchAfter.
+	spent time.Time
+}
+
+// want is what keys are wanted for.
+type want struct {
+	// kid is the ID of a key that must be among them; "" is any.
+	kid string
+	// after is when keys were fetched that did not do; zero if there were none.
+	after time.Time
 }
 
 // get gives an issuer's keys, fetched when there are none, when they have
-// expired, or when they lack kid.
-func (c *keyCache) get(ctx context.Context, req KeyRequest, kid string) (KeySet, error) {
+// expired, or when they are not what is wanted. They may not be that afterwards
+// either.
+func (c *keyCache) get(ctx context.Context, req KeyRequest, w want) (KeySet, error) {
 	if c.source == nil {
 		return KeySet{}, sigbox.Errorf(sigbox.Unavailable, "the keys of outside issuers cannot be fetched here")
 	}
@@ -225,10 +239,10 @@ func (c *keyCache) get(ctx context.Context, req KeyRequest, kid string) (KeySet,
 	defer c.mu.Unlock()
 	e := c.entry(req.Issuer)
 	now := c.now()
-	if e.flight == nil && e.due(now, kid) {
+	if e.flight == nil && e.due(now, w) {
 		c.fetch(ctx, req, e)
 	}
-	if flight := e.flight; flight != nil && !e.usable(now, kid) && !e.fallback(now, kid) {
+	if flight := e.flight; flight != nil && !e.usable(now, w) && !e.fallback(now, w) {
 		c.mu.Unlock()
 		select {
 		case <-flight:
@@ -239,7 +253,7 @@ func (c *keyCache) get(ctx context.Context, req KeyRequest, kid string) (KeySet,
 			return KeySet{}, sigbox.Errorf(sigbox.Unavailable, "gave up waiting for the keys of the issuer %.200s", req.Issuer).WithCause(ctx.Err())
 		}
 	}
-	if e.fetched.IsZero() || (e.failed != nil && e.spoilt(c.now())) {
+	if e.set.fetched.IsZero() || (e.failed != nil && e.spoilt(c.now())) {
 		return KeySet{}, sigbox.Errorf(sigbox.Unavailable, "the keys of the issuer %.200s cannot be fetched now", req.Issuer).
 			WithCause(e.failed).WithHint("try again in a few seconds")
 	}
@@ -275,14 +289,14 @@ func (c *keyCache) evict() {
 }
 
 // usable says whether the keys will do as they are.
-func (e *cachedKeys) usable(now time.Time, kid string) bool {
-	return !e.fetched.IsZero() && e.fresh(now) && e.set.has(kid)
+func (e *cachedKeys) usable(now time.Time, w want) bool {
+	return e.set.fetched.After(w.after) && e.fresh(now) && e.set.has(w.kid)
 }
 
 // fresh says whether the keys have not expired; after a clock that jumped back
 // they have.
 func (e *cachedKeys) fresh(now time.Time) bool {
-	return !now.Before(e.fetched) && now.Before(e.expires)
+	return !now.Before(e.set.fetched) && now.Before(e.expires)
 }
 
 // spoilt says whether keys that could not be renewed are too old to be used.
@@ -292,23 +306,37 @@ func (e *cachedKeys) spoilt(now time.Time) bool {
 
 // fallback says whether old keys will do while an issuer is down, so that not
 // every token waits for another failure.
-func (e *cachedKeys) fallback(now time.Time, kid string) bool {
-	return e.failed != nil && !e.fetched.IsZero() && e.set.has(kid) && !e.spoilt(now)
+func (e *cachedKeys) fallback(now time.Time, w want) bool {
+	return e.failed != nil && e.set.fetched.After(w.after) && e.set.has(w.kid) && !e.spoilt(now)
 }
 
-// due says whether a fetch is needed, and not too soon after the last one.
-func (e *cachedKeys) due(now time.Time, kid string) bool {
-	if e.usable(now, kid) {
+// due says whether a fetch is needed, and allowed: not too soon after one that
+// failed, and not too often for tokens with unknown keys.
+func (e *cachedKeys) due(now time.Time, w want) bool {
+	switch {
+	case e.usable(now, w):
 		return false
-	}
-	since := now.Sub(e.tried)
-	if e.tried.IsZero() || since < 0 {
+	case now.Before(e.tried): // the clock jumped back
+		return true
+	case e.failed != nil:
+		return now.Sub(e.tried) >= retryAfter
+	case !e.fresh(now):
 		return true
 	}
-	if e.failed == nil && e.fresh(now) {
-		return since >= refetchAfter // an unknown key
+	return e.spend(now)
+}
+
+// spend pays for a fetch for an unknown key, if that can be afforded.
+func (e *cachedKeys) spend(now time.Time) bool {
+	from := now
+	if e.spent.After(now) {
+		from = e.spent
 	}
-	return since >= retryAfter
+	if from.Sub(now) > (refetchBurst-1)*refetchAfter {
+		return false
+	}
+	e.spent = from.Add(refetchAfter)
+	return true
 }
 
 // fetch starts a fetch on behalf of all who wait; it outlives the request that
@@ -331,8 +359,8 @@ func (c *keyCache) fetch(ctx context.Context, req KeyRequest, e *cachedKeys) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if e.failed = err; err == nil {
-			e.set, e.fetched = set, c.now()
-			e.expires = e.fetched.Add(keyAge(set.MaxAge))
+			set.fetched = c.now()
+			e.set, e.expires = set, set.fetched.Add(keyAge(set.MaxAge))
 		}
 		e.flight = nil
 		close(flight)

@@ -112,31 +112,51 @@ func TestKeysAreKept(t *testing.T) {
 	r.fetched(t, 4)
 }
 
-// TestUnknownKeysFetchSeldom: everybody can make tokens with key IDs that nobody
-// knows.
+// TestUnknownKeysFetchSeldom: everybody can make tokens of keys that nobody
+// knows, under new names or under those of real ones.
 func TestUnknownKeysFetchSeldom(t *testing.T) {
+	for name, kid := range map[string]func(n int) string{
+		"new names":  func(n int) string { return fmt.Sprint("unknown-", n) },
+		"real names": func(int) string { return "key-1" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			i, r := newRemote(t, "https://issuer.example.com")
+			if err := i.fresh(t); err != nil {
+				t.Fatal(err)
+			}
+			stranger := newKey(t)
+			flood := func() {
+				for n := range 100 {
+					p := &provider{stranger, jose.ES256, kid(n)}
+					refused(t, i.issueWith(t, p.token(t, with("exp", i.clock.Now().Add(time.Minute).Unix()))), sigbox.Unauthenticated, "")
+					i.clock.add(time.Millisecond)
+				}
+			}
+			flood()
+			r.fetched(t, 1+5)
+			i.clock.add(10 * time.Second)
+			flood()
+			r.fetched(t, 1+5+1)
+			if err := i.fresh(t); err != nil { // the flood stops nobody
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestNewKeys: an issuer's new key is found at once, under a new name and under
+// an old one.
+func TestNewKeys(t *testing.T) {
 	i, r := newRemote(t, "https://issuer.example.com")
-	if err := i.fresh(t); err != nil {
-		t.Fatal(err)
+	for n, kid := range []string{"key-1", "key-2", "key-2", "key-1"} {
+		i.idp = &provider{newKey(t), jose.ES256, kid}
+		r.set(nil, i.idp.jwk())
+		if err := i.fresh(t); err != nil {
+			t.Fatal(err)
+		}
+		r.fetched(t, int32(n+1)) //nolint:gosec // at most 4
+		i.clock.add(time.Second)
 	}
-	i.clock.add(11 * time.Second)
-	for n := range 100 {
-		p := &provider{i.idp.key, jose.ES256, fmt.Sprint("unknown-", n)}
-		refused(t, i.issueWith(t, p.token(t, alice())), sigbox.Unauthenticated, "does not publish")
-	}
-	r.fetched(t, 2)
-	if err := i.fresh(t); err != nil {
-		t.Fatal(err)
-	}
-	// A new key of the issuer is found at the next chance.
-	i.idp = &provider{newKey(t), jose.ES256, "key-2"}
-	r.set(nil, i.idp.jwk())
-	refused(t, i.fresh(t), sigbox.Unauthenticated, "does not publish")
-	i.clock.add(11 * time.Second)
-	if err := i.fresh(t); err != nil {
-		t.Fatal(err)
-	}
-	r.fetched(t, 3)
 }
 
 func TestIssuerThatIsDown(t *testing.T) {

@@ -135,16 +135,31 @@ func malformed() *sigbox.Error {
 	return sigbox.Errorf(sigbox.Unauthenticated, "the identity token is not a signed JWT: expected three base64url parts with dots between them (RFC 7515 §7.1)")
 }
 
-// verifySignature tries the issuer's keys that fit the token's header.
+// verifySignature tries the issuer's keys that fit the token's header. When they
+// are not the ones, the issuer may have new keys, perhaps under old names: then,
+// seldom, they are fetched again.
 func (s *Service) verifySignature(ctx context.Context, issuer *issuer, iss string, h header, jws *jose.JSONWebSignature, payload []byte) error {
-	set, err := s.issuerKeys(ctx, issuer, iss, h.Kid)
+	set, err := s.issuerKeys(ctx, issuer, iss, want{kid: h.Kid})
 	if err != nil {
 		return err
 	}
-	if len(set.Algorithms) > 0 && !slices.Contains(set.Algorithms, string(h.Alg)) {
+	err = set.verify(iss, h, jws, payload)
+	if err == nil || set.fetched.IsZero() {
+		return err
+	}
+	newer, nerr := s.issuerKeys(ctx, issuer, iss, want{kid: h.Kid, after: set.fetched})
+	if nerr != nil || !newer.fetched.After(set.fetched) {
+		return err
+	}
+	return newer.verify(iss, h, jws, payload)
+}
+
+// verify tries the keys that fit the token's header.
+func (s KeySet) verify(iss string, h header, jws *jose.JSONWebSignature, payload []byte) error {
+	if len(s.Algorithms) > 0 && !slices.Contains(s.Algorithms, string(h.Alg)) {
 		return sigbox.Errorf(sigbox.Unauthenticated, "the identity token is signed with %s, which its issuer says it does not use", h.Alg)
 	}
-	keys := set.fitting(h)
+	keys := s.fitting(h)
 	if len(keys) == 0 {
 		return sigbox.Errorf(sigbox.Unauthenticated, "the identity token is signed by a key (%.80q, %s) that its issuer %.200s does not publish", h.Kid, h.Alg, iss).
 			WithHint("get a new token; if the issuer changed its keys a moment ago, try again in a few seconds")
@@ -159,12 +174,12 @@ func (s *Service) verifySignature(ctx context.Context, issuer *issuer, iss strin
 
 // issuerKeys gives the keys of the issuer: of its own source, or those that are
 // fetched and kept.
-func (s *Service) issuerKeys(ctx context.Context, i *issuer, iss, kid string) (KeySet, error) {
+func (s *Service) issuerKeys(ctx context.Context, i *issuer, iss string, w want) (KeySet, error) {
 	req := KeyRequest{Issuer: iss, AllowPrivate: i.AllowPrivate}
 	if i.Keys != nil {
 		return i.Keys.Keys(ctx, req)
 	}
-	return s.keys.get(ctx, req, kid)
+	return s.keys.get(ctx, req, w)
 }
 
 // check checks audience and times (OpenID Connect Core 1.0 §3.1.3.7).
