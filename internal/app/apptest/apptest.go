@@ -3,10 +3,18 @@ package apptest
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/app"
+	"github.com/sigbox/sigbox/internal/atomicfile"
+	"github.com/sigbox/sigbox/internal/keys"
 )
 
 // closeTimeout is how long an instance may take to stop.
@@ -24,12 +32,41 @@ func Start(t testing.TB, changes ...func(*app.Config)) *app.App {
 	if cfg.Data == "" {
 		cfg.Data = t.TempDir()
 	}
+	if cfg.Flags.Passphrase == "" {
+		shareKey(t, cfg.Data)
+	}
 	a, err := app.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { Stop(t, a) })
 	return a
+}
+
+// tokenKey is the provider's key of all instances in a test process: making an RSA
+// key takes longer than everything else at a first start.
+var tokenKey = sync.OnceValues(func() ([]byte, error) {
+	key, err := keys.Generate(sigbox.RSAPKCS1v15With2048)
+	if err != nil {
+		return nil, err
+	}
+	return keys.Marshal(key, nil)
+})
+
+// shareKey gives a directory that was never used the common key.
+func shareKey(t testing.TB, dir string) {
+	t.Helper()
+	file, err := tokenKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "keys", "oidc.pem")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := atomicfile.Create(path, file, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+		t.Fatal(err)
+	}
 }
 
 // In makes an instance use a directory, such as that of an earlier one.
