@@ -38,10 +38,13 @@ const (
 type Fulcio struct {
 	Service *ca.Service
 	Logger  *slog.Logger
+
+	authority chainOfPEM // the service's, written once
 }
 
 // Register adds the routes to mux.
 func (h *Fulcio) Register(mux *http.ServeMux) {
+	h.authority = pemChain(h.Service.Chain())
 	mux.HandleFunc("POST /api/v2/signingCert", h.signingCert)
 	mux.HandleFunc("GET /api/v2/trustBundle", h.trustBundle)
 	mux.HandleFunc("GET /api/v2/configuration", h.configuration)
@@ -65,7 +68,7 @@ func (h *Fulcio) signingCert(w http.ResponseWriter, r *http.Request) {
 			Chain chainOfPEM `json:"chain"`
 		} `json:"signedCertificateEmbeddedSct"`
 	}
-	answer.Embedded.Chain = pemChain(chain)
+	answer.Embedded.Chain = h.withAuthority(chain)
 	writeJSON(w, http.StatusOK, answer)
 }
 
@@ -75,19 +78,25 @@ func (h *Fulcio) signingCertV1(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, h.Logger, err)
 		return
 	}
-	writeBytes(w, http.StatusCreated, pemChainType, joinedPEM(chain))
+	writeBytes(w, http.StatusCreated, pemChainType, h.withAuthority(chain).joined())
+}
+
+// withAuthority writes an issued chain, of which all but the leaf is known.
+func (h *Fulcio) withAuthority(chain [][]byte) chainOfPEM {
+	leaf := pemChain(chain[:1])
+	return chainOfPEM{append(leaf.Certificates, h.authority.Certificates...)}
 }
 
 func (h *Fulcio) trustBundle(w http.ResponseWriter, _ *http.Request) {
 	var answer struct {
 		Chains []chainOfPEM `json:"chains"`
 	}
-	answer.Chains = []chainOfPEM{pemChain(h.Service.Chain())}
+	answer.Chains = []chainOfPEM{h.authority}
 	writeJSON(w, http.StatusOK, answer)
 }
 
 func (h *Fulcio) rootCert(w http.ResponseWriter, _ *http.Request) {
-	writeBytes(w, http.StatusOK, pemChainType, joinedPEM(h.Service.Chain()))
+	writeBytes(w, http.StatusOK, pemChainType, h.authority.joined())
 }
 
 // issuerInfo is Fulcio's OIDCIssuer.
@@ -333,7 +342,7 @@ func pemChain(chain [][]byte) chainOfPEM {
 	return out
 }
 
-// joinedPEM writes a chain as one PEM file.
-func joinedPEM(chain [][]byte) []byte {
-	return []byte(strings.Join(pemChain(chain).Certificates, ""))
+// joined writes a chain as one PEM file.
+func (c chainOfPEM) joined() []byte {
+	return []byte(strings.Join(c.Certificates, ""))
 }

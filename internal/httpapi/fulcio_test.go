@@ -373,3 +373,22 @@ func TestRefusedCertificateRequests(t *testing.T) {
 		t.Errorf("Basic: status %d", resp.StatusCode)
 	}
 }
+
+// BenchmarkSigningCert is the whole way of a request but for the network and the
+// disk.
+func BenchmarkSigningCert(b *testing.B) {
+	a := newAuthority(b)
+	_, text, proof := keyAndProof(b)
+	body := `{"credentials":{"oidcIdentityToken":` + quote(a.token(b)) + `},"publicKeyRequest":{"publicKey":{"algorithm":"ECDSA","content":` + quote(text) +
+		`},"proofOfPossession":"` + base64.StdEncoding.EncodeToString(proof) + `"}}`
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			w := httptest.NewRecorder()
+			a.Config.Handler.ServeHTTP(w, httptest.NewRequest("POST", "/api/v2/signingCert", strings.NewReader(body)))
+			if w.Code != http.StatusOK {
+				b.Errorf("status %d: %s", w.Code, w.Body)
+			}
+		}
+	})
+}
