@@ -36,6 +36,18 @@ func artifactOf(path string) string {
 	return path
 }
 
+// bundlesBeside finds all files of bundles that belong to an artifact. What is no
+// regular file, such as a pipe that never ends, is none.
+func bundlesBeside(path string) []string {
+	var files []string
+	for _, s := range bundleSuffixes {
+		if info, err := os.Stat(path + s); err == nil && info.Mode().IsRegular() {
+			files = append(files, path+s)
+		}
+	}
+	return files
+}
+
 // versionControl are the directories that hold a repository's history.
 var versionControl = [...]string{".git", ".hg", ".svn", ".jj", ".bzr"}
 
@@ -56,9 +68,15 @@ func (a artifact) String() string {
 // found is what a command line's arguments stand for.
 type found struct {
 	artifacts []artifact
-	bundles   int // files passed over in directories, since they are bundles
-	hidden    int // version control directories passed over
-	odd       int // links, sockets and the like passed over
+	passed    passedOver
+}
+
+// passedOver counts what was not looked at in directories.
+type passedOver struct {
+	Bundles        int `json:"bundles"`
+	VersionControl int `json:"versionControl"` // directories
+	// Odd are links, sockets and the like.
+	Odd int `json:"linksAndSpecialFiles"`
 }
 
 // findArtifacts resolves arguments: files, directories with all below them, and
@@ -130,13 +148,13 @@ func (f *found) addDirectory(ctx context.Context, root string) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case d.IsDir() && path != root && slices.Contains(versionControl[:], d.Name()):
-			f.hidden++
+			f.passed.VersionControl++
 			return filepath.SkipDir
 		case d.IsDir():
 		case !d.Type().IsRegular():
-			f.odd++
+			f.passed.Odd++
 		case isBundleName(path):
-			f.bundles++
+			f.passed.Bundles++
 		default:
 			f.artifacts = append(f.artifacts, artifact{path: path})
 		}
@@ -148,19 +166,19 @@ func (f *found) addDirectory(ctx context.Context, root string) error {
 	return nil
 }
 
-// skipped says what was passed over, "" when nothing was.
-func (f *found) skipped() string {
+// String says what was passed over, "" when nothing was.
+func (p passedOver) String() string {
 	var parts []string
-	for _, p := range []struct {
+	for _, c := range []struct {
 		n            int
 		one, several string
 	}{
-		{f.bundles, "bundle", "bundles"},
-		{f.hidden, "version control directory", "version control directories"},
-		{f.odd, "link or special file", "links or special files"},
+		{p.Bundles, "bundle", "bundles"},
+		{p.VersionControl, "version control directory", "version control directories"},
+		{p.Odd, "link or special file", "links or special files"},
 	} {
-		if p.n > 0 {
-			parts = append(parts, count(p.n, p.one, p.several))
+		if c.n > 0 {
+			parts = append(parts, count(c.n, c.one, c.several))
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -66,23 +66,13 @@ func bundlesToInspect(path string) (string, []*sigbox.Bundle, error) {
 	if err == nil || isBundleName(path) {
 		return path, bundles, err
 	}
-	beside, found := bundleBeside(path)
-	if !found {
+	beside := bundlesBeside(path)
+	if len(beside) == 0 {
 		return "", nil, sigbox.Errorf(sigbox.NotFound, "%s is no bundle, and there is none beside it", path).
 			WithHint("expected %s%s", path, bundleSuffix)
 	}
-	bundles, err = readBundles(beside)
-	return beside, bundles, err
-}
-
-// bundleBeside finds the file of bundles that belongs to an artifact.
-func bundleBeside(path string) (string, bool) {
-	for _, s := range bundleSuffixes {
-		if info, err := os.Stat(path + s); err == nil && info.Mode().IsRegular() {
-			return path + s, true
-		}
-	}
-	return "", false
+	bundles, err = readBundles(beside[0])
+	return beside[0], bundles, err
 }
 
 // readBundles reads a file with one bundle, or with one in each line.

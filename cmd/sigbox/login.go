@@ -171,6 +171,6 @@ func (e *env) tellLogin(p remote.Prompt) {
 	e.note("  %s", p.URL)
 	e.note("and confirm that it shows this code: %s", p.Code)
 	if !p.Expires.IsZero() {
-		e.note("It is good for %s.", p.Expires.Sub(e.now()).Round(time.Minute))
+		e.note("It is good for %s.", count(int(p.Expires.Sub(e.now()).Round(time.Minute)/time.Minute), "minute", "minutes"))
 	}
 }

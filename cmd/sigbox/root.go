@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/remote"
 )
 
 // Exit statuses, the same for every verb.
@@ -29,6 +30,8 @@ type env struct {
 	now            func() time.Time
 	// browse shows a URL to the user; nil opens their browser.
 	browse func(url string) error
+
+	client *remote.Client // nil until it is needed
 }
 
 // newRootCommand makes the command line. A verb is a function in its own file

@@ -92,12 +92,12 @@ func (e *env) sign(ctx context.Context, f signFlags, args []string) error {
 	run := signRun{signer: signer, flags: f, bar: e.progress("signing", len(found.artifacts))}
 	run.all(ctx, found.artifacts)
 	run.bar.done()
-	report := signReport{Instance: t.name, Signed: run.signed, Failed: run.failed}
+	report := signReport{Instance: t.name, PassedOver: found.passed, Signed: run.signed, Failed: run.failed}
 	if f.key == "" {
 		identity := newIdentityJSON(id)
 		report.Identity = &identity
 	}
-	return e.printSigned(f, found, report)
+	return e.printSigned(f, report)
 }
 
 // findToSign resolves the arguments of sign.
@@ -116,7 +116,7 @@ func findToSign(ctx context.Context, f signFlags, args []string) (found, error) 
 	}
 	switch {
 	case len(found.artifacts) == 0:
-		return found, &usageError{msg: "there is nothing to sign", hint: "found only: " + cmp.Or(found.skipped(), "empty directories")}
+		return found, &usageError{msg: "there is nothing to sign", hint: "found only: " + cmp.Or(found.passed.String(), "empty directories")}
 	case f.bundle != "" && len(found.artifacts) > 1:
 		return found, usage("--bundle names one file, and there are %d to sign", len(found.artifacts))
 	}
@@ -262,6 +262,8 @@ func (r *signRun) bundle(ctx context.Context, a artifact) (*sigbox.Bundle, sigbo
 // signReport is what "sign --output json" prints.
 type signReport struct {
 	Instance string `json:"instance,omitempty"`
+	// PassedOver is what directories have besides.
+	PassedOver passedOver `json:"passedOver"`
 	// Identity is absent with --key.
 	Identity *identityJSON `json:"identity,omitempty"`
 	Signed   []signedJSON  `json:"signed"`
@@ -296,7 +298,7 @@ func newSignedJSON(a artifact, d sigbox.Digest, out string, b *sigbox.Bundle) si
 }
 
 // printSigned prints the outcome and gives the error that the verb ends with.
-func (e *env) printSigned(f signFlags, found found, r signReport) error {
+func (e *env) printSigned(f signFlags, r signReport) error {
 	if f.output.json() {
 		r.Signed, r.Failed = orEmpty(r.Signed), orEmpty(r.Failed)
 		if err := e.printJSON(r); err != nil {
@@ -306,7 +308,7 @@ func (e *env) printSigned(f signFlags, found found, r signReport) error {
 		for _, s := range r.Signed {
 			fmt.Fprintf(e.stdout, "%s\n", printable(s.Bundle))
 		}
-		e.summarizeSigned(found, r)
+		e.summarizeSigned(r)
 	}
 	if len(r.Failed) == 0 {
 		return nil
@@ -315,7 +317,7 @@ func (e *env) printSigned(f signFlags, found found, r signReport) error {
 }
 
 // summarizeSigned tells a person what was done.
-func (e *env) summarizeSigned(found found, r signReport) {
+func (e *env) summarizeSigned(r signReport) {
 	if len(r.Signed) > 0 {
 		where, who := "", " with the key given"
 		if r.Instance != "" {
@@ -326,7 +328,7 @@ func (e *env) summarizeSigned(found found, r signReport) {
 		}
 		e.note("Signed %s%s%s.", count(len(r.Signed), "file", "files"), where, who)
 	}
-	if s := found.skipped(); s != "" {
+	if s := r.PassedOver.String(); s != "" {
 		e.note("Passed over: %s.", s)
 	}
 }

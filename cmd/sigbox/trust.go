@@ -190,9 +190,13 @@ func (e *env) tufClient(store *instance.Store, i instance.Instance) (*remote.TUF
 	return e.remote().TUF(config), nil
 }
 
-// remote gives a client for services.
+// remote gives the client for services, one for all so that connections are
+// shared.
 func (e *env) remote() *remote.Client {
-	return remote.New(remote.Config{UserAgent: "sigbox/" + buildVersion().Version, Now: e.now})
+	if e.client == nil {
+		e.client = remote.New(remote.Config{UserAgent: "sigbox/" + buildVersion().Version, Now: e.now})
+	}
+	return e.client
 }
 
 // refresher gets targets of an instance, and knows what to do without a network.

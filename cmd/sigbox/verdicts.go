@@ -23,11 +23,13 @@ const (
 // verifyReport is what "verify --output json" prints.
 type verifyReport struct {
 	// Trust says whose roots were used and how fresh they are.
-	Trust       string         `json:"trust"`
-	Verified    int            `json:"verified"`
-	NotVerified int            `json:"notVerified"`
-	Undecided   int            `json:"undecided"`
-	Results     []verifyResult `json:"results"`
+	Trust       string `json:"trust"`
+	Verified    int    `json:"verified"`
+	NotVerified int    `json:"notVerified"`
+	Undecided   int    `json:"undecided"`
+	// PassedOver is what directories have besides.
+	PassedOver passedOver     `json:"passedOver"`
+	Results    []verifyResult `json:"results"`
 }
 
 // verifyResult is what became of one artifact.
@@ -141,7 +143,7 @@ func steps(checks []verify.Check) []stepJSON {
 
 // printVerified prints what became of the artifacts and gives the error that the
 // verb ends with.
-func (e *env) printVerified(f verifyFlags, found found, r verifyReport) error {
+func (e *env) printVerified(f verifyFlags, r verifyReport) error {
 	var err error
 	switch {
 	case f.output.json():
@@ -150,7 +152,7 @@ func (e *env) printVerified(f verifyFlags, found found, r verifyReport) error {
 		err = e.printVerdict(r.Results[0], r.Trust)
 	default:
 		err = e.printTable(r)
-		if s := found.skipped(); s != "" {
+		if s := r.PassedOver.String(); s != "" {
 			e.note("Passed over: %s.", s)
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"os"
 	"regexp"
 	"slices"
@@ -127,7 +126,9 @@ func (e *env) verify(ctx context.Context, f verifyFlags, args []string) error {
 	bar := e.progress("verifying", len(found.artifacts))
 	results := j.all(ctx, found.artifacts, bar.step)
 	bar.done()
-	return e.printVerified(f, found, newVerifyReport(j.source, results))
+	report := newVerifyReport(j.source, results)
+	report.PassedOver = found.passed
+	return e.printVerified(f, report)
 }
 
 // findToVerify resolves the arguments of verify. A bundle stands for the file
@@ -144,7 +145,7 @@ func findToVerify(ctx context.Context, f verifyFlags, args []string) (found, err
 	case err != nil:
 		return found, err
 	case len(found.artifacts) == 0:
-		return found, &usageError{msg: "there is nothing to verify", hint: "found only: " + cmp.Or(found.skipped(), "empty directories")}
+		return found, &usageError{msg: "there is nothing to verify", hint: "found only: " + cmp.Or(found.passed.String(), "empty directories")}
 	case f.bundle != "" && len(found.artifacts) > 1:
 		return found, usage("--bundle names one file, and there are %d artifacts to verify", len(found.artifacts))
 	}
@@ -290,15 +291,4 @@ func (j *judge) verify(a verify.Artifact, b *sigbox.Bundle) (*verify.Verdict, er
 		return j.verifier.VerifyKey(a, b, *j.key, j.policy)
 	}
 	return j.verifier.Verify(a, b, j.policy)
-}
-
-// bundlesBeside finds all files of bundles that belong to an artifact.
-func bundlesBeside(path string) []string {
-	var files []string
-	for _, s := range bundleSuffixes {
-		if _, err := os.Stat(path + s); !errors.Is(err, os.ErrNotExist) {
-			files = append(files, path+s)
-		}
-	}
-	return files
 }
