@@ -22,6 +22,7 @@ import (
 
 const (
 	serialSize  = 20 // RFC 5280 §4.1.2.2 allows no more
+	keyIDSize   = 20
 	maxValidity = time.Hour
 
 	tagVersion    = cbasn1.Tag(0xa0) // [0] EXPLICIT
@@ -206,7 +207,7 @@ func (s *signer) extensions(id sigbox.Identity, pub provenKey) ([]pkix.Extension
 	exts = append(exts,
 		pkix.Extension{Id: oidKeyUsage, Critical: true, Value: []byte{0x03, 2, 7, 0x80}},                // digitalSignature
 		pkix.Extension{Id: oidExtKeyUsage, Value: []byte{0x30, 10, 0x06, 8, 0x2b, 6, 1, 5, 5, 7, 3, 3}}, // codeSigning
-		pkix.Extension{Id: oidSubjectKeyID, Value: append([]byte{0x04, byte(len(keyID))}, keyID...)},    // §4.2.1.2
+		pkix.Extension{Id: oidSubjectKeyID, Value: append([]byte{0x04, keyIDSize}, keyID...)},           // §4.2.1.2
 		pkix.Extension{Id: oidAuthorityKey, Value: authorityKeyID(s.issuer.SubjectKeyId)},               // §4.2.1.1
 	)
 	return append(exts, identity...), nil
@@ -231,7 +232,7 @@ func subjectKeyID(spki []byte) ([]byte, error) {
 		return nil, internal(nil)
 	}
 	sum := sha256.Sum256(bits)
-	return sum[:20], nil
+	return sum[:keyIDSize], nil
 }
 
 // head writes the TBSCertificate's content up to the extensions.

@@ -154,7 +154,7 @@ func TestNewKeys(t *testing.T) {
 		if err := i.fresh(t); err != nil {
 			t.Fatal(err)
 		}
-		r.fetched(t, int32(n+1)) //nolint:gosec // at most 4
+		r.fetched(t, int32(n+1))
 		i.clock.add(time.Second)
 	}
 }

@@ -77,12 +77,14 @@ func (s *Service) authenticate(ctx context.Context, token string) (*verifiedToke
 	if err := s.verifySignature(ctx, issuer, iss, head, jws, payload); err != nil {
 		return nil, err
 	}
-	v := &verifiedToken{issuer: issuer, iss: iss, claims: c}
-	if err := v.check(s.now()); err != nil {
+	t := &verifiedToken{issuer: issuer, iss: iss, claims: c}
+	if err := t.check(s.now()); err != nil {
 		return nil, err
 	}
-	v.sub, err = c.text("sub")
-	return v, err
+	if t.sub, err = c.text("sub"); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // header is what is needed of a JWS header (RFC 7515 §4.1).
@@ -183,11 +185,11 @@ func (s *Service) issuerKeys(ctx context.Context, i *issuer, iss string, w want)
 }
 
 // check checks audience and times (OpenID Connect Core 1.0 §3.1.3.7).
-func (v *verifiedToken) check(now time.Time) error {
-	if err := checkAudience(v.claims, v.issuer.Audience); err != nil {
+func (t *verifiedToken) check(now time.Time) error {
+	if err := checkAudience(t.claims, t.issuer.Audience); err != nil {
 		return err
 	}
-	exp, ok, err := v.claims.time("exp")
+	exp, ok, err := t.claims.time("exp")
 	switch {
 	case err != nil:
 		return err
@@ -197,12 +199,12 @@ func (v *verifiedToken) check(now time.Time) error {
 		return sigbox.Errorf(sigbox.Unauthenticated, "the identity token has expired at %s, it is now %s", stamp(exp), stamp(now)).WithHint("get a new one")
 	}
 	for _, name := range []string{"nbf", "iat"} {
-		t, ok, err := v.claims.time(name)
+		from, ok, err := t.claims.time(name)
 		if err != nil {
 			return err
 		}
-		if ok && now.Add(skew).Before(t) {
-			return sigbox.Errorf(sigbox.Unauthenticated, "the identity token is not valid before %s (%s), it is now %s", stamp(t), name, stamp(now)).
+		if ok && now.Add(skew).Before(from) {
+			return sigbox.Errorf(sigbox.Unauthenticated, "the identity token is not valid before %s (%s), it is now %s", stamp(from), name, stamp(now)).
 				WithHint("are the clocks right?")
 		}
 	}

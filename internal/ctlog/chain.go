@@ -191,7 +191,7 @@ func (s *submission) leaf(index uint64, now time.Time) (leaf, entry []byte) {
 
 // millis is RFC 6962's time: milliseconds since 1970.
 func millis(t time.Time) uint64 {
-	return uint64(max(t.UnixMilli(), 0)) //nolint:gosec // not negative
+	return uint64(max(t.UnixMilli(), 0))
 }
 
 // leafIndex is the leaf_index extension (static-ct-api, SCT Extension). Beyond

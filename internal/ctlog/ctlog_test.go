@@ -160,7 +160,7 @@ func TestAddPreChain(t *testing.T) {
 		if err != nil || !ok || index != want {
 			t.Fatalf("leaf index %d, %v, %v", index, ok, err)
 		}
-		if got := time.UnixMilli(int64(sct.Timestamp)); time.Since(got) > time.Hour { //nolint:gosec // a time of now
+		if got := time.UnixMilli(int64(sct.Timestamp)); time.Since(got) > time.Hour {
 			t.Errorf("timestamp %v", got)
 		}
 		i.checkIncluded(t, index, chain, sct)
@@ -197,7 +197,7 @@ func checkProof(t testing.TB, proof []engine.Hash, sth ctlog.SignedTreeHead, ind
 	for i := range proof {
 		p[i] = tlog.Hash(proof[i])
 	}
-	if err := tlog.CheckRecord(p, int64(sth.Size), tlog.Hash(sth.Root), int64(index), tlog.RecordHash(leaf)); err != nil { //nolint:gosec // small
+	if err := tlog.CheckRecord(p, int64(sth.Size), tlog.Hash(sth.Root), int64(index), tlog.RecordHash(leaf)); err != nil {
 		t.Error(err)
 	}
 }
@@ -338,7 +338,7 @@ func TestTreeHead(t *testing.T) {
 	}
 	// RFC 6962 §3.5, written out.
 	input := []byte{0, 1}
-	for _, n := range []uint64{uint64(sth.Time.UnixMilli()), sth.Size} { //nolint:gosec // after 1970
+	for _, n := range []uint64{uint64(sth.Time.UnixMilli()), sth.Size} {
 		for shift := 56; shift >= 0; shift -= 8 {
 			input = append(input, byte(n>>shift))
 		}
@@ -375,8 +375,8 @@ func TestEntries(t *testing.T) {
 		got = append(got, part...)
 	}
 	for index, e := range got {
-		proof := must(i.log.Inclusion(t.Context(), uint64(index), n)) //nolint:gosec // not negative
-		checkProof(t, proof, sth, uint64(index), e.LeafInput)         //nolint:gosec // not negative
+		proof := must(i.log.Inclusion(t.Context(), uint64(index), n))
+		checkProof(t, proof, sth, uint64(index), e.LeafInput)
 	}
 	part, err := i.Entries(t.Context(), 250, 260)
 	if err != nil || len(part) != 11 || !bytes.Equal(part[10].LeafInput, got[260].LeafInput) || !bytes.Equal(part[0].ExtraData, got[250].ExtraData) {

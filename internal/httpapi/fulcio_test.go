@@ -140,7 +140,7 @@ func (a *authority) do(t testing.TB, method, path, bearer, body string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -368,7 +368,7 @@ func TestRefusedCertificateRequests(t *testing.T) {
 	req := check[*http.Request](t)(http.NewRequestWithContext(t.Context(), "POST", a.URL+"/api/v2/signingCert", strings.NewReader(good)))
 	req.Header = basic
 	resp := check[*http.Response](t)(a.Client().Do(req))
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("Basic: status %d", resp.StatusCode)
 	}

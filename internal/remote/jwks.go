@@ -213,7 +213,7 @@ func maxAge(cacheControl string) time.Duration {
 			continue
 		}
 		if seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
-			return time.Duration(seconds) * time.Second //nolint:gosec // 31 bits
+			return time.Duration(seconds) * time.Second
 		}
 	}
 	return 0
