@@ -80,6 +80,7 @@ func (f *serveFlags) run(e *env, cmd *cobra.Command) error {
 		log.Warn("standard output is gone", "err", err) // no reason to stop serving
 	}
 	err = wait(ctx, a)
+	signal.Reset(os.Interrupt, syscall.SIGTERM) // the second one ends the process at once
 	log.Info("stopping")
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -104,9 +105,8 @@ type App struct {
 	work    sync.WaitGroup
 
 	once   sync.Once
-	closed error         // valid once done is closed
-	failed chan error    // what ended a server, one slot
-	done   chan struct{} // closed when Close has finished
+	closed error      // what the one Close came to; set within once
+	failed chan error // what ended a server, one slot
 }
 
 // Start brings an instance up and returns when it is ready to serve. ctx is for
@@ -118,7 +118,7 @@ func Start(ctx context.Context, cfg Config) (_ *App, err error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a := &App{
 		cfg: cfg, started: cfg.Now(), stop: stop, registry: prometheus.NewRegistry(),
-		failed: make(chan error, 1), done: make(chan struct{}),
+		failed: make(chan error, 1),
 	}
 	defer func() {
 		if err != nil {
@@ -133,7 +133,10 @@ func Start(ctx context.Context, cfg Config) (_ *App, err error) {
 	if err := a.open(ctx); err != nil {
 		return nil, err
 	}
-	return a, a.serve(background)
+	if err := a.serve(background); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // open takes the directory and the port, and makes the services.
@@ -183,9 +186,12 @@ func lockDir(dir string) (io.Closer, error) {
 	return nil, diskError(dir, err)
 }
 
-// isLocked tells a lock that somebody else has from a failure to lock. The
-// message is that of a lock held by this very process.
+// isLocked tells a lock that somebody else has from a file that cannot be opened.
+// The message is that of a lock held by this very process.
 func isLocked(err error) bool {
+	if _, file := errors.AsType[*fs.PathError](err); file {
+		return false
+	}
 	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || err.Error() == "lock held by current process"
 }
 
@@ -265,9 +271,7 @@ func (a *App) Close(ctx context.Context) error {
 		a.stop()
 		a.work.Wait()
 		a.closed = errors.Join(err, a.undo())
-		close(a.done)
 	})
-	<-a.done
 	return a.closed
 }
 
