@@ -126,6 +126,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 	if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) }) // to be removed
 	status := b.run("sign", "--instance", "box", "--identity-token", apptest.Token(t, a, "ada@example.com"), dir)
 	if status != exitUndecided || !strings.Contains(b.stderr.String(), "2 of 2 files were not signed") {
 		t.Errorf("status %d: %s", status, &b.stderr)

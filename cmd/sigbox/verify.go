@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -135,9 +137,16 @@ func (e *env) verify(ctx context.Context, f verifyFlags, args []string) error {
 // that it is for.
 func findToVerify(ctx context.Context, f verifyFlags, args []string) (found, error) {
 	resolved := slices.Clone(args)
-	for i, a := range args {
-		if _, err := os.Stat(artifactOf(a)); err == nil && f.bundle == "" {
-			resolved[i] = artifactOf(a)
+	for i, arg := range args {
+		if f.bundle != "" || !isBundleName(arg) {
+			continue
+		}
+		resolved[i] = artifactOf(arg)
+		if _, err := os.Stat(resolved[i]); errors.Is(err, fs.ErrNotExist) {
+			return found{}, &usageError{
+				msg:  arg + " is a bundle, and the file that it is for, " + resolved[i] + ", is not here",
+				hint: "name the file, and the bundle by --bundle " + arg,
+			}
 		}
 	}
 	found, err := findArtifacts(ctx, resolved)
