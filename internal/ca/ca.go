@@ -25,6 +25,7 @@ import (
 	"crypto/rand"
 	"io"
 	"log/slog"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -54,7 +55,8 @@ type Config struct {
 	URL, Operator string
 	// Issuers are those whose tokens are accepted; see also SetIssuers.
 	Issuers []Issuer
-	// Providers are the CI providers by name; nil is those of [Providers].
+	// Providers are CI providers by name, besides those of [Providers] and in the
+	// place of those with the same name.
 	Providers map[string]Provider
 	// Keys fetches the keys of issuers that have no source of their own. Nil
 	// refuses the tokens of such issuers.
@@ -97,9 +99,6 @@ func New(c Config) (*Service, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.Providers == nil {
-		c.Providers = Providers()
-	}
 	if c.CTLog == nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "the certificate authority needs a CT log")
 	}
@@ -107,8 +106,10 @@ func New(c Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	providers := Providers()
+	maps.Copy(providers, c.Providers)
 	s := &Service{
-		signer: signer, trust: signer.trust(c), ctlog: c.CTLog, providers: c.Providers, now: c.Now, log: c.Logger,
+		signer: signer, trust: signer.trust(c), ctlog: c.CTLog, providers: providers, now: c.Now, log: c.Logger,
 		keys: &keyCache{source: c.Keys, now: c.Now, log: c.Logger},
 	}
 	if err := s.SetIssuers(c.Issuers); err != nil {
