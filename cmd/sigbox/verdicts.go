@@ -268,6 +268,9 @@ func (v verifyResult) brief() string {
 	for _, l := range v.LogEntries {
 		parts = append(parts, fmt.Sprintf("log index %d", l.Index))
 	}
+	if v.Statement != nil {
+		parts = append(parts, "statement "+v.Statement.PredicateType)
+	}
 	return strings.Join(parts, ", ")
 }
 

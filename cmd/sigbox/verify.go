@@ -31,7 +31,10 @@ FILE.sigstore.jsonl or FILE.sigstore. Of several bundles one that verifies is
 enough; a file without any is not verified.
 
 Say who must have signed: --certificate-identity and --certificate-oidc-issuer,
-or their forms with regular expressions, which must match as a whole; or --key.`,
+or their forms with regular expressions, which must match as a whole; or --key.
+
+A bundle may hold a statement about the file in place of a signature of it: the
+result says so, and --type demands one of a certain kind.`,
 		Example: `  sigbox verify app.tar.gz --certificate-identity ada@example.com \
     --certificate-oidc-issuer https://accounts.example.com
   sigbox verify dist/ --certificate-identity-regexp 'https://github\.com/acme/.*' \
