@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash"
 	"io"
+	"sync/atomic"
 
 	"github.com/sigbox/sigbox"
 )
@@ -11,23 +12,40 @@ import (
 // Artifact is what was signed: its bytes, or their digest.
 type Artifact struct {
 	digest sigbox.Digest
-	reader io.Reader
+	source source // nil for a digest
 }
+
+// source gives an artifact's bytes from the start.
+type source func() (io.Reader, error)
 
 // Digest is an artifact of which the digest is known. Signatures of pure Ed25519
 // keys need the bytes.
 func Digest(d sigbox.Digest) Artifact { return Artifact{digest: d} }
 
 // Reader is an artifact that is read once, to its end, and only when all else is
-// in order.
-func Reader(r io.Reader) Artifact { return Artifact{reader: r} }
+// in order. It is for one bundle: to verify another after it was read is an error
+// of kind Invalid, since what is left of a reader is not the artifact.
+func Reader(r io.Reader) Artifact {
+	if r == nil {
+		return Artifact{}
+	}
+	var used atomic.Bool
+	return Artifact{source: func() (io.Reader, error) {
+		if used.Swap(true) {
+			return nil, sigbox.Errorf(sigbox.Invalid, "the artifact was read before, for another bundle").WithHint("open it again for each bundle")
+		}
+		return r, nil
+	}}
+}
 
-// Bytes is an artifact in memory.
-func Bytes(b []byte) Artifact { return Artifact{reader: bytes.NewReader(b)} }
+// Bytes is an artifact in memory, for any number of bundles.
+func Bytes(b []byte) Artifact {
+	return Artifact{source: func() (io.Reader, error) { return bytes.NewReader(b), nil }}
+}
 
 func (a Artifact) check() error {
 	switch {
-	case a.reader != nil:
+	case a.source != nil:
 		return nil
 	case a.digest.IsZero():
 		return sigbox.Errorf(sigbox.Invalid, "no artifact to verify the bundle for")
@@ -57,18 +75,22 @@ type content struct {
 	Artifact
 	digests [sigbox.SHA512 + 1]sigbox.Digest
 	bytes   *[]byte // nil unless asked for and not more than maxContent
-	done    bool    // the reader was read
+	done    bool    // the source was read
 }
 
 // load computes the digests, and keeps the bytes if keep is set. It reads the
-// reader once: the caller asks for all that it will need.
+// source once: the caller asks for all that it will need.
 func (c *content) load(hashes hashSet, keep bool) error {
-	if c.reader == nil {
+	if c.source == nil {
 		c.digests[c.digest.Algorithm] = c.digest
 		return nil
 	}
 	if c.done {
 		return nil
+	}
+	reader, err := c.source()
+	if err != nil {
+		return err
 	}
 	c.done = true
 	var running [sigbox.SHA512 + 1]hash.Hash
@@ -83,7 +105,7 @@ func (c *content) load(hashes hashSet, keep bool) error {
 	if keep {
 		sinks = append(sinks, &kept)
 	}
-	if _, err := io.Copy(io.MultiWriter(sinks...), c.reader); err != nil {
+	if _, err := io.Copy(io.MultiWriter(sinks...), reader); err != nil {
 		return sigbox.Errorf(sigbox.Unavailable, "the artifact could not be read: %w", err)
 	}
 	for h, w := range running {

@@ -82,8 +82,12 @@ func prepare(r *sigbox.TrustedRoot, d Demands) (*root, error) {
 			usable++
 		}
 	}
-	if usable == 0 && problem != nil {
+	switch {
+	case usable > 0:
+	case problem != nil:
 		return nil, sigbox.Errorf(sigbox.Invalid, "nothing in it can be used: %w", problem)
+	default: // it would demand nothing, and so accept whatever a key has signed
+		return nil, sigbox.Errorf(sigbox.Invalid, "it lists nobody to trust")
 	}
 	return p, nil
 }
@@ -108,6 +112,11 @@ func newRekor(l sigbox.TransparencyLog) (*rekor, error) {
 		log.v2 = v
 	}
 	return log, nil
+}
+
+// same reports whether two listings are of one log.
+func (l *rekor) same(o *rekor) bool {
+	return l.host == o.host && bytes.Equal(l.PublicKey, o.PublicKey)
 }
 
 // parseKey reads a SubjectPublicKeyInfo, or the bare RSA key (PKCS #1) of the

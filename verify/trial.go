@@ -138,7 +138,7 @@ func (c *inquiry) try(r *root) (*Verdict, error) {
 			return nil, err
 		}
 	}
-	t.content.reader, t.content.bytes = nil, nil
+	t.content.source, t.content.bytes = nil, nil
 	return &Verdict{t}, nil
 }
 
@@ -213,14 +213,33 @@ func (t *trial) time() error {
 		if !t.signer.validFor.Contains(at) {
 			return refuse(StepTime, "the key is valid %s, the signature is of %s", period(t.signer.validFor), stamp(at))
 		}
-		// An entry without a time of its own was made about when it was signed.
-		for _, e := range t.logged {
-			if e.at.IsZero() && !e.log.ValidFor.Contains(at) {
-				return refuse(StepTime, "the trust root lists the log %s %s, the signature is of %s", e.log.BaseURL, period(e.log.ValidFor), stamp(at))
-			}
+	}
+	for _, e := range t.logged {
+		if err := t.listed(e); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// listed makes sure that the root lists the log of an entry for when it was made:
+// an entry without a time of its own was made about when it was signed. When even
+// that is not known, the log must be one that is not retired.
+func (t *trial) listed(e logged) error {
+	if !e.at.IsZero() {
+		return nil // checked with the promise
+	}
+	for _, l := range t.root.logs[string(e.entry.LogID)] {
+		outside := func(at time.Time) bool { return !l.ValidFor.Contains(at) }
+		if l.same(e.log) && !slices.ContainsFunc(t.times, outside) && (len(t.times) > 0 || l.ValidFor.End.IsZero()) {
+			return nil
+		}
+	}
+	if len(t.times) == 0 {
+		return refuse(StepTime, "the trust root lists the log %s %s, and nothing says when the signature was made", e.log.BaseURL, period(e.log.ValidFor)).
+			hint("signatures outlive their log if they have a timestamp")
+	}
+	return refuse(StepTime, "the trust root lists the log %s %s, the signature is of %s", e.log.BaseURL, period(e.log.ValidFor), stamp(t.times[0]))
 }
 
 // certificate finds the path to the trust root that holds at every trusted time,
@@ -368,7 +387,7 @@ func (t *trial) loadMessage(candidates []sigbox.KeyDetails) error {
 }
 
 func (t *trial) verifyMessage(k sigbox.KeyDetails) error {
-	if k == sigbox.Ed25519 && t.content.reader != nil {
+	if k == sigbox.Ed25519 && t.content.source != nil {
 		if t.content.bytes == nil {
 			return sigbox.Errorf(sigbox.TooLarge, "an artifact signed with Ed25519 is verified as a whole, of at most %d bytes", maxContent)
 		}

@@ -98,11 +98,11 @@ func TestArtifact(t *testing.T) {
 			if verify.FailedStep(err) != c.want || (err == nil) != (c.kind == 0) || err != nil && sigbox.KindOf(err) != c.kind {
 				t.Errorf("message: found %v, expected %v, %v", err, c.want, c.kind)
 			}
-			if name == "reader" {
+			switch name { // readers are for one bundle
+			case "reader":
 				c.a = verify.Reader(bytes.NewReader(artifact))
-			}
-			if name == "bytes" || name == "changed" {
-				c.a = map[string]verify.Artifact{"bytes": verify.Bytes(artifact), "changed": verify.Bytes(changed)}[name]
+			case "broken reader":
+				c.a = verify.Reader(iotest.ErrReader(errors.New("broken")))
 			}
 			_, err = v.Verify(c.a, envelope, ada())
 			if verify.FailedStep(err) != c.want || (err == nil) != (c.kind == 0) || err != nil && sigbox.KindOf(err) != c.kind {

@@ -52,7 +52,7 @@ func TestBytes(t *testing.T) {
 			t.Errorf("%s: found %x, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{`"+_8="`, `"AB="`, `"A"`, `"AB\n=="`, `"AA =="`, `7`, `"/w=="}`, `"/x=="`} {
+	for _, in := range []string{`"+_8="`, `"AB="`, `"A"`, `"AA\n=="`, `"/\nw=="`, `"/w==\n"`, `"/w\r=="`, `"AA =="`, `7`, `"/w=="}`, `"/x=="`} {
 		if err := member(`{"value":`+in+`}`, func(d *Decoder) error { _, err := d.Bytes(2); return err }); err == nil {
 			t.Errorf("%s: no error", in)
 		}
