@@ -116,6 +116,11 @@ func (s *Settings) check() error {
 	if (s.TLS.Cert == "") != (s.TLS.Key == "") {
 		return sigbox.Errorf(sigbox.Invalid, "tls: cert and key belong together, found only one of them")
 	}
+	if s.URL != "" {
+		if _, err := checkURL(s.URL); err != nil {
+			return err
+		}
+	}
 	if s.Limits.Requests < 0 || s.Limits.BodyBytes < 0 {
 		return sigbox.Errorf(sigbox.Invalid, "limits: expected numbers of 0 and more")
 	}
