@@ -83,7 +83,7 @@ func (l *Log) moveFull(ctx context.Context, snap *snapshot) error {
 	full := snap.Size >> tileHeight
 	for from := l.moved.Load(); from < full; from = l.moved.Load() {
 		to := min(full, from+maxMoved)
-		b, err := l.putBundles(ctx, snap, from, to)
+		b, err := l.putBundles(ctx, from, to)
 		if err != nil {
 			return l.movedMeanwhile(ctx, snap, from, err)
 		}
@@ -110,7 +110,7 @@ func (l *Log) movedMeanwhile(ctx context.Context, snap *snapshot, from uint64, e
 
 // putBundles writes bundles and tiles to the blob store, and gives the batch that
 // then lets go of them in the kv store.
-func (l *Log) putBundles(ctx context.Context, snap *snapshot, from, to uint64) (store.Batch, error) {
+func (l *Log) putBundles(ctx context.Context, from, to uint64) (store.Batch, error) {
 	b := store.Batch{
 		Checks:  []store.Check{{Key: []byte{rowMoved}}},
 		Writes:  []store.Pair{{Key: []byte{rowMoved}, Value: binary.BigEndian.AppendUint64(nil, to)}},

@@ -54,9 +54,9 @@ func (l *Log) Entries(ctx context.Context, index uint64, w int) ([]byte, error) 
 	if w < 1 || w > TileWidth || !within(l.head.Load().Size, 0, index, uint64(w)) {
 		return nil, noTile()
 	}
-	return movable(l, l.isMoved(index), func(moved bool) ([]byte, error) {
+	return movable(l.isMoved(index), func(moved bool) ([]byte, error) {
 		if !moved {
-			return l.hotBundle(ctx, index, uint64(w))
+			return l.hotBundle(ctx, index, uint64(w)) // #nosec G115 -- 1 to 256
 		}
 		b, err := l.blob(ctx, l.bundlePath(index))
 		if err != nil || w == TileWidth {
@@ -85,7 +85,7 @@ func (l *Log) Entry(ctx context.Context, index uint64) ([]byte, time.Time, error
 		entry []byte
 		time  time.Time
 	}
-	e, err := movable(l, l.isMoved(index/TileWidth), func(moved bool) (e timed, err error) {
+	e, err := movable(l.isMoved(index/TileWidth), func(moved bool) (e timed, err error) {
 		if moved {
 			e.entry, e.time, err = l.coldEntry(ctx, index)
 			return e, err
@@ -235,7 +235,7 @@ func (l *Log) cachedTile(ctx context.Context, lv uint, index uint64) (*tile, err
 
 // fullTile reads a full tile.
 func (l *Log) fullTile(ctx context.Context, lv uint, index uint64) ([]byte, error) {
-	return movable(l, l.isMoved(lastBundle(lv, index)), func(moved bool) ([]byte, error) {
+	return movable(l.isMoved(lastBundle(lv, index)), func(moved bool) ([]byte, error) {
 		var b []byte
 		var err error
 		if moved {
@@ -271,7 +271,7 @@ func (l *Log) isMoved(bundle uint64) bool { return bundle < l.moved.Load() }
 
 // movable reads what is in the kv store or, once it has moved, in the blob store.
 // If it is not where it should be, it has just moved, here or in another process.
-func movable[T any](l *Log, moved bool, read func(moved bool) (T, error)) (T, error) {
+func movable[T any](moved bool, read func(moved bool) (T, error)) (T, error) {
 	v, err := read(moved)
 	if _, gone := errors.AsType[*missingError](err); !gone || moved {
 		return v, err
