@@ -196,6 +196,11 @@ func (p *Provider) findDevice(w http.ResponseWriter, r *http.Request) (d *device
 		return nil, http.StatusBadRequest, "There is no such code, or it has expired. Compare it with what your program shows."
 	}
 	p.userCodes.giveBack(address)
+	// Whoever has a good code could else begin logins without end.
+	if wait, ok := p.starts.take(address, now); !ok {
+		retryAfter(w, wait)
+		return nil, http.StatusTooManyRequests, fmt.Sprintf("Too many sign-ins were begun from this address. Try again in %d seconds.", seconds(wait))
+	}
 	return d, http.StatusOK, ""
 }
 

@@ -195,3 +195,21 @@ func TestUserCodeTriesAreLimited(t *testing.T) {
 		t.Errorf("half a minute later: status %d", p.status)
 	}
 }
+
+// TestDeviceLoginsAreLimited: a program that has a good code of its own could else
+// begin logins without end, and so push out everybody else's.
+func TestDeviceLoginsAreLimited(t *testing.T) {
+	w := newWorld(t)
+	d := w.device("")
+	b := w.browser()
+	form := b.get(d.VerificationURI)
+	for range 200 {
+		if p := b.submit(form, "user_code", d.UserCode); p.status == http.StatusTooManyRequests {
+			if p.header.Get("Retry-After") == "" {
+				t.Error("no Retry-After")
+			}
+			return
+		}
+	}
+	t.Error("200 logins began with one code")
+}
