@@ -168,7 +168,7 @@ func TestTreeEverySize(t *testing.T) {
 		_, err := foldRight(n, &ragged, w.node)
 		must(t, err)
 		for i := range n {
-			if n > 64 && i%37 != 0 && i+3 < n {
+			if n > 64 && i%97 != 0 && i+2 < n {
 				continue
 			}
 			got, err := prove(i, n, &ragged, w.node)
@@ -189,8 +189,8 @@ func TestTreeEverySize(t *testing.T) {
 		step := uint64(1)
 		switch {
 		case w.size >= 65_530 && w.size < 65_540:
-		case w.size >= 600:
-			step = 4_999
+		case w.size >= 530:
+			step = 9_999
 			if w.size+step > 65_530 {
 				step = 65_530 - w.size
 			}

@@ -1,0 +1,4 @@
+package store
+
+// PrepareWith is Prepare with another table of migrations.
+var PrepareWith = prepare

@@ -1,0 +1,195 @@
+package pebble_test
+
+import (
+	"crypto/sha256"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/store"
+	"github.com/sigbox/sigbox/internal/store/pebble"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func put(t testing.TB, kv store.KV, key string) error {
+	return kv.Commit(t.Context(), store.Batch{Writes: []store.Pair{{Key: []byte(key), Value: []byte("1")}}})
+}
+
+// failing is a file system whose log files fail to sync, or to be written, while
+// it is on.
+func failing(op errorfs.OpKind, on *atomic.Bool) vfs.FS {
+	return errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(o errorfs.Op) error {
+		if on.Load() && o.Kind == op && strings.HasSuffix(o.Path, ".log") {
+			return syscall.EIO
+		}
+		return nil
+	}))
+}
+
+// After a failed fsync or write of the log, the outcome is unknown, and no later
+// commit succeeds: the kernel may have dropped what it could not write.
+func TestFailedLog(t *testing.T) {
+	for name, op := range map[string]errorfs.OpKind{"sync": errorfs.OpFileSyncData, "write": errorfs.OpFileWrite} {
+		t.Run(name, func(t *testing.T) {
+			var on atomic.Bool
+			dir := t.TempDir()
+			kv, err := pebble.Open(t.Context(), dir, pebble.Options{FS: failing(op, &on)})
+			must(t, err)
+			must(t, put(t, kv, "before"))
+			on.Store(true)
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					if err := put(t, kv, "lost"); !errors.Is(err, store.ErrUnknown) && (err == nil || sigbox.KindOf(err) != sigbox.Fatal) {
+						t.Errorf("expected ErrUnknown or kind fatal, found %v", err)
+					}
+				})
+			}
+			wg.Wait()
+			on.Store(false) // the disk is well again, but nobody knows what is on it
+			if err := put(t, kv, "after"); err == nil || sigbox.KindOf(err) != sigbox.Fatal || errors.Is(err, store.ErrUnknown) {
+				t.Fatalf("expected kind fatal, found %v", err)
+			}
+			if err := kv.Commit(t.Context(), store.Batch{Checks: []store.Check{{Key: []byte("lost"), Want: []byte("1")}}}); err == nil || errors.Is(err, store.ErrConflict) {
+				t.Fatalf("a question was answered: %v", err)
+			}
+			if _, err := kv.Get(t.Context(), []byte("before")); err != nil {
+				t.Fatalf("reads do not go on: %v", err)
+			}
+			_ = kv.Close() // it says again what failed
+		})
+	}
+}
+
+// diskFS is a file system that shows as much free space as it is told to.
+type diskFS struct {
+	vfs.FS
+	free atomic.Uint64
+}
+
+func (d *diskFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: d.free.Load()}, nil
+}
+
+func TestNearlyFull(t *testing.T) {
+	fs := &diskFS{FS: vfs.Default}
+	fs.free.Store(1 << 30)
+	kv, err := pebble.Open(t.Context(), t.TempDir(), pebble.Options{FS: fs})
+	must(t, err)
+	defer func() { must(t, kv.Close()) }()
+	must(t, put(t, kv, "a"))
+	fs.free.Store(1 << 20)
+	if err := put(t, kv, "b"); err == nil || sigbox.KindOf(err) != sigbox.Unavailable || !strings.Contains(err.Error(), "nearly full") {
+		t.Fatalf("expected kind unavailable, found %v", err)
+	}
+	if _, err := kv.Get(t.Context(), []byte("b")); !errors.Is(err, store.ErrNotFound) {
+		t.Fatalf("it was written: %v", err)
+	}
+	fs.free.Store(1 << 30)
+	must(t, put(t, kv, "b"))
+}
+
+// A directory belongs to one process.
+func TestSecondProcess(t *testing.T) {
+	if dir := os.Getenv("SIGBOX_TEST_SECOND"); dir != "" {
+		kv, err := pebble.Open(t.Context(), dir, pebble.Options{})
+		if err == nil {
+			t.Fatal("it was opened twice", kv.Close())
+		}
+		if sigbox.KindOf(err) != sigbox.Conflict || !strings.Contains(err.Error(), "another process") {
+			t.Fatalf("expected kind conflict, found %v", err)
+		}
+		return
+	}
+	dir := t.TempDir()
+	kv := open(t, dir)
+	defer func() { must(t, kv.Close()) }()
+	if _, err := pebble.Open(t.Context(), dir, pebble.Options{}); err == nil || sigbox.KindOf(err) != sigbox.Conflict {
+		t.Fatalf("in the same process: expected kind conflict, found %v", err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSecondProcess$")
+	cmd.Env = append(os.Environ(), "SIGBOX_TEST_SECOND="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func TestNewerStore(t *testing.T) {
+	dir := t.TempDir()
+	kv := open(t, dir)
+	must(t, kv.Commit(t.Context(), store.Batch{Writes: []store.Pair{{Key: []byte("\x00schema"), Value: []byte("999")}}}))
+	must(t, kv.Close())
+	if _, err := pebble.Open(t.Context(), dir, pebble.Options{}); err == nil || !strings.Contains(err.Error(), "newer sigbox") {
+		t.Fatalf("found %v", err)
+	}
+}
+
+// A damaged store is refused, and nothing panics.
+func TestDamaged(t *testing.T) {
+	dir := t.TempDir()
+	kv := open(t, dir)
+	must(t, put(t, kv, "a"))
+	must(t, kv.Close())
+	files, err := filepath.Glob(filepath.Join(dir, "MANIFEST-*"))
+	must(t, err)
+	for _, f := range files {
+		must(t, os.WriteFile(f, []byte("garbage"), 0o600))
+	}
+	if _, err := pebble.Open(t.Context(), dir, pebble.Options{}); err == nil || sigbox.KindOf(err) != sigbox.Fatal {
+		t.Fatalf("expected kind fatal, found %v", err)
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write anywhere")
+	}
+	dir := t.TempDir()
+	must(t, os.Chmod(dir, 0o500))
+	if _, err := pebble.Open(t.Context(), dir, pebble.Options{}); err == nil || sigbox.KindOf(err) != sigbox.Denied {
+		t.Fatalf("expected kind denied, found %v", err)
+	}
+}
+
+func BenchmarkGetMissing(b *testing.B) {
+	kv := open(b, b.TempDir())
+	defer func() { must(b, kv.Close()) }()
+	for i := range 200 {
+		var batch store.Batch
+		for j := range 1000 {
+			batch.Writes = append(batch.Writes, store.Pair{Key: key(i*1000 + j), Value: make([]byte, 8)})
+		}
+		must(b, kv.Commit(b.Context(), batch))
+	}
+	b.ReportAllocs()
+	n := 1 << 30
+	for b.Loop() {
+		n++
+		if _, err := kv.Get(b.Context(), key(n)); !errors.Is(err, store.ErrNotFound) {
+			b.Fatal(err)
+		}
+	}
+}
+
+// key gives a key that is spread as hashes are.
+func key(n int) []byte {
+	h := sha256.Sum256([]byte(strconv.Itoa(n)))
+	return h[:]
+}
