@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -101,7 +102,7 @@ func githubToken(ctx context.Context, c *Client, a Ambient) (string, error) {
 	err = c.askToken(ctx, request{
 		service: "GitHub's token service", method: http.MethodGet, url: u.String(),
 		header: http.Header{"Authorization": {"Bearer " + bearer}},
-	}, &answer)
+	}, &answer, &answer.Value)
 	return answer.Value, err
 }
 
@@ -138,7 +139,7 @@ func buildkiteToken(ctx context.Context, c *Client, a Ambient) (string, error) {
 		url:         join(endpoint, "/jobs/"+url.PathEscape(job)+"/oidc/tokens"),
 		contentType: "application/json", body: body,
 		header: http.Header{"Authorization": {"Token " + bearer}},
-	}, &answer)
+	}, &answer, &answer.Token)
 	return answer.Token, err
 }
 
@@ -151,11 +152,15 @@ func googleToken(ctx context.Context, c *Client, a Ambient) (string, error) {
 		return "", nil
 	}
 	q := url.Values{"audience": {a.Audience}, "format": {"full"}}
-	resp, err := c.expect(ctx, request{
+	r := request{
 		service: "Google's metadata server", method: http.MethodGet, limit: maxTokenFile,
 		url:    "http://" + host + "/computeMetadata/v1/instance/service-accounts/default/identity?" + q.Encode(),
 		header: http.Header{"Metadata-Flavor": {"Google"}},
-	}, http.StatusOK)
+	}
+	resp, err := c.expect(ctx, r, http.StatusOK)
+	if err == nil && len(bytes.TrimSpace(resp.body)) == 0 {
+		err = badAnswer(r, "an identity token")
+	}
 	return string(resp.body), err
 }
 
@@ -192,8 +197,8 @@ func ReadToken(r io.Reader, name string) (string, error) {
 	return token, nil
 }
 
-// askToken sends r and reads a JSON answer, which must hold a token.
-func (c *Client) askToken(ctx context.Context, r request, answer any) error {
+// askToken sends r and reads a JSON answer, in which token must not be empty.
+func (c *Client) askToken(ctx context.Context, r request, answer any, token *string) error {
 	r.limit = maxTokenFile
 	resp, err := c.expect(ctx, r, http.StatusOK, http.StatusCreated)
 	if err != nil {
@@ -201,6 +206,9 @@ func (c *Client) askToken(ctx context.Context, r request, answer any) error {
 	}
 	if err := decodeJSON(resp.body, answer); err != nil {
 		return badAnswer(r, "an identity token").WithCause(err)
+	}
+	if strings.TrimSpace(*token) == "" {
+		return badAnswer(r, "an identity token")
 	}
 	return nil
 }

@@ -117,6 +117,8 @@ func specialPrefixes() []netip.Prefix {
 		netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, 0}), 24),           // documentation
 		netip.PrefixFrom(netip.AddrFrom4([4]byte{240, 0, 0, 0}), 4),              // reserved
 		netip.PrefixFrom(netip.AddrFrom16([16]byte{0x00, 0x64, 0xff, 0x9b}), 32), // NAT64: hides an IPv4 address
+		netip.PrefixFrom(netip.AddrFrom16([16]byte{}), 96),                       // IPv4-compatible: the same
+		netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfe, 0xc0}), 10),             // site-local (RFC 3879)
 		netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x02}), 16),             // 6to4: the same
 		netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x00, 0x00}), 32), // Teredo: the same
 	}

@@ -73,7 +73,7 @@ type provider struct {
 }
 
 // discover reads the provider's configuration. The issuer that it states must be
-// the one that was asked for (Discovery §4.3).
+// the one that was asked for (Discovery §4.3), and one with TLS stays with it.
 func (c *Client) discover(ctx context.Context, issuer string) (provider, error) {
 	r := request{service: oidcService, method: http.MethodGet, url: join(issuer, "/.well-known/openid-configuration"), limit: maxOIDC}
 	resp, err := c.expect(ctx, r, http.StatusOK)
@@ -86,6 +86,11 @@ func (c *Client) discover(ctx context.Context, issuer string) (provider, error) 
 	}
 	if strings.TrimRight(p.Issuer, "/") != strings.TrimRight(issuer, "/") {
 		return provider{}, sigbox.Mismatch(sigbox.Invalid, "the OpenID provider calls itself another issuer", issuer, p.Issuer)
+	}
+	for _, at := range []string{p.AuthURL, p.TokenURL, p.Device} {
+		if strings.HasPrefix(issuer, "https://") && at != "" && !strings.HasPrefix(at, "https://") {
+			return provider{}, sigbox.Errorf(sigbox.Invalid, "the OpenID provider %s has an endpoint that is not https: %.200q", issuer, at)
+		}
 	}
 	return p, nil
 }

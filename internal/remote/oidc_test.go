@@ -377,3 +377,45 @@ func TestAmbientFailureIsAnError(t *testing.T) {
 		wantError(t, err, sigbox.Unauthenticated, "65536 bytes")
 	})
 }
+
+// roundTrip answers requests in the process.
+type roundTrip func(*http.Request) string
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(f(r))), Request: r}, nil
+}
+
+// TestProviderDoesNotLeaveTLS: codes, secrets and tokens do not go over plain HTTP
+// because a discovery document says so.
+func TestProviderDoesNotLeaveTLS(t *testing.T) {
+	for _, endpoint := range []string{"authorization_endpoint", "token_endpoint", "device_authorization_endpoint"} {
+		doc := map[string]string{
+			"issuer": "https://id.example", "authorization_endpoint": "https://id.example/a",
+			"token_endpoint": "https://id.example/t", "device_authorization_endpoint": "https://id.example/d",
+		}
+		doc[endpoint] = "http://id.example/x"
+		b, err := json.Marshal(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := New(Config{Transport: roundTrip(func(*http.Request) string { return string(b) })})
+		_, err = c.discover(t.Context(), "https://id.example")
+		wantError(t, err, sigbox.Invalid, "https")
+	}
+}
+
+// TestAmbientEmptyAnswer: an empty token is none, and no reason to look elsewhere.
+func TestAmbientEmptyAnswer(t *testing.T) {
+	url := serve(t, answer(200, `{}`))
+	nothing := serve(t, answer(200, "\n"))
+	for name, vars := range map[string]map[string]string{
+		"github":    {"ACTIONS_ID_TOKEN_REQUEST_URL": url, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "gh"},
+		"buildkite": {"BUILDKITE_AGENT_ACCESS_TOKEN": "bk", "BUILDKITE_JOB_ID": "j", "BUILDKITE_AGENT_ENDPOINT": url},
+		"google":    {"GCE_METADATA_HOST": strings.TrimPrefix(nothing, "http://")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := environment(t, vars).Token(t.Context(), client(t))
+			wantError(t, err, sigbox.Invalid, "an identity token")
+		})
+	}
+}
