@@ -239,10 +239,9 @@ func (t *trial) bindSigner(s *entry.BodySignature) error {
 
 // bindEnvelope compares what an entry says of an envelope.
 func (t *trial) bindEnvelope(le *sigbox.LogEntry, body *entry.Body) error {
-	signed := t.bundle.Envelope.Payload
-	logged := body.PayloadDigest
+	signed, logged := &t.payload, body.PayloadDigest
 	if body.Kind == entry.KindHashedRekord { // client-spec, 4.4: over Hash(PAE)
-		signed, logged = t.pae(), body.Digest
+		signed, logged = &t.pae, body.Digest
 	}
 	if body.PayloadType != "" && body.PayloadType != t.bundle.Envelope.PayloadType {
 		return mismatch(StepEntry, "payload type", t.bundle.Envelope.PayloadType, body.PayloadType)
@@ -250,7 +249,7 @@ func (t *trial) bindEnvelope(le *sigbox.LogEntry, body *entry.Body) error {
 	if !logged.Valid() {
 		return refuse(StepEntry, "a %s %s entry that does not say what was signed", body.Kind, body.Version)
 	}
-	if !logged.Equal(logged.Algorithm.Sum(signed)) {
+	if !logged.Equal(signed.digest(logged.Algorithm)) {
 		return refuse(StepEntry, "the entry is of another statement than the bundle's")
 	}
 	return t.recompute(le, body, logged)

@@ -21,7 +21,22 @@ type inquiry struct {
 	content   content
 	bodies    []parsedBody       // of the entries, in order
 	tokens    []*timestamp.Token // of the timestamps, in order
-	encoded   []byte             // see pae
+	payload   hashed             // of the envelope
+	pae       hashed             // what an envelope's signature is over
+}
+
+// hashed is text that each algorithm hashes but once, however many entries and
+// candidates ask for it.
+type hashed struct {
+	text    []byte
+	digests [sigbox.SHA512 + 1]sigbox.Digest
+}
+
+func (h *hashed) digest(a sigbox.HashAlgorithm) sigbox.Digest {
+	if h.digests[a].IsZero() {
+		h.digests[a] = a.Sum(h.text)
+	}
+	return h.digests[a]
 }
 
 // parsedBody is an entry's body, or why it could not be read: that matters only
@@ -48,6 +63,8 @@ func (v *Verifier) open(a Artifact, b *sigbox.Bundle, key *signer, p *policy) (*
 		c.signature = b.Message.Signature
 	} else {
 		c.signature = b.Envelope.Signatures[0].Signature
+		c.payload.text = b.Envelope.Payload
+		c.pae.text = sigbox.PAE(b.Envelope.PayloadType, b.Envelope.Payload)
 	}
 	if err := c.identify(v); err != nil {
 		return nil, err
@@ -89,14 +106,6 @@ func (c *inquiry) identify(v *Verifier) error {
 	}
 	c.signer = &signer{public: l.cert.PublicKey, leaf: l}
 	return nil
-}
-
-// pae is the envelope's pre-authentication encoding.
-func (c *inquiry) pae() []byte {
-	if c.encoded == nil {
-		c.encoded = sigbox.PAE(c.bundle.Envelope.PayloadType, c.bundle.Envelope.Payload)
-	}
-	return c.encoded
 }
 
 // trial is the inquiry before one root. Its fields are what was found so far.
@@ -330,9 +339,7 @@ func (t *trial) verifySignature() error {
 		return err
 	}
 	if t.bundle.Envelope != nil {
-		return t.accept(candidates, func(k sigbox.KeyDetails) error {
-			return k.VerifyMessage(t.signer.public, t.pae(), t.signature)
-		})
+		return t.accept(candidates, t.verifyEnvelope)
 	}
 	if t.policy.predicateType != "" {
 		return mismatch(StepPredicate, "the policy wants a statement, the bundle signs the artifact itself: predicate type", t.policy.predicateType, "none")
@@ -398,6 +405,13 @@ func (t *trial) verifyMessage(k sigbox.KeyDetails) error {
 		return sigbox.Errorf(sigbox.Invalid, "the signature is over a %s digest, the artifact is given as %s", k.Hash(), t.content.digest).WithHint("give the artifact itself")
 	}
 	return k.VerifyDigest(t.signer.public, d.Value, t.signature)
+}
+
+func (t *trial) verifyEnvelope(k sigbox.KeyDetails) error {
+	if !k.Hash().Valid() {
+		return k.VerifyMessage(t.signer.public, t.pae.text, t.signature)
+	}
+	return k.VerifyDigest(t.signer.public, t.pae.digest(k.Hash()).Value, t.signature)
 }
 
 // verifyStatement reads the statement and finds the artifact in it.
