@@ -3,6 +3,7 @@ package verify
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/go-json-experiment/json"
@@ -24,7 +25,7 @@ type Statement struct {
 	Type          string `json:"_type"`
 	PredicateType string `json:"predicateType"`
 	// Subjects are what the predicate is about.
-	Subjects subjects `json:"subject"`
+	Subjects []Subject `json:"subject"`
 	// Predicate is JSON, as signed.
 	Predicate jsontext.Value `json:"predicate,omitempty"`
 }
@@ -32,16 +33,16 @@ type Statement struct {
 // Subject is one artifact that a statement is about. Digests are by name, in
 // lower-case hex; the names may be of algorithms that sigbox does not know.
 type Subject struct {
-	Name    string  `json:"name,omitempty"`
-	Digests digests `json:"digest"`
+	Name    string            `json:"name,omitempty"`
+	Digests map[string]string `json:"digest"`
 }
 
-// subjects is bounded while it is read, so that a small element repeated without
-// end cannot fill the memory.
-type subjects []Subject
+// withinBounds reads lists and objects so that a small element repeated without end
+// cannot fill the memory. It is never changed.
+var withinBounds = json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFromFunc(readSubjects), json.UnmarshalFromFunc(readDigests)))
 
-// UnmarshalJSONFrom reads a list of at most maxSubjects.
-func (s *subjects) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+// readSubjects reads a list of at most maxSubjects.
+func readSubjects(dec *jsontext.Decoder, subjects *[]Subject) error {
 	if k := dec.PeekKind(); k != '[' {
 		return errors.New("subject: expected a list")
 	}
@@ -49,34 +50,31 @@ func (s *subjects) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return err
 	}
 	for dec.PeekKind() != ']' {
-		if len(*s) == maxSubjects {
-			return errors.New("more than 1024 subjects")
+		if len(*subjects) == maxSubjects {
+			return fmt.Errorf("more than %d subjects", maxSubjects)
 		}
 		var one Subject
 		if err := json.UnmarshalDecode(dec, &one); err != nil {
 			return err
 		}
-		*s = append(*s, one)
+		*subjects = append(*subjects, one)
 	}
 	_, err := dec.ReadToken()
 	return err
 }
 
-// digests is bounded while it is read.
-type digests map[string]string
-
-// UnmarshalJSONFrom reads an object of at most maxDigests strings.
-func (d *digests) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+// readDigests reads an object of at most maxDigests strings.
+func readDigests(dec *jsontext.Decoder, digests *map[string]string) error {
 	if k := dec.PeekKind(); k != '{' {
 		return errors.New("digest: expected an object")
 	}
 	if _, err := dec.ReadToken(); err != nil {
 		return err
 	}
-	*d = make(digests)
+	*digests = make(map[string]string)
 	for dec.PeekKind() != '}' {
-		if len(*d) == maxDigests {
-			return errors.New("more than 32 digests of a subject")
+		if len(*digests) == maxDigests {
+			return fmt.Errorf("more than %d digests of a subject", maxDigests)
 		}
 		var name, value string
 		if err := json.UnmarshalDecode(dec, &name); err != nil {
@@ -85,7 +83,7 @@ func (d *digests) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		if err := json.UnmarshalDecode(dec, &value); err != nil {
 			return err
 		}
-		(*d)[name] = value
+		(*digests)[name] = value
 	}
 	_, err := dec.ReadToken()
 	return err
@@ -96,7 +94,7 @@ func (d *digests) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // parsing rules demand.
 func parseStatement(payload []byte) (*Statement, error) {
 	s := new(Statement)
-	if err := json.Unmarshal(payload, s); err != nil {
+	if err := json.Unmarshal(payload, s, withinBounds); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, refuse(StepStatement, "the payload is not JSON: it ends early")
 		}
