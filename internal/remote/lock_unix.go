@@ -20,7 +20,7 @@ const lockPoll = 20 * time.Millisecond
 func lock(ctx context.Context, path string, sleep func(context.Context, time.Duration) error) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Internal, "cannot make the lock on trust data: %w", err)
+		return nil, sigbox.Errorf(sigbox.Unavailable, "cannot make the lock on trust data: %w", err)
 	}
 	for {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

@@ -144,7 +144,7 @@ func (t *TUFClient) Cached(name string) (Target, error) {
 func (t *TUFClient) Refresh(ctx context.Context) error {
 	before, _ := t.load() // nil when there is none
 	if err := os.MkdirAll(t.cfg.Dir, 0o700); err != nil {
-		return sigbox.Errorf(sigbox.Internal, "cannot make the directory for trust data: %w", err)
+		return sigbox.Errorf(sigbox.Unavailable, "cannot make the directory for trust data: %w", err)
 	}
 	unlock, err := lock(ctx, filepath.Join(t.cfg.Dir, lockFile), t.client.sleep)
 	if err != nil {
@@ -226,7 +226,7 @@ func (t *TUFClient) store(c *tufCache) error {
 		return err
 	}
 	if err := atomicfile.Replace(filepath.Join(t.cfg.Dir, cacheFile), b, 0o600); err != nil {
-		return sigbox.Errorf(sigbox.Internal, "cannot write the trust data of %s: %w", t.cfg.Mirror, err)
+		return sigbox.Errorf(sigbox.Unavailable, "cannot write the trust data of %s: %w", t.cfg.Mirror, err)
 	}
 	return nil
 }

@@ -270,6 +270,25 @@ func TestTUFSeed(t *testing.T) {
 	}
 }
 
+// TestTUFReadOnly: where nothing can be written, what is here has to do.
+func TestTUFReadOnly(t *testing.T) {
+	r := newTUFRepo(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := r.follow(filepath.Join(file, "dir"))
+	if _, err := c.Target(t.Context(), TrustedRootTarget); sigbox.KindOf(err) != sigbox.Unavailable {
+		t.Errorf("found %v, expected the directory to be out of reach", err)
+	}
+	c.cfg.Seed = map[string][]byte{TrustedRootTarget: []byte("seed")}
+	got, err := c.Target(t.Context(), TrustedRootTarget)
+	wantTarget(t, got, err, "seed")
+	if got.Offline == nil {
+		t.Error("nobody is told that the cache cannot be written")
+	}
+}
+
 // Roots are walked over one by one, and another trusted root begins anew.
 func TestTUFRoots(t *testing.T) {
 	r := newTUFRepo(t)
