@@ -20,6 +20,7 @@ import (
 	"github.com/sigbox/sigbox/internal/app/apptest"
 	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/ca"
+	"github.com/sigbox/sigbox/wire/entry"
 )
 
 func TestFromAnEmptyDirectory(t *testing.T) {
@@ -414,5 +415,31 @@ func TestRootKeysMayBeElsewhere(t *testing.T) {
 	a := apptest.Start(t, apptest.In(dir))
 	if status, body := get(t, a, "/readyz"); status != http.StatusOK {
 		t.Errorf("found %d %s", status, body)
+	}
+}
+
+func TestTheRootIsOnRecordFirst(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 { // a restart adds nothing
+		a := apptest.Start(t, apptest.In(dir))
+		status, bundle := get(t, a, "/api/v2/tile/entries/000.p/1")
+		if status != http.StatusOK || len(bundle) < 2 {
+			t.Fatalf("the log's first entry: status %d, %d bytes", status, len(bundle))
+		}
+		body, err := entry.ParseBody([]byte(bundle[2:])) // after its length
+		if err != nil {
+			t.Fatal(err)
+		}
+		root, err := os.ReadFile(a.RootFile())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := sigbox.SHA256.Sum(root); !body.Digest.Equal(want) {
+			t.Errorf("the first entry is over %s, expected the TUF root, %s", body.Digest, want)
+		}
+		if _, checkpoint := get(t, a, "/api/v2/checkpoint"); strings.Split(checkpoint, "\n")[1] != "1" {
+			t.Errorf("expected a log of one entry, found the checkpoint\n%s", checkpoint)
+		}
+		apptest.Stop(t, a)
 	}
 }

@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"log/slog"
 	"net/http"
@@ -69,7 +71,7 @@ func (a *App) openServices(ctx context.Context) error {
 	if err := s.openGround(ctx); err != nil {
 		return err
 	}
-	for _, open := range []func(context.Context) error{s.openProvider, s.openCA, s.openTSA, s.openRekor, s.openTUF} {
+	for _, open := range []func(context.Context) error{s.openProvider, s.openCA, s.openTSA, s.openRekor, s.openTUF, s.recordRoot} {
 		if err := open(ctx); err != nil {
 			return err
 		}
@@ -246,6 +248,32 @@ func (s *services) openTUF(context.Context) error {
 		return diskError(a.cfg.Data, err)
 	}
 	return nil
+}
+
+// recordRoot makes the TUF root the first entry of an empty transparency log,
+// signed by the root's own key: what clients are told to trust is on record before
+// anything else. It also spares clients the proof of a tree of one leaf, which is
+// empty: cosign then leaves the fields out, and sigstore-python wants them.
+func (s *services) recordRoot(ctx context.Context) error {
+	key := s.keys[tufRootKey]
+	if s.rekorTree.Head().Size > 0 || key == nil {
+		return nil
+	}
+	details, err := sigbox.DetailsOf(key.Public())
+	if err != nil {
+		return err
+	}
+	digest := details.Hash().Sum(s.tuf.Root())
+	signature, err := key.Sign(rand.Reader, digest.Value, details.SignerOpts())
+	if err != nil {
+		return sigbox.Errorf(sigbox.Internal, "signing the TUF root's log entry: %w", err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return sigbox.Errorf(sigbox.Internal, "%w", err)
+	}
+	_, err = s.rekor.Add(ctx, sigbox.Entry{Digest: digest, Signature: signature, PublicKey: public, Details: details})
+	return err
 }
 
 // register adds the routes of all services to mux.
