@@ -21,6 +21,14 @@ type logged struct {
 	at    time.Time // zero unless promised by the log
 }
 
+// index is the one that the log vouches for.
+func (e logged) index() int64 {
+	if e.at.IsZero() {
+		return e.entry.Inclusion.LogIndex // without promise there is a proof
+	}
+	return e.entry.LogIndex
+}
+
 // isV2 reports whether an entry is of the kinds that Rekor v2 makes; v1 logs
 // have their 0.0.1 kinds, and intoto 0.0.2.
 func isV2(le *sigbox.LogEntry) bool {

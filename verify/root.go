@@ -105,7 +105,7 @@ func newRekor(l sigbox.TransparencyLog) (*rekor, error) {
 		return nil, sigbox.Mismatch(sigbox.Invalid, "log "+l.BaseURL+": hash of the tree", sigbox.SHA256, l.HashAlgorithm)
 	}
 	log := &rekor{TransparencyLog: l, host: hostOf(l.BaseURL), key: key, checkpoints: newCache[[sha256.Size]byte, sigbox.Checkpoint](rememberChecks)}
-	if v, err := note.NewVerifier("", key); err == nil {
+	if v, err := note.NewRekorV1Verifier(key); err == nil {
 		log.v1 = v
 	}
 	if v, err := note.NewVerifier(log.host, key); err == nil {

@@ -24,7 +24,9 @@ type Check struct {
 // Logged is an entry that a transparency log vouches for.
 type Logged struct {
 	// Log is the log's base URL.
-	Log   string
+	Log string
+	// Index is the entry's in the log as the log has signed it: in a promise of
+	// Rekor v1 across all trees of the log, else in the tree of the proof.
 	Index int64
 	// Kind and version of the entry, as in "hashedrekord 0.0.1".
 	Kind string
@@ -65,7 +67,7 @@ func (v *Verdict) Time() time.Time {
 func (v *Verdict) LogEntries() []Logged {
 	out := make([]Logged, 0, len(v.t.logged))
 	for _, e := range v.t.logged {
-		out = append(out, Logged{e.log.BaseURL, e.entry.LogIndex, e.body.Kind + " " + e.body.Version, e.at})
+		out = append(out, Logged{e.log.BaseURL, e.index(), e.body.Kind + " " + e.body.Version, e.at})
 	}
 	return out
 }
@@ -122,7 +124,7 @@ func (v *Verdict) Steps() []Check {
 
 // describe tells of an entry's checks.
 func (e logged) describe(add func(s Step, format string, args ...any)) {
-	add(StepLog, "%s has it at index %d", e.log.BaseURL, e.entry.LogIndex)
+	add(StepLog, "%s has it at index %d", e.log.BaseURL, e.index())
 	add(StepEntry, "%s %s of this signature and signer", e.body.Kind, e.body.Version)
 	if !e.at.IsZero() {
 		add(StepPromise, "signed by the log at %s", stamp(e.at))

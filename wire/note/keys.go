@@ -214,29 +214,38 @@ func (s *Signer) sign(cp sigbox.Checkpoint, text []byte, at time.Time) ([]byte, 
 // Verifier checks signatures of one key. It is safe for concurrent use.
 type Verifier struct{ identity }
 
-// NewVerifier makes a verifier of an Ed25519 or ECDSA key.
-//
-// With an empty name it takes signatures of any name by the key ID that Rekor v1
-// uses for every type of key, the first bytes of SHA-256(SPKI): such logs sign
-// with a host name that need not be the one they are reached by.
+// NewVerifier makes a verifier of an Ed25519 or ECDSA key that signs by a name.
 func NewVerifier(name string, pub crypto.PublicKey) (*Verifier, error) {
-	if name != "" {
-		i, err := newIdentity(name, pub)
-		return &Verifier{i}, err
+	i, err := newIdentity(name, pub)
+	if err != nil {
+		return nil, err
 	}
+	return &Verifier{i}, nil
+}
+
+// NewRekorV1Verifier makes a verifier for the checkpoints of a Rekor v1 log. It
+// takes signatures of any name, by the key ID that such logs use for every type of
+// key, the first bytes of SHA-256(SPKI): they sign with a host name that need not
+// be the one they are reached by.
+func NewRekorV1Verifier(pub crypto.PublicKey) (*Verifier, error) {
 	i, err := newIdentity("any", pub)
 	if err != nil {
 		return nil, err
 	}
 	i.name = ""
-	i.id, err = spkiHash(pub)
-	return &Verifier{i}, err
+	if i.id, err = spkiHash(pub); err != nil {
+		return nil, err
+	}
+	return &Verifier{i}, nil
 }
 
 // NewTreeHeadVerifier makes a verifier for the checkpoints of a certificate log.
 func NewTreeHeadVerifier(name string, pub crypto.PublicKey) (*Verifier, error) {
 	i, err := newTreeHeadIdentity(name, pub)
-	return &Verifier{i}, err
+	if err != nil {
+		return nil, err
+	}
+	return &Verifier{i}, nil
 }
 
 // Open reads a checkpoint that v's key has signed. Every signature of that name

@@ -242,6 +242,9 @@ func TestNewSignerRefuses(t *testing.T) {
 	if _, err := note.NewTreeHeadSigner("a", ed25519Key(t)); err == nil {
 		t.Error("a tree head by Ed25519 was accepted")
 	}
+	if v, err := note.NewVerifier("", ed25519Key(t).Public()); err == nil || v != nil {
+		t.Error("a verifier without a name was made")
+	}
 	if _, err := note.NewVerifier("a", "not a key"); err == nil {
 		t.Error("a string was accepted for a key")
 	}
@@ -262,7 +265,7 @@ func TestECDSAKeyID(t *testing.T) {
 	if !bytes.Equal(s.LogID(), want[:]) || s.KeyHash() != binary.BigEndian.Uint32(want[:]) {
 		t.Fatalf("expected %x, found %x and %08x", want, s.LogID(), s.KeyHash())
 	}
-	anyName, err := note.NewVerifier("", key.Public())
+	anyName, err := note.NewRekorV1Verifier(key.Public())
 	if err != nil {
 		t.Fatal(err)
 	}

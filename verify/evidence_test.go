@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,5 +83,35 @@ func TestEmptyRoot(t *testing.T) {
 	t.Parallel()
 	if _, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{{}}}); sigbox.KindOf(err) != sigbox.Invalid {
 		t.Errorf("found %v, expected it to be refused", err)
+	}
+}
+
+// TestLogWithoutHost: a v2 log signs as its host, so without one nothing of it can
+// be verified; any name must not do instead.
+func TestLogWithoutHost(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	r := w.Root()
+	r.Logs[0].BaseURL = ""
+	_, err := verifier(t, r).Verify(verify.Bytes(artifact), w.Sign(artifact, sigboxtest.Options{}), ada())
+	if verify.FailedStep(err) != verify.StepCheckpoint || !strings.Contains(err.Error(), "no host") {
+		t.Errorf("found %v, expected the host to be missed", err)
+	}
+}
+
+// TestIndexIsVouchedFor: without a promise nobody has signed the index that a v1
+// entry states beside its proof.
+func TestIndexIsVouchedFor(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	b := w.Sign(artifact, sigboxtest.Options{Kind: "hashedrekord 0.0.1"})
+	le := &b.Entries[0]
+	le.SignedEntryTimestamp, le.LogIndex = nil, 4711
+	verdict, err := verifier(t, w.Root()).Verify(verify.Bytes(artifact), b, ada())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := verdict.LogEntries()[0].Index; found != le.Inclusion.LogIndex {
+		t.Errorf("found %d, expected the proof's %d", found, le.Inclusion.LogIndex)
 	}
 }
