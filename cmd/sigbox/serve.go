@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -71,6 +73,7 @@ func (f *serveFlags) run(e *env, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	tune()
 	ctx := cmd.Context()
 	a, err := app.Start(ctx, app.Config{Data: dir, File: f.config, Flags: f.settings, Logger: log, Now: e.now})
 	if err != nil {
@@ -89,6 +92,20 @@ func (f *serveFlags) run(e *env, cmd *cobra.Command) error {
 	}
 	log.Info("stopped")
 	return err
+}
+
+// tune sets Go's runtime for a server that waits for its disk, unless the
+// environment has set it. With as many schedulers as processors, the commit that
+// comes back from its fsync stands in line behind signature checks; with twice as
+// many, the kernel lets it go first. Under load that and the rarer garbage
+// collection are worth a tenth each of what the log takes (bench/run -parts log).
+func tune() {
+	if _, set := os.LookupEnv("GOMAXPROCS"); !set {
+		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
+	}
+	if _, set := os.LookupEnv("GOGC"); !set {
+		debug.SetGCPercent(200)
+	}
 }
 
 // wait reloads a on SIGHUP, until ctx ends, which is no error, or a part of a
