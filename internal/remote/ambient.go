@@ -144,7 +144,8 @@ func buildkiteToken(ctx context.Context, c *Client, a Ambient) (string, error) {
 }
 
 // googleToken asks the metadata server of Google Cloud, when the environment
-// names it: to look for one by itself costs seconds everywhere else.
+// names it: to look for one by itself costs seconds everywhere else. That server
+// speaks plain http and is on the machine's own link.
 // https://cloud.google.com/compute/docs/instances/verifying-instance-identity
 func googleToken(ctx context.Context, c *Client, a Ambient) (string, error) {
 	host := a.Getenv("GCE_METADATA_HOST")
@@ -199,7 +200,7 @@ func ReadToken(r io.Reader, name string) (string, error) {
 
 // askToken sends r and reads a JSON answer, in which token must not be empty.
 func (c *Client) askToken(ctx context.Context, r request, answer any, token *string) error {
-	r.limit = maxTokenFile
+	r.limit, r.secret = maxTokenFile, true
 	resp, err := c.expect(ctx, r, http.StatusOK, http.StatusCreated)
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ func (c *Client) Browser(ctx context.Context, l Login) (string, error) {
 	if err != nil {
 		return "", sigbox.Errorf(sigbox.Unavailable, "cannot listen on the loopback interface for the browser's answer").WithCause(err)
 	}
-	a := newAuthorization(listener.Addr())
+	a := newAuthorization(listener.Addr(), p)
 	stop := a.serve(listener)
 	defer stop()
 	login, err := a.loginURL(p, l)
@@ -73,16 +73,18 @@ func (c *Client) exchange(ctx context.Context, l Login, p provider, a *authoriza
 type authorization struct {
 	state, nonce, verifier string
 	redirect               string
+	provider               provider
 	result                 chan callback // holds the first answer that bears our state
 }
 
 type callback struct{ code, err string }
 
-func newAuthorization(addr net.Addr) *authorization {
+func newAuthorization(addr net.Addr, p provider) *authorization {
 	port := strconv.Itoa(addr.(*net.TCPAddr).Port)
 	return &authorization{
 		state: secret(), nonce: secret(), verifier: secret(),
 		redirect: "http://localhost:" + port + callbackPath,
+		provider: p,
 		result:   make(chan callback, 1),
 	}
 }
@@ -140,10 +142,7 @@ func (a *authorization) answer(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "This is not the answer to the login that sigbox began.\n")
 		return
 	}
-	got := callback{code: q.Get("code"), err: q.Get("error")}
-	if d := q.Get("error_description"); got.err != "" && d != "" {
-		got.err += ": " + d
-	}
+	got := a.read(q)
 	select {
 	case a.result <- got:
 	default: // the first answer counts
@@ -155,12 +154,27 @@ func (a *authorization) answer(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, text)
 }
 
+// read takes the result out of the provider's answer. One that names another
+// issuer comes from another provider, which may want our code to be sent to it
+// (RFC 9207 §2.4); so may one that names none although the provider always does.
+func (a *authorization) read(q url.Values) callback {
+	from := q.Get("iss")
+	if (q.Has("iss") || a.provider.NamesIssuer) && from != a.provider.Issuer {
+		return callback{err: "the answer comes from the issuer " + strconv.Quote(from) + ", not from " + a.provider.Issuer}
+	}
+	got := callback{code: q.Get("code"), err: q.Get("error")}
+	if d := q.Get("error_description"); got.err != "" && d != "" {
+		got.err += ": " + d
+	}
+	return got
+}
+
 // wait gives the code that the browser brings.
 func (a *authorization) wait(ctx context.Context) (string, error) {
 	select {
 	case got := <-a.result:
 		if got.code == "" {
-			return "", sigbox.Errorf(sigbox.Unauthenticated, "the OpenID provider refused the login: %s", clip(got.err))
+			return "", sigbox.Errorf(sigbox.Unauthenticated, "the login failed: %s", clip(got.err))
 		}
 		return got.code, nil
 	case <-ctx.Done():

@@ -58,7 +58,7 @@ func (c *Client) authorizeDevice(ctx context.Context, l Login, p provider, verif
 	}
 	r := request{
 		service: oidcService, method: http.MethodPost, url: p.Device,
-		contentType: "application/x-www-form-urlencoded", body: []byte(form.Encode()), limit: maxOIDC,
+		contentType: "application/x-www-form-urlencoded", body: []byte(form.Encode()), limit: maxOIDC, secret: true,
 	}
 	resp, err := c.expect(ctx, r, http.StatusOK)
 	if err != nil {

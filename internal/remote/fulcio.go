@@ -72,7 +72,7 @@ func (ca *CA) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][]byt
 	}
 	r := request{
 		service: caService, method: http.MethodPost, url: join(ca.url, "/api/v2/signingCert"),
-		contentType: "application/json", body: body, limit: maxChainBytes,
+		contentType: "application/json", body: body, limit: maxChainBytes, secret: true,
 	}
 	resp, err := ca.client.expect(ctx, r, http.StatusOK, http.StatusCreated)
 	if err != nil {

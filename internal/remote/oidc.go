@@ -70,12 +70,15 @@ type provider struct {
 	TokenURL string   `json:"token_endpoint"`
 	Device   string   `json:"device_authorization_endpoint"`
 	PKCE     []string `json:"code_challenge_methods_supported"`
+	// NamesIssuer says that it names itself in every answer (RFC 9207 §3).
+	NamesIssuer bool `json:"authorization_response_iss_parameter_supported"`
 }
 
 // discover reads the provider's configuration. The issuer that it states must be
-// the one that was asked for (Discovery §4.3), and one with TLS stays with it.
+// the one that was asked for (Discovery §4.3), and one with TLS stays with it: a
+// password is typed there, and a token comes back.
 func (c *Client) discover(ctx context.Context, issuer string) (provider, error) {
-	r := request{service: oidcService, method: http.MethodGet, url: join(issuer, "/.well-known/openid-configuration"), limit: maxOIDC}
+	r := request{service: oidcService, method: http.MethodGet, url: join(issuer, "/.well-known/openid-configuration"), limit: maxOIDC, secret: true}
 	resp, err := c.expect(ctx, r, http.StatusOK)
 	if err != nil {
 		return provider{}, err
@@ -90,6 +93,9 @@ func (c *Client) discover(ctx context.Context, issuer string) (provider, error) 
 	for _, at := range []string{p.AuthURL, p.TokenURL, p.Device} {
 		if strings.HasPrefix(issuer, "https://") && at != "" && !strings.HasPrefix(at, "https://") {
 			return provider{}, sigbox.Errorf(sigbox.Invalid, "the OpenID provider %s has an endpoint that is not https: %.200q", issuer, at)
+		}
+		if err := c.checkPrivate(oidcService, at); err != nil {
+			return provider{}, err
 		}
 	}
 	return p, nil
@@ -113,6 +119,7 @@ func (c *Client) requestToken(ctx context.Context, l Login, p provider, form url
 		service: oidcService, method: http.MethodPost, url: p.TokenURL,
 		contentType: "application/x-www-form-urlencoded", body: []byte(form.Encode()), limit: maxOIDC,
 		oneShot: true, // codes are used once
+		secret:  true,
 	}
 	resp, err := c.do(ctx, r)
 	if err != nil {

@@ -24,6 +24,8 @@ type fakeProvider struct {
 	issuer string // as stated; "" is url
 	// token changes the ID token's claims.
 	token func(claims map[string]any)
+	// namesIssuer is what the discovery document says of RFC 9207.
+	namesIssuer bool
 	// poll answers device polls before the token is given.
 	poll []string
 	// seen are the forms that the token endpoint got.
@@ -51,7 +53,7 @@ func (p *fakeProvider) discovery(w http.ResponseWriter, _ *http.Request) {
 	}
 	p.write(w, map[string]any{
 		"issuer": issuer, "authorization_endpoint": p.url + "/login", "token_endpoint": p.url + "/token",
-		"device_authorization_endpoint": p.url + "/device",
+		"device_authorization_endpoint": p.url + "/device", "authorization_response_iss_parameter_supported": p.namesIssuer,
 	})
 }
 
@@ -200,6 +202,44 @@ func TestBrowserLoginRefused(t *testing.T) {
 			p.token, p.issuer = tt.token, tt.issuer
 			_, err := client(t).Browser(t.Context(), p.login(tt.change))
 			wantError(t, err, tt.kind, tt.says)
+		})
+	}
+}
+
+// TestAnswerOfAnotherIssuer: a code that another provider issued, and that names
+// it, is not sent to ours (RFC 9207).
+func TestAnswerOfAnotherIssuer(t *testing.T) {
+	for name, tt := range map[string]struct {
+		namesIssuer bool
+		iss         func(url string) []string
+		ok          bool
+	}{
+		"ours":                    {iss: func(url string) []string { return []string{url} }, ok: true},
+		"ours, as announced":      {namesIssuer: true, iss: func(url string) []string { return []string{url} }, ok: true},
+		"another":                 {iss: func(string) []string { return []string{"https://evil.example"} }},
+		"another with slash":      {iss: func(url string) []string { return []string{url + "/"} }},
+		"empty":                   {iss: func(string) []string { return []string{""} }},
+		"none":                    {iss: func(string) []string { return nil }, ok: true},
+		"none although announced": {namesIssuer: true, iss: func(string) []string { return nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProvider(t)
+			p.namesIssuer = tt.namesIssuer
+			_, err := client(t).Browser(t.Context(), p.login(func(v url.Values) {
+				if iss := tt.iss(p.url); iss != nil {
+					v["iss"] = iss
+				}
+			}))
+			if tt.ok {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantError(t, err, sigbox.Unauthenticated, "the answer comes from the issuer")
+			if len(p.seen) != 0 {
+				t.Error("the code was sent to the provider")
+			}
 		})
 	}
 }

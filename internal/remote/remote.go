@@ -58,6 +58,9 @@ type Config struct {
 	Sleep func(context.Context, time.Duration) error
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+	// AllowHTTP lets secrets, such as identity tokens, go over plain http to other
+	// machines. Without it they go over https alone, and to this machine.
+	AllowHTTP bool
 }
 
 // Client sends requests. Its methods are safe for concurrent use.
@@ -67,6 +70,7 @@ type Client struct {
 	retries   int
 	sleep     func(context.Context, time.Duration) error
 	now       func() time.Time
+	allowHTTP bool
 }
 
 // New makes a client.
@@ -97,7 +101,16 @@ func New(c Config) *Client {
 		retries:   max(c.Retries, 0),
 		sleep:     c.Sleep,
 		now:       c.Now,
+		allowHTTP: c.AllowHTTP,
 	}
+}
+
+// WithHTTP gives a client that shares c's connections and sends secrets over
+// plain http, too; see [Config].
+func (c *Client) WithHTTP() *Client {
+	open := *c
+	open.allowHTTP = true
+	return &open
 }
 
 func newTransport() *http.Transport {
@@ -133,6 +146,9 @@ type request struct {
 	header      http.Header
 	// limit bounds the answer's body in bytes.
 	limit int64
+	// secret is set when the request or its answer holds what others on the network
+	// must not see: a token, a client's secret.
+	secret bool
 	// oneShot is set when sending it twice is not the same as sending it once.
 	oneShot bool
 }
@@ -148,7 +164,7 @@ type response struct {
 // whatever its status. Errors: Unavailable when there is no answer, TooLarge for
 // one beyond the limit, Invalid for a URL that cannot be.
 func (c *Client) do(ctx context.Context, r request) (response, error) {
-	if err := checkURL(r); err != nil {
+	if err := c.checkURL(r); err != nil {
 		return response{}, err
 	}
 	retries := c.retries
@@ -221,14 +237,39 @@ func readResponse(ctx context.Context, r request, resp *http.Response) (response
 	return out, nil
 }
 
-// checkURL refuses what is no absolute http or https URL, and credentials in it.
-func checkURL(r request) error {
+// checkURL refuses what is no absolute http or https URL, credentials in it, and
+// secrets in the clear.
+func (c *Client) checkURL(r request) error {
 	u, err := url.Parse(r.url)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
 		return sigbox.Mismatch(sigbox.Invalid, r.service+": unusable URL", "http:// or https:// and a host", strconv.Quote(r.url)).
 			WithHint("look at the signing config or at how the instance was added: sigbox instance show")
 	}
+	if r.secret {
+		return c.checkPrivate(r.service, r.url)
+	}
 	return nil
+}
+
+// checkPrivate refuses to have secrets travel to a URL by a way on which others can
+// listen.
+func (c *Client) checkPrivate(service, at string) error {
+	if c.allowHTTP || !IsCleartext(at) {
+		return nil
+	}
+	return sigbox.Errorf(sigbox.Denied, "%s at %.200s is not https: whoever can listen on the network could take the identity token and sign with it", service, at).
+		WithHint("use an https URL, or give --insecure-http if you trust every machine between")
+}
+
+// IsCleartext reports whether what is sent to a URL can be read on a network: it
+// is plain http, to another machine than this.
+func IsCleartext(rawURL string) bool {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Scheme != "http" {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
 // passing reports whether the same request may succeed later.
