@@ -28,6 +28,7 @@ show() { say "$@"; "$@"; }
 # serve starts the instance in the background, as one would in a second terminal.
 serve() {
 	say sigbox serve "$@"
+	: >serve.out # before the wait below: what the last server said does not count
 	sigbox serve "$@" >serve.out 2>>serve.log &
 	server=$!
 	disown "$server" # the shell is not to report its end
