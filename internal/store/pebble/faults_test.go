@@ -106,6 +106,29 @@ func TestNearlyFull(t *testing.T) {
 	must(t, put(t, kv, "b"))
 }
 
+// TestFullAtTheStart: Pebble would try for ever to write out what its log holds.
+func TestFullAtTheStart(t *testing.T) {
+	fs := &diskFS{FS: vfs.Default}
+	fs.free.Store(1 << 30)
+	dir := t.TempDir()
+	kv, err := pebble.Open(t.Context(), dir, pebble.Options{FS: fs})
+	must(t, err)
+	must(t, put(t, kv, "a"))
+	must(t, kv.Close())
+
+	fs.free.Store(1 << 20)
+	if _, err := pebble.Open(t.Context(), dir, pebble.Options{FS: fs}); err == nil || sigbox.KindOf(err) != sigbox.Unavailable || !strings.Contains(err.Error(), "full") {
+		t.Fatalf("expected kind unavailable, found %v", err)
+	}
+	fs.free.Store(100 << 20) // too little to write, enough to read
+	kv, err = pebble.Open(t.Context(), dir, pebble.Options{FS: fs})
+	must(t, err)
+	defer func() { must(t, kv.Close()) }()
+	if _, err := kv.Get(t.Context(), []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A directory belongs to one process.
 func TestSecondProcess(t *testing.T) {
 	if dir := os.Getenv("SIGBOX_TEST_SECOND"); dir != "" {

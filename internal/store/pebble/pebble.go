@@ -22,6 +22,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -70,6 +71,9 @@ func Open(ctx context.Context, dir string, o Options) (*KV, error) {
 		o.FS = vfs.Default
 	}
 	kv := &KV{dir: dir, minFree: o.MinFree, fs: o.FS, log: o.Logger}
+	if err := kv.roomToOpen(); err != nil {
+		return nil, err
+	}
 	db, err := pebble.Open(dir, kv.options())
 	if err != nil {
 		return nil, openError(dir, err)
@@ -80,6 +84,27 @@ func Open(ctx context.Context, dir string, o Options) (*KV, error) {
 	}
 	return kv, nil
 }
+
+// roomToOpen refuses a disk on which Pebble could not write out what its log holds:
+// it would try for ever and not return. That needs less room than commits do, so
+// that a store whose disk is nearly full can still be opened and read.
+func (kv *KV) roomToOpen() error {
+	u, err := kv.fs.GetDiskUsage(kv.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // a new store has nothing to write out
+		return nil
+	case err != nil:
+		return openError(kv.dir, err)
+	case u.AvailBytes < kv.minFree/2:
+		return sigbox.Errorf(sigbox.Unavailable, "the disk is full: %s cannot be opened below %d MiB of free space", kv.dir, kv.minFree>>21).
+			WithHint("make room and start again; nothing that was acknowledged is lost")
+	}
+	return nil
+}
+
+// pause is how long Pebble waits after a flush or compaction that failed: left to
+// itself it tries again at once, for as long as the disk is full.
+const pause = 100 * time.Millisecond
 
 func (kv *KV) options() *pebble.Options {
 	o := &pebble.Options{
@@ -94,7 +119,10 @@ func (kv *KV) options() *pebble.Options {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
 	o.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) { kv.log.Error("store: background work failed", "err", err) },
+		BackgroundError: func(err error) {
+			kv.log.Error("store: background work failed", "err", err)
+			time.Sleep(pause) // with Pebble's lock, which readers do not need
+		},
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			_ = kv.breakDown(fmt.Errorf("%s", i.String())) // reads of other data go on
 		},
