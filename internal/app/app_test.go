@@ -404,6 +404,73 @@ func TestLostKeys(t *testing.T) {
 	}
 }
 
+// TestLostFiles: what clients know an instance by is not made anew when it is gone,
+// and nothing is put in its place that a restored file would have to replace.
+func TestLostFiles(t *testing.T) {
+	for _, name := range []string{"instance.json", "certs/ca.pem", "certs/tsa.pem"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			apptest.Stop(t, apptest.Start(t, apptest.In(dir)))
+			path := filepath.Join(dir, name)
+			content, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			refused(t, dir, sigbox.Fatal, path)
+			if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("another is in its place (%v)", err)
+			}
+			writeFile(t, path, string(content))
+			apptest.Start(t, apptest.In(dir))
+		})
+	}
+}
+
+// TestDamagedFiles: the error names the file and says where to get another.
+func TestDamagedFiles(t *testing.T) {
+	dir := t.TempDir()
+	apptest.Stop(t, apptest.Start(t, apptest.In(dir)))
+	for _, name := range []string{"keys/ca.pem", "keys/oidc.pem", "certs/ca.pem", "certs/tsa.pem"} {
+		path := filepath.Join(dir, name)
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := bytes.Clone(content)
+		changed[len(changed)/2] = '!'
+		for _, damaged := range [][]byte{nil, content[:len(content)/2], changed} {
+			if err := os.WriteFile(path, damaged, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			err := refused(t, dir, sigbox.Invalid, path)
+			if e, ok := errors.AsType[*sigbox.Error](err); !ok || !strings.Contains(e.Hint, "backup") {
+				t.Errorf("%s: no next step: %v", name, err)
+			}
+		}
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apptest.Start(t, apptest.In(dir))
+}
+
+// refused wants the start on a directory to fail, and gives the error.
+func refused(t *testing.T, dir string, kind sigbox.Kind, want string) error {
+	t.Helper()
+	a, err := app.Start(t.Context(), app.Config{Data: dir, Flags: app.Settings{Listen: "127.0.0.1:0"}})
+	if err == nil {
+		apptest.Stop(t, a)
+		t.Fatal("it started")
+	}
+	if sigbox.KindOf(err) != kind || !strings.Contains(err.Error(), want) {
+		t.Errorf("expected kind %q with %q, found kind %q: %v", kind, want, sigbox.KindOf(err), err)
+	}
+	return err
+}
+
 func TestRootKeysMayBeElsewhere(t *testing.T) {
 	dir := t.TempDir()
 	apptest.Stop(t, apptest.Start(t, apptest.In(dir)))

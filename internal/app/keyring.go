@@ -1,7 +1,9 @@
 package app
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"io/fs"
@@ -90,8 +92,13 @@ func openKey(dir, name string, details sigbox.KeyDetails, pass keys.Passphrase, 
 		return keys.LoadOrCreate(path, details, pass)
 	}
 	key, err := keys.LoadKind(path, details, pass)
-	if err == nil || sigbox.KindOf(err) != sigbox.NotFound {
-		return key, err
+	switch {
+	case err == nil:
+		return key, nil
+	case sigbox.KindOf(err) == sigbox.Invalid:
+		return nil, sigbox.Errorf(sigbox.Invalid, "%w", err).WithHint("if the file is damaged, put it back from a backup")
+	case sigbox.KindOf(err) != sigbox.NotFound:
+		return nil, err
 	}
 	switch name {
 	case caRootKey, tsaRootKey, tufRootKey:
@@ -104,13 +111,20 @@ func openKey(dir, name string, details sigbox.KeyDetails, pass keys.Passphrase, 
 // maxChain bounds a file of certificates, in bytes.
 const maxChain = 256 << 10
 
-// openChain reads the certificates in DIR/certs/name.pem, or makes them by fresh
-// and keeps them there. DER.
-func openChain(dir, name string, fresh func() ([][]byte, error)) ([][]byte, error) {
+// openChain reads the certificates in DIR/certs/name.pem. Those of a new instance
+// are made by fresh and kept there; later they are not replaced in silence, since
+// new ones would not have been valid when the old ones were used. DER.
+func openChain(dir, name string, complete bool, fresh func() ([][]byte, error)) ([][]byte, error) {
 	path := filepath.Join(dir, certDir, name+".pem")
 	chain, err := readChain(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return chain, err
+	switch {
+	case err == nil:
+		return chain, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, diskError(dir, err)
+	case complete:
+		return nil, sigbox.Errorf(sigbox.Fatal, "the certificates %s are gone, and clients trust what they vouch for", path).
+			WithHint("put them back from a backup")
 	}
 	if chain, err = fresh(); err != nil {
 		return nil, err
@@ -140,16 +154,24 @@ func readChain(path string) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	blocks := bytes.Count(rest, []byte("-----BEGIN"))
 	var chain [][]byte
 	for {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return nil, damagedChain(path)
+		}
 		chain = append(chain, block.Bytes)
 	}
-	if len(chain) == 0 {
-		return nil, sigbox.Errorf(sigbox.Invalid, "%s is damaged: it holds no certificate", path).WithHint("restore the data directory from a backup")
+	if len(chain) == 0 || len(chain) != blocks { // what cannot be read is passed over
+		return nil, damagedChain(path)
 	}
 	return chain, nil
+}
+
+func damagedChain(path string) error {
+	return sigbox.Errorf(sigbox.Invalid, "%s is damaged: expected certificates in PEM", path).WithHint("restore the data directory from a backup")
 }

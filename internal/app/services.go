@@ -148,7 +148,7 @@ func (s *services) openProvider(context.Context) error {
 // have to be in first.
 func (s *services) openCA(ctx context.Context) error {
 	a := s.app
-	chain, err := openChain(a.cfg.Data, "ca", func() ([][]byte, error) {
+	chain, err := openChain(a.cfg.Data, "ca", a.state.Complete, func() ([][]byte, error) {
 		return ca.NewChain(ca.ChainConfig{Root: s.keys[caRootKey], Intermediate: s.keys[caKey], Now: a.cfg.Now})
 	})
 	if err != nil {
@@ -189,7 +189,7 @@ func (s *services) setIssuers(outside []ca.Issuer) error {
 }
 
 func (s *services) openTSA(context.Context) error {
-	chain, err := openChain(s.app.cfg.Data, "tsa", func() ([][]byte, error) {
+	chain, err := openChain(s.app.cfg.Data, "tsa", s.app.state.Complete, func() ([][]byte, error) {
 		return tsa.NewChain(tsa.ChainConfig{Root: s.keys[tsaRootKey], Leaf: s.keys[tsaKey], Now: s.app.cfg.Now})
 	})
 	if err != nil {

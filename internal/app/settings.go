@@ -57,7 +57,7 @@ type TLSFiles struct {
 type Limits struct {
 	// Requests in flight at once, 8,192 if 0.
 	Requests int64 `yaml:"requests"`
-	// BodyBytes held at once over all requests, 256 MiB if 0.
+	// BodyBytes held at once over all requests, 64 MiB if 0.
 	BodyBytes int64 `yaml:"body-bytes"`
 }
 
@@ -68,7 +68,7 @@ func LoadSettings(path string, optional bool) (Settings, error) {
 		return Settings{}, nil
 	}
 	if err != nil {
-		return Settings{}, sigbox.Errorf(sigbox.Invalid, "cannot read the settings: %w", err)
+		return Settings{}, sigbox.Errorf(sigbox.Invalid, "cannot read the settings: %w", err).WithHint("they are in DIR/config.yaml or the file of --config, and this user must be able to read them")
 	}
 	defer func() { _ = f.Close() }() // only read from
 	b, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
@@ -100,15 +100,23 @@ func ParseSettings(b []byte) (Settings, error) {
 	return s, s.check()
 }
 
-// goNames are the parts of yaml's messages that speak of Go and not of YAML.
-var goNames = regexp.MustCompile(`field (\S+) not found in type \S+`)
+// goNames and goTypes are the parts of yaml's messages that speak of Go and not of
+// YAML.
+var (
+	goNames = regexp.MustCompile(`field (\S+) not found in type \S+`)
+	goTypes = regexp.MustCompile(` into \S*\w\.\w+`)
+)
+
+// maxFaults is how many faults of a file are told at once.
+const maxFaults = 5
 
 func yamlMessage(err error) string {
 	lines := []string{strings.TrimPrefix(err.Error(), "yaml: ")}
 	if t, ok := errors.AsType[*yaml.TypeError](err); ok {
-		lines = t.Errors
+		lines = t.Errors[:min(len(t.Errors), maxFaults)]
 	}
-	return goNames.ReplaceAllString(strings.Join(lines, "; "), "unknown field $1")
+	text := goNames.ReplaceAllString(strings.Join(lines, "; "), "unknown field $1")
+	return goTypes.ReplaceAllString(text, " there")
 }
 
 // check refuses what cannot be meant. Issuers are checked by the CA.

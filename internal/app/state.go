@@ -116,6 +116,9 @@ func openState(dir, publicURL string, now time.Time) (state, error) {
 	s, err := loadState(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if err := unused(dir); err != nil {
+			return state{}, err
+		}
 		if s, err = newState(publicURL, now); err != nil {
 			return state{}, err
 		}
@@ -126,6 +129,20 @@ func openState(dir, publicURL string, now time.Time) (state, error) {
 	}
 	s.URL = publicURL
 	return s, s.save(dir)
+}
+
+// unused refuses a directory that has a store and has lost its state, which is the
+// first thing that is written: a new one would give the log another name.
+func unused(dir string) error {
+	_, err := os.Stat(filepath.Join(dir, dbDir))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return diskError(dir, err)
+	}
+	return sigbox.Errorf(sigbox.Fatal, "%s is gone, and there is a store beside it: clients know the log by the name in it", filepath.Join(dir, stateFile)).
+		WithHint("put it back from a backup, or give --data a new directory")
 }
 
 // save makes the state durable.

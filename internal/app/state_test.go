@@ -43,6 +43,7 @@ func TestParseSettingsRefuses(t *testing.T) {
 		"url: a\nissuers:\n- ur: b":    "line 3: unknown field ur",
 		"url: a\nurl: b":               "line 2",
 		"issuers: 1":                   "line 1",
+		"issuers: [[a], [b]]":          "cannot unmarshal !!seq there",
 		"a\n b:\n\tc":                  "line",
 		"url: a\n---\nurl: b":          "one YAML document",
 		"tls: {cert: a}":               "belong together",
@@ -55,7 +56,7 @@ func TestParseSettingsRefuses(t *testing.T) {
 		"x: &x [1,1]\ny: [*x,*x,*x]\n": "unknown field",
 	} {
 		_, err := ParseSettings([]byte(text))
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "app.") {
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "app.") || strings.Contains(err.Error(), "ca.") {
 			t.Errorf("%.40q: expected an error with %q, found %v", text, want, err)
 		}
 	}
