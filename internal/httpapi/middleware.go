@@ -19,7 +19,7 @@ import (
 
 const (
 	defaultMaxInFlight  = 8192
-	defaultMaxBodyBytes = 256 << 20
+	defaultMaxBodyBytes = 64 << 20
 
 	requestIDHeader = "X-Request-Id"
 	maxRequestID    = 64
@@ -36,7 +36,7 @@ type Guard struct {
 	// answered with 503 and Retry-After.
 	MaxInFlight int64
 	// MaxBodyBytes is how many bytes of request bodies may be held at once, over
-	// all requests, 256 MiB if 0.
+	// all requests, 64 MiB if 0.
 	MaxBodyBytes int64
 }
 
