@@ -148,7 +148,7 @@ func DetailsOf(pub crypto.PublicKey) (KeyDetails, error) {
 		}
 		return 0, Errorf(Invalid, "unsupported RSA key: expected 2048, 3072 or 4096 bits, found %d", p.N.BitLen())
 	}
-	return 0, Errorf(Invalid, "unsupported key type %T: expected ECDSA, Ed25519 or RSA", pub)
+	return 0, Errorf(Invalid, "unsupported type of key: expected ECDSA, Ed25519 or RSA")
 }
 
 // CheckKey says whether pub is a key that k can be used with: its type, curve
@@ -252,11 +252,11 @@ func ParsePublicKey(der []byte) (crypto.PublicKey, error) {
 	}
 	pub, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
-		return nil, Errorf(Invalid, "public key: expected a DER SubjectPublicKeyInfo: %w", err)
+		return nil, Errorf(Invalid, "public key: expected a DER SubjectPublicKeyInfo of ECDSA on a NIST curve, Ed25519 or RSA").WithCause(err)
 	}
 	switch pub.(type) {
 	case *ecdsa.PublicKey, ed25519.PublicKey, *rsa.PublicKey:
 		return pub, nil
 	}
-	return nil, Errorf(Invalid, "unsupported key type %T: expected ECDSA, Ed25519 or RSA", pub)
+	return nil, Errorf(Invalid, "unsupported type of key: expected ECDSA, Ed25519 or RSA")
 }

@@ -63,7 +63,7 @@ func possessionByCSR(der []byte) (provenKey, error) {
 	case x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512, x509.PureEd25519,
 		x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA:
 	default:
-		return provenKey{}, sigbox.Errorf(sigbox.Invalid, "certificate signing request: it is signed with %v, expected SHA-256, SHA-384 or SHA-512 with ECDSA or RSA (PKCS #1 v1.5), or Ed25519", csr.SignatureAlgorithm)
+		return provenKey{}, sigbox.Errorf(sigbox.Invalid, "certificate signing request: unsupported signature algorithm, expected SHA-256, SHA-384 or SHA-512 with ECDSA or RSA (PKCS #1 v1.5), or Ed25519")
 	}
 	if csr.CheckSignature() != nil {
 		return provenKey{}, sigbox.Errorf(sigbox.Invalid, "certificate signing request: its signature does not verify with the key in it")

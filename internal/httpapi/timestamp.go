@@ -1,9 +1,9 @@
 package httpapi
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
-	"strconv"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/tsa"
@@ -66,5 +66,5 @@ func (h *Timestamp) answer(r *http.Request, body []byte) ([]byte, error) {
 		return h.Service.StampRequest(r.Context(), req)
 	}
 	return nil, sigbox.Mismatch(sigbox.Invalid, "timestamp request of an unexpected Content-Type",
-		"application/timestamp-query or application/json", strconv.Quote(mediaType(r)))
+		"application/timestamp-query or application/json", fmt.Sprintf("%.80q", mediaType(r)))
 }

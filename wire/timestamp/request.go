@@ -127,8 +127,8 @@ func ParseJSONRequest(b []byte) (Request, error) {
 	}
 	var j jsonRequest
 	if err := json.Unmarshal(b, &j, json.RejectUnknownMembers(true)); err != nil {
-		return Request{}, sigbox.Errorf(sigbox.Invalid, "timestamp request is not the JSON that was expected: %w", err).
-			WithHint("send {\"artifactHash\": base64, \"hashAlgorithm\": \"sha256\"}")
+		return Request{}, sigbox.Errorf(sigbox.Invalid, "timestamp request is not the JSON that was expected").
+			WithHint("send {\"artifactHash\": base64, \"hashAlgorithm\": \"sha256\"}").WithCause(err)
 	}
 	h, ok := sigbox.HashByName(strings.ToLower(j.HashAlgorithm))
 	if !ok {
