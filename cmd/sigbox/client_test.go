@@ -29,8 +29,9 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 //	forge FILE JSON         writes a token with those claims that nobody signed
 //	edit FILE OLD NEW       replaces text in a file, which must have it
 //
-// and these variables: URL of the instance, DATA its directory, ROOT its TUF
-// root, ISSUER its OpenID provider.
+// and these variables: URL of the instance, PORT of it, DATA its directory, ROOT
+// its TUF root, TRUSTED_ROOT and SIGNING_CONFIG what it publishes by TUF, ISSUER
+// its OpenID provider.
 func TestClientScripts(t *testing.T) {
 	a := apptest.Start(t)
 	testscript.Run(t, testscript.Params{
@@ -43,6 +44,14 @@ func TestClientScripts(t *testing.T) {
 			env.Setenv("ISSUER", a.URL()+"/oidc")
 			env.Setenv("DATA", a.Data())
 			env.Setenv("ROOT", a.RootFile())
+			env.Setenv("PORT", a.URL()[strings.LastIndexByte(a.URL(), ':')+1:])
+			for name, suffix := range map[string]string{"TRUSTED_ROOT": ".trusted_root.json", "SIGNING_CONFIG": ".signing_config.v0.2.json"} {
+				files, err := filepath.Glob(filepath.Join(a.Data(), "tuf", "targets", "*"+suffix))
+				if err != nil || len(files) != 1 {
+					return fmt.Errorf("the published %s: %v, %w", suffix, files, err)
+				}
+				env.Setenv(name, files[0])
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

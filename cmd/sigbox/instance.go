@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net"
-	"net/url"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -43,7 +41,7 @@ $SIGBOX_HOME, else in your configuration directory.`,
 
 type addFlags struct {
 	root, rootSHA256, mirror string
-	yes                      bool
+	yes, insecureHTTP        bool
 }
 
 func newInstanceAddCommand(e *env) *cobra.Command {
@@ -67,6 +65,7 @@ trust on first use, and only as good as the connection.`,
 	cmd.Flags().StringVar(&f.rootSHA256, "root-sha256", "", "SHA-256 of the instance's TUF root, in `HEX`")
 	cmd.Flags().StringVar(&f.mirror, "mirror", "", "`URL` of the TUF repository (default URL/tuf, else URL)")
 	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "trust what the server sends without asking")
+	cmd.Flags().BoolVar(&f.insecureHTTP, "insecure-http", false, "let identity tokens go to this instance over plain http")
 	return cmd
 }
 
@@ -90,7 +89,7 @@ func (e *env) addInstance(ctx context.Context, f addFlags, name, rawURL string) 
 	if err != nil {
 		return err
 	}
-	i := instance.Instance{Name: name, URL: base, Added: e.now().UTC().Truncate(time.Second)}
+	i := instance.Instance{Name: name, URL: base, Added: e.now().UTC().Truncate(time.Second), InsecureHTTP: f.insecureHTTP}
 	scratch, err := store.ScratchCache()
 	if err != nil {
 		return err
@@ -103,22 +102,21 @@ func (e *env) addInstance(ctx context.Context, f addFlags, name, rawURL string) 
 		return err
 	}
 	e.note("Added instance %s (%s).", name, base)
-	e.warnCleartext(base)
+	e.warnCleartext(i)
 	e.note("Sign with it by --instance %s, or always: sigbox instance use %s", name, name)
 	return nil
 }
 
-// warnCleartext says so when tokens will travel unprotected.
-func (e *env) warnCleartext(base string) {
-	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "http" {
-		return
+// warnCleartext says so when tokens will travel unprotected, or not at all.
+func (e *env) warnCleartext(i instance.Instance) {
+	switch {
+	case !remote.IsCleartext(i.URL):
+	case i.InsecureHTTP:
+		e.note("Careful: its URL is http. Whoever can listen on the network can take your identity tokens and sign as you.")
+	default:
+		e.note("Its URL is http: to verify that will do, but no identity token goes there. To sign, add it by an")
+		e.note("https URL, or give --insecure-http if you trust every machine between.")
 	}
-	ip := net.ParseIP(u.Hostname())
-	if u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
-		return
-	}
-	e.note("Careful: its URL is http. Whoever can listen on the network can take your identity tokens and sign as you.")
 }
 
 // firstRoot gets the TUF root that trust begins at.
@@ -206,8 +204,10 @@ type instanceJSON struct {
 	Mirror  string `json:"mirror"`
 	BuiltIn bool   `json:"builtIn"`
 	// Current says whether it is used when nothing else is said.
-	Current bool   `json:"current"`
-	RootSHA string `json:"rootSHA256"`
+	Current bool `json:"current"`
+	// InsecureHTTP says whether identity tokens may go to it over plain http.
+	InsecureHTTP bool   `json:"insecureHTTP"`
+	RootSHA      string `json:"rootSHA256"`
 	// Refreshed is when its repository was last asked; absent for never.
 	Refreshed *time.Time `json:"refreshed,omitempty"`
 	Expires   *time.Time `json:"expires,omitempty"`
@@ -227,7 +227,7 @@ func (e *env) describe(store *instance.Store, i instance.Instance) (instanceJSON
 	sum := sha256.Sum256(root)
 	j := instanceJSON{
 		Name: i.Name, URL: i.URL, Mirror: i.Mirror, BuiltIn: i.BuiltIn, Current: i.Name == current,
-		RootSHA: hex.EncodeToString(sum[:]),
+		InsecureHTTP: i.InsecureHTTP, RootSHA: hex.EncodeToString(sum[:]),
 	}
 	client, err := e.tufClient(store, i)
 	if err != nil {
@@ -382,6 +382,9 @@ func (s shownJSON) print(e *env) error {
 	row("trust material", "%s", s.age(e.now()))
 	if s.Expires != nil {
 		row("good until", "%s", s.Expires.UTC().Format(time.RFC3339))
+	}
+	if s.InsecureHTTP {
+		row("identity tokens", "may go there over plain http")
 	}
 	for _, a := range s.Authorities {
 		row("CA", "%s (%s), %s", a.URL, a.Name, span(a.Start, a.End))

@@ -23,6 +23,8 @@ type loginFlags struct {
 	clientID   string
 	secretFile string
 	flow       string
+	// insecureHTTP lets the token go over plain http to other machines.
+	insecureHTTP bool
 }
 
 func (f *loginFlags) register(cmd *cobra.Command) {
@@ -32,6 +34,7 @@ func (f *loginFlags) register(cmd *cobra.Command) {
 	fs.StringVar(&f.clientID, "oidc-client-id", "", "`ID` by which the provider knows sigbox (default sigstore)")
 	fs.StringVar(&f.secretFile, "oidc-client-secret-file", "", "`FILE` with the client's secret, for providers that want one")
 	fs.StringVar(&f.flow, "fulcio-auth-flow", "", "how to log in: normal (a browser here), device (a browser anywhere) or client_credentials")
+	fs.BoolVar(&f.insecureHTTP, "insecure-http", false, "let the identity token go over plain http to other machines")
 	_ = cmd.RegisterFlagCompletionFunc("fulcio-auth-flow", cobra.FixedCompletions([]string{"normal", "device", "client_credentials"}, cobra.ShellCompDirectiveNoFileComp))
 }
 

@@ -140,6 +140,9 @@ func (e *env) confirmPublic(f signFlags, t trusted) error {
 // newSigner puts a signer together from a signing config.
 func (e *env) newSigner(f signFlags, t trusted) (*sign.Signer, error) {
 	client := e.remote()
+	if f.login.insecureHTTP || t.insecureHTTP {
+		client = client.WithHTTP()
+	}
 	w, err := selectWitnesses(t.config, client, e.now())
 	if err != nil {
 		return nil, err

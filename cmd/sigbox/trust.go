@@ -62,6 +62,8 @@ type trusted struct {
 	roots []*sigbox.TrustedRoot
 	// config is set for signing.
 	config *sigbox.SigningConfig
+	// insecureHTTP lets identity tokens go over plain http.
+	insecureHTTP bool
 	// name is the instance's; "" when files took its place.
 	name string
 	// source says where the roots come from and how fresh they are.
@@ -119,7 +121,7 @@ func (e *env) instanceTrust(ctx context.Context, f trustFlags, p purpose, store 
 	if err != nil {
 		return trusted{}, err
 	}
-	t.name = i.Name
+	t.name, t.insecureHTTP = i.Name, i.InsecureHTTP
 	r := refresher{env: e, client: client, instance: i, mark: filepath.Join(store.Cache(i.Name), unreachableFile), offline: f.offline}
 	if t.roots == nil {
 		target, err := r.target(ctx, remote.TrustedRootTarget)

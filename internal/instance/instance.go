@@ -51,6 +51,8 @@ type Instance struct {
 	Mirror string `json:"mirror"`
 	// Added says when.
 	Added time.Time `json:"added"`
+	// InsecureHTTP lets identity tokens go to it over plain http.
+	InsecureHTTP bool `json:"insecureHTTP,omitzero"`
 	// BuiltIn instances came with the program and cannot be removed.
 	BuiltIn bool `json:"-"`
 }
