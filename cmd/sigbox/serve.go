@@ -148,8 +148,8 @@ Trust it, with sigbox or with cosign:
   cosign initialize --mirror %[1]s/tuf --root %[2]s
 
 Sign a file, and verify it:
-  sigbox sign FILE --identity-token "$(sigbox token --data %[3]s --email you@example.com)"
-  sigbox verify FILE --certificate-identity you@example.com --certificate-oidc-issuer %[1]s/oidc
+  sigbox sign FILE --instance private --identity-token "$(sigbox token --data %[3]s --email you@example.com)"
+  sigbox verify FILE --instance private --certificate-identity you@example.com --certificate-oidc-issuer %[1]s/oidc
 
 To log in with a password instead of a token:
   sigbox user add --data %[3]s you@example.com

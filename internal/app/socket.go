@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"bytes"
 	"context"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/oidc"
 )
 
 const (
@@ -106,7 +108,7 @@ type tokenAnswer struct {
 func newAdminServer(admin Admin, log *slog.Logger) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("POST /token", adminRoute(func(r *http.Request, c tokenCall) (any, error) {
-		log.InfoContext(r.Context(), "making a token", "email", c.Email, "audience", c.Audience)
+		log.InfoContext(r.Context(), "making a token", "email", c.Email, "audience", cmp.Or(c.Audience, oidc.DefaultAudience))
 		token, err := admin.Token(r.Context(), TokenRequest{c.Email, c.Audience, time.Duration(c.Lifetime)})
 		return tokenAnswer{token}, err
 	}))
