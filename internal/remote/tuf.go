@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sigbox/sigbox"
@@ -116,8 +117,11 @@ func (t *TUFClient) Target(ctx context.Context, name string) (Target, error) {
 		return Target{}, refreshErr
 	}
 	target, err := t.Cached(name)
-	if err != nil {
+	switch {
+	case err != nil && sigbox.KindOf(err) == sigbox.NotFound:
 		return Target{}, refreshErr
+	case err != nil:
+		return Target{}, err
 	}
 	if target.Expired {
 		return Target{}, sigbox.Errorf(sigbox.Unavailable, "the trust data of %s expired at %s and cannot be refreshed: %w", t.cfg.Mirror, target.Expires.Format(time.RFC3339), refreshErr)
@@ -127,13 +131,15 @@ func (t *TUFClient) Target(ctx context.Context, name string) (Target, error) {
 }
 
 // Cached gives a target without asking the repository: the last that was verified,
-// expired or not, or the seed. The error is of kind NotFound when there is none.
+// expired or not, or the seed if none was ever. The error is of kind NotFound when
+// there is none. A cache that is there and cannot be read is another error: the
+// seed in its place could bring back what has been withdrawn since.
 func (t *TUFClient) Cached(name string) (Target, error) {
 	cached, err := t.load()
 	if err == nil {
 		return cached.target(name, t.client.now())
 	}
-	if data, ok := t.cfg.Seed[name]; ok {
+	if data, ok := t.cfg.Seed[name]; ok && sigbox.KindOf(err) == sigbox.NotFound {
 		return Target{Data: data}, nil
 	}
 	return Target{}, err
@@ -152,7 +158,7 @@ func (t *TUFClient) Refresh(ctx context.Context) error {
 	}
 	defer unlock()
 	cached, err := t.load()
-	if err != nil && sigbox.KindOf(err) != sigbox.NotFound {
+	if err != nil && sigbox.KindOf(err) == sigbox.Internal {
 		return err
 	}
 	if cached != nil && (before == nil || !cached.Refreshed.Equal(before.Refreshed)) {
@@ -197,26 +203,36 @@ func (c *tufCache) target(name string, now time.Time) (Target, error) {
 }
 
 // load reads the cache. The error is of kind NotFound when there is none that goes
-// with the trusted root.
+// with the trusted root, Unavailable for one that is damaged, which the next refresh
+// replaces, and Internal for one that cannot be read.
 func (t *TUFClient) load() (*tufCache, error) {
 	path := filepath.Join(t.cfg.Dir, cacheFile)
 	none := sigbox.Errorf(sigbox.NotFound, "there is no trust data of %s yet", t.cfg.Mirror).WithHint("connect to it once")
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, none
 	}
 	if err == nil && info.Size() > maxCache {
-		return nil, none
+		return nil, t.damaged(path)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Internal, "cannot read the trust data of %s: %w", t.cfg.Mirror, err)
+		return nil, sigbox.Errorf(sigbox.Internal, "cannot read the trust data of %s: %w", t.cfg.Mirror, err).
+			WithHint("make it readable, or remove it to fetch it anew")
 	}
 	var c tufCache
-	if decodeJSON(b, &c) != nil || c.Pinned != hex.EncodeToString(t.pinned[:]) {
-		return nil, none // damaged, or of another root: begin anew
+	switch err := decodeJSON(b, &c); {
+	case err != nil || c.Pinned == "":
+		return nil, t.damaged(path)
+	case c.Pinned != hex.EncodeToString(t.pinned[:]):
+		return nil, none // of another root: begin anew
 	}
 	return &c, nil
+}
+
+func (t *TUFClient) damaged(path string) error {
+	return sigbox.Errorf(sigbox.Unavailable, "the trust data of %s in %s is damaged", t.cfg.Mirror, path).
+		WithHint("connect to it once, or remove the file")
 }
 
 // store replaces the cache.

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -507,6 +508,45 @@ func TestTUFDamagedCache(t *testing.T) {
 		}
 		got, err := c.Target(t.Context(), TrustedRootTarget)
 		wantTarget(t, got, err, "one")
+	}
+}
+
+// TestTUFNoSilentRollback: the seed does not take the place of a newer cache that
+// cannot be read.
+func TestTUFNoSilentRollback(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spoil func(path string) error
+		kind  sigbox.Kind
+		heals bool // by a refresh
+	}{
+		"damaged":    {func(path string) error { return os.WriteFile(path, []byte(`{"pinned":`), 0o600) }, sigbox.Unavailable, true},
+		"empty":      {func(path string) error { return os.Truncate(path, 0) }, sigbox.Unavailable, true},
+		"huge":       {func(path string) error { return os.Truncate(path, maxCache+1) }, sigbox.Unavailable, true},
+		"unreadable": {func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) }, sigbox.Internal, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newTUFRepo(t)
+			c := r.follow(t.TempDir())
+			c.cfg.Seed = map[string][]byte{TrustedRootTarget: []byte("seed")}
+			if err := c.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.spoil(filepath.Join(c.cfg.Dir, cacheFile)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := c.Cached(TrustedRootTarget)
+			wantError(t, err, tt.kind, "the trust data of", "remove")
+			r.fail(http.StatusServiceUnavailable)
+			_, err = c.Target(t.Context(), TrustedRootTarget)
+			wantError(t, err, tt.kind, "the trust data of")
+			r.fail(0)
+			got, err := c.Target(t.Context(), TrustedRootTarget)
+			if tt.heals {
+				wantTarget(t, got, err, "one")
+				return
+			}
+			wantError(t, err, tt.kind, "the trust data of")
+		})
 	}
 }
 
