@@ -36,6 +36,10 @@ type LogEntry struct {
 	Body []byte
 }
 
+// MaxTreeSize bounds the tree of an inclusion proof: beyond it the arithmetic of
+// proofs leaves int64, and some of it never ends.
+const MaxTreeSize int64 = 1 << 62
+
 // Inclusion proves that a leaf is in a tree (RFC 6962 §2.1.1).
 type Inclusion struct {
 	LogIndex, TreeSize int64

@@ -81,8 +81,8 @@ func checkInclusion(le sigbox.LogEntry) error {
 		}
 		proof[i] = tlog.Hash(h)
 	}
-	if p.LogIndex < 0 || p.LogIndex >= p.TreeSize {
-		return badEntry("its index is beyond its tree")
+	if p.LogIndex < 0 || p.LogIndex >= p.TreeSize || p.TreeSize > sigbox.MaxTreeSize {
+		return badEntry("its index is beyond its tree, or its tree beyond all bounds")
 	}
 	if tlog.CheckRecord(proof, p.TreeSize, tlog.Hash(cp.Root), p.LogIndex, tlog.RecordHash(le.Body)) != nil {
 		return badEntry("its inclusion proof does not lead to its checkpoint")

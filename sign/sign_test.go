@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -271,8 +272,12 @@ func TestAdvisoryGitsign8PMP(t *testing.T) {
 		"negative index":  {func(le *sigbox.LogEntry, _ *fakes, _ *testing.T) { le.Inclusion.LogIndex = -1 }, "beyond its tree"},
 		"negative size":   {func(le *sigbox.LogEntry, _ *fakes, _ *testing.T) { le.Inclusion.TreeSize = -2 }, "another tree"},
 		"other size":      {func(le *sigbox.LogEntry, _ *fakes, _ *testing.T) { le.Inclusion.TreeSize = 3 }, "another tree"},
-		"other root":      {func(le *sigbox.LogEntry, _ *fakes, _ *testing.T) { le.Inclusion.RootHash = make([]byte, 32) }, "another tree"},
-		"short hash":      {func(le *sigbox.LogEntry, _ *fakes, _ *testing.T) { le.Inclusion.Hashes[0] = []byte{1} }, "wrong length"},
+		"endless tree": {func(le *sigbox.LogEntry, _ *fakes, _ *testing.T) {
+			le.Inclusion.TreeSize = math.MaxInt64
+			le.Inclusion.Checkpoint = strings.Replace(le.Inclusion.Checkpoint, "\n2\n", "\n9223372036854775807\n", 1)
+		}, "beyond all bounds"},
+		"other root": {func(le *sigbox.LogEntry, _ *fakes, _ *testing.T) { le.Inclusion.RootHash = make([]byte, 32) }, "another tree"},
+		"short hash": {func(le *sigbox.LogEntry, _ *fakes, _ *testing.T) { le.Inclusion.Hashes[0] = []byte{1} }, "wrong length"},
 		"too many hashes": {func(le *sigbox.LogEntry, _ *fakes, _ *testing.T) {
 			le.Inclusion.Hashes = append(le.Inclusion.Hashes, make([]byte, 32))
 		}, "does not lead"},

@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"bytes"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,17 @@ func TestLogWithoutHost(t *testing.T) {
 	_, err := verifier(t, r).Verify(verify.Bytes(artifact), w.Sign(artifact, sigboxtest.Options{}), ada())
 	if verify.FailedStep(err) != verify.StepCheckpoint || !strings.Contains(err.Error(), "no host") {
 		t.Errorf("found %v, expected the host to be missed", err)
+	}
+}
+
+// TestEndlessTree: the arithmetic of a proof never ended in the greatest of trees.
+func TestEndlessTree(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	b := w.Sign(artifact, sigboxtest.Options{})
+	b.Entries[0].Inclusion.TreeSize = math.MaxInt64
+	if _, err := verifier(t, w.Root()).Verify(verify.Bytes(artifact), b, ada()); verify.FailedStep(err) != verify.StepInclusion {
+		t.Errorf("found %v, expected the tree to be refused", err)
 	}
 }
 

@@ -139,7 +139,7 @@ func (l *rekor) checkInclusion(le *sigbox.LogEntry, promised bool) error {
 		}
 		proof[i] = tlog.Hash(h)
 	}
-	if p.LogIndex < 0 || p.LogIndex >= p.TreeSize {
+	if p.LogIndex < 0 || p.LogIndex >= p.TreeSize || p.TreeSize > sigbox.MaxTreeSize {
 		return refuse(StepInclusion, "index %d in a tree of %d leaves", p.LogIndex, p.TreeSize)
 	}
 	if tlog.CheckRecord(proof, p.TreeSize, tlog.Hash(p.RootHash), p.LogIndex, tlog.RecordHash(le.Body)) != nil {

@@ -371,7 +371,7 @@ func genLogEntry() *rapid.Generator[sigbox.LogEntry] {
 			le.SignedEntryTimestamp = rapid.SliceOf(rapid.Byte()).Draw(t, "set")
 		}
 		if rapid.Bool().Draw(t, "proof") {
-			size := rapid.Int64Min(1).Draw(t, "size")
+			size := rapid.Int64Range(1, sigbox.MaxTreeSize).Draw(t, "size")
 			le.Inclusion = &sigbox.Inclusion{
 				TreeSize: size, LogIndex: rapid.Int64Range(0, size-1).Draw(t, "place"), RootHash: hash.Draw(t, "root"),
 				Hashes: rapid.SliceOfN(hash, 0, 63).Draw(t, "hashes"), Checkpoint: rapid.String().Draw(t, "checkpoint"),
@@ -422,6 +422,7 @@ func TestLogEntryForm(t *testing.T) {
 		"fraction":         {`{"logIndex":"7"`, `{"logIndex":7.5`},
 		"short root":       {`"rootHash":` + zero, `"rootHash":"AAAA"`},
 		"no root":          {`"rootHash":` + zero + `,`, ``},
+		"endless tree":     {`"treeSize":"8"`, `"treeSize":"9223372036854775807"`},
 		"outside the tree": {`"treeSize":"8"`, `"treeSize":"7"`},
 		"long proof":       {`[]`, `[` + strings.Repeat(zero+",", 64) + zero + `]`},
 		"short log ID":     {`"keyId":` + zero, `"keyId":"AAAA"`},

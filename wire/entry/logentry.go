@@ -135,7 +135,7 @@ func (r reader) inclusion(p *sigbox.Inclusion) error {
 		}
 		return r.Object(func(string) error { return r.string(&p.Checkpoint, maxCheckpointSize) }, "envelope")
 	}, "logIndex", "rootHash", "treeSize", "hashes", "checkpoint")
-	if err == nil && (p.RootHash == nil || p.LogIndex >= p.TreeSize) {
+	if err == nil && (p.RootHash == nil || p.LogIndex >= p.TreeSize || p.TreeSize > sigbox.MaxTreeSize) {
 		return r.Errorf("expected a root hash and an index inside the tree, found index %d and size %d", p.LogIndex, p.TreeSize)
 	}
 	return err
