@@ -59,10 +59,10 @@ func (l *Log) Entries(ctx context.Context, index uint64, w int) ([]byte, error) 
 			return l.hotBundle(ctx, index, uint64(w)) // #nosec G115 -- 1 to 256
 		}
 		b, err := l.blob(ctx, l.bundlePath(index))
-		if err != nil || w == TileWidth {
-			return b, err
+		if err != nil {
+			return nil, err
 		}
-		return l.cfg.firstEntries(b, w)
+		return l.cfg.firstEntries(b, w) // a full one too: it may have lost its end
 	})
 }
 
@@ -106,7 +106,7 @@ func (l *Log) coldEntry(ctx context.Context, index uint64) ([]byte, time.Time, e
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	entries, err := l.cfg.SplitEntries(b)
+	entries, err := l.cfg.split(b)
 	if err != nil {
 		return nil, time.Time{}, err
 	}

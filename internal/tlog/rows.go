@@ -180,7 +180,7 @@ func (c *Config) maxEntry() int {
 
 // firstEntries cuts a bundle after its first n entries.
 func (c *Config) firstEntries(bundle []byte, n int) ([]byte, error) {
-	entries, err := c.SplitEntries(bundle)
+	entries, err := c.split(bundle)
 	if err != nil {
 		return nil, err
 	}
@@ -192,6 +192,15 @@ func (c *Config) firstEntries(bundle []byte, n int) ([]byte, error) {
 		end += c.bundledLen(e)
 	}
 	return bundle[:end:end], nil
+}
+
+// split takes a published bundle apart; one that cannot be is damaged.
+func (c *Config) split(bundle []byte) ([][]byte, error) {
+	entries, err := c.SplitEntries(bundle)
+	if err != nil {
+		return nil, damaged("a bundle of whole entries", "%d bytes", len(bundle)).WithCause(err)
+	}
+	return entries, nil
 }
 
 // damaged is the error for a store that does not hold what was written to it.

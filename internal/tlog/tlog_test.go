@@ -494,6 +494,28 @@ func TestPublished(t *testing.T) {
 	}
 }
 
+// TestDamagedPublished: a bundle that lost its end on the disk is not handed out as
+// one that may be kept for ever.
+func TestDamagedPublished(t *testing.T) {
+	cfg := testConfig(t)
+	l := openLog(t, cfg)
+	fill(t, l, nil, 2*256)
+	settleTiles(t, l)
+	const name = "tile/entries/000"
+	b, err := cfg.Blob.Get(t.Context(), name, 1<<20)
+	must(t, err)
+	must(t, cfg.Blob.(store.Publisher).Replace(t.Context(), name, b[:len(b)-100]))
+	for _, width := range []int{TileWidth, TileWidth - 1} {
+		_, err := l.Entries(t.Context(), 0, width)
+		expectKind(t, err, sigbox.Fatal)
+	}
+	_, _, err = l.Entry(t.Context(), 3)
+	expectKind(t, err, sigbox.Fatal)
+	if _, err := l.Entries(t.Context(), 1, TileWidth); err != nil {
+		t.Errorf("another bundle cannot be read: %v", err)
+	}
+}
+
 func TestRawEntries(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.RawEntries, cfg.BundleDir = true, "data"
@@ -608,10 +630,15 @@ func TestClock(t *testing.T) {
 		t.Fatalf("what is there is not found: %+v", r)
 	}
 	now = now.Add(5 * time.Second)
+	must(t, l.Err()) // nobody has to write for that
 	if r := add(t, l, "c"); !r.Time.Equal(now) || r.Index != 2 {
 		t.Fatalf("after the clock was set right: found %+v", r)
 	}
-	must(t, l.Err())
+
+	now = now.Add(-time.Hour)
+	expectKind(t, l.Err(), sigbox.Unavailable)
+	closeLog(t, l)
+	expectKind(t, openLog(t, cfg).Err(), sigbox.Unavailable) // also after a restart
 }
 
 func TestClose(t *testing.T) {
@@ -739,6 +766,9 @@ func TestOpenRefuses(t *testing.T) {
 			must(t, cfg.Blob.(store.Publisher).Replace(t.Context(), name, []byte(data(t))))
 		}
 	}
+	unpublish := func(name string) func(testing.TB, *Config) {
+		return func(t testing.TB, cfg *Config) { must(t, cfg.Blob.(store.Publisher).Remove(t.Context(), name)) }
+	}
 	checkpoint := func(size uint64, root Hash) func(testing.TB) string {
 		return func(t testing.TB) string {
 			text, err := note.Sign(sigbox.Checkpoint{Origin: origin, Size: size, Root: root}, testSigner(t, "key"))
@@ -768,6 +798,9 @@ func TestOpenRefuses(t *testing.T) {
 		"checkpoint forked":         {publish("checkpoint", checkpoint(517, Hash{})), "forked"},
 		"old checkpoint forked":     {publish("checkpoint", checkpoint(300, Hash{})), "forked"},
 		"checkpoint foreign":        {publish("checkpoint", func(testing.TB) string { return "x" }), "not one of the log"},
+		"tiles lost":                {func(_ testing.TB, c *Config) { c.Blob = memory.NewBlob() }, "is gone"},
+		"last tile lost":            {unpublish("tile/0/001"), "is gone"},
+		"last bundle lost":          {unpublish("tile/entries/001"), "is gone"},
 		"kv lost":                   {func(_ testing.TB, c *Config) { c.KV = memory.NewKV() }, "lost entries"},
 		"no signer":                 {func(_ testing.TB, c *Config) { c.Signers = nil }, "needs"},
 	} {
