@@ -112,8 +112,8 @@ func (l *Log) loadMoved(ctx context.Context, size uint64) error {
 	if err != nil {
 		return err
 	}
-	if moved > size>>tileHeight {
-		return damaged("at most the full bundles to have been moved", "%d moved at size %d", moved, size)
+	if moved > size>>tileHeight { // or another process has gone on since the head was read
+		return &missingError{damaged("at most the full bundles to have been moved", "%d moved at size %d", moved, size)}
 	}
 	l.raiseMoved(moved)
 	return nil
@@ -194,7 +194,8 @@ func (l *Log) scanEntries(ctx context.Context, from, to uint64, f func(index uin
 	return nil
 }
 
-// missingError says that something is not in the kv store. It may have moved.
+// missingError says that something is not in the kv store with the head that was
+// read. It may have moved.
 type missingError struct{ err *sigbox.Error }
 
 func (e *missingError) Error() string { return e.err.Error() }
@@ -229,6 +230,26 @@ func (l *Log) checkPublished(ctx context.Context, snap *snapshot) error {
 	if root != cp.Root {
 		return sigbox.Errorf(sigbox.Fatal, "the log %s differs from what it has published at size %d: it was forked", l.cfg.Origin, cp.Size).
 			WithHint("do not use this store; restore the one that goes with what was published")
+	}
+	return nil
+}
+
+// checkMoved makes sure that the blob store has what the kv store let go of last:
+// a log without its tiles would go on and prove nothing of what is older.
+func (l *Log) checkMoved(ctx context.Context) error {
+	moved := l.moved.Load()
+	if moved == 0 {
+		return nil
+	}
+	for _, name := range []string{tilePath(0, moved-1), l.bundlePath(moved - 1)} {
+		_, err := l.cfg.Blob.Get(ctx, name, maxBlob)
+		if errors.Is(err, store.ErrNotFound) {
+			return sigbox.Errorf(sigbox.Fatal, "the log %s keeps its first %d entries as files, and %s is gone", l.cfg.Origin, moved*TileWidth, name).
+				WithHint("restore the tiles; they go with the log's store")
+		}
+		if err != nil {
+			return sigbox.Errorf(sigbox.KindOf(err), "cannot read the tiles of the log %s", l.cfg.Origin).WithCause(err)
+		}
 	}
 	return nil
 }

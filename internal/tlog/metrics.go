@@ -14,6 +14,7 @@ type metrics struct {
 	batchSize  prometheus.Histogram
 	commitTime prometheus.Histogram
 	moveErrors prometheus.Counter
+	commitErrs prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -22,6 +23,7 @@ func newMetrics() *metrics {
 		size:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "sigbox_log_size", Help: "Entries in the log."}),
 		moved:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "sigbox_log_moved_bundles", Help: "Full entry bundles in the blob store."}),
 		moveErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "sigbox_log_move_errors_total", Help: "Failed moves of tiles to the blob store, and failed publications."}),
+		commitErrs: prometheus.NewCounter(prometheus.CounterOpts{Name: "sigbox_log_commit_errors_total", Help: "Batches that could not be written."}),
 		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "sigbox_log_batch_entries", Help: "Entries in a commit.", Buckets: prometheus.ExponentialBuckets(1, 4, 7),
 		}),
@@ -36,7 +38,7 @@ func (l *Log) collectors() []prometheus.Collector {
 	m := l.metrics
 	pending := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sigbox_log_pending_entries", Help: "Entries that wait for a commit."},
 		func() float64 { return float64(l.queue.pending()) })
-	return []prometheus.Collector{m.entries, m.size, m.moved, m.moveErrors, m.batchSize, m.commitTime, pending}
+	return []prometheus.Collector{m.entries, m.size, m.moved, m.moveErrors, m.commitErrs, m.batchSize, m.commitTime, pending}
 }
 
 func (l *Log) registerer() prometheus.Registerer {

@@ -20,6 +20,9 @@ const (
 	maxAttempts = 10
 	// maxUnknown bounds how often the fate of a commit is asked for.
 	maxUnknown = 8
+	// tellEvery is how often it is logged that nothing can be written, while that
+	// lasts: the messages may go to the disk that is full.
+	tellEvery = 10 * time.Second
 )
 
 // snapshot is a published head with what proofs against it need. It is never
@@ -85,6 +88,7 @@ func (l *Log) commit(requests []*request) error {
 		}
 		switch err := l.settle(b, next); {
 		case err == nil:
+			l.written()
 			l.publishHead(next, requests)
 			return nil
 		case !errors.Is(err, store.ErrConflict):
@@ -141,7 +145,8 @@ func (l *Log) resolve(next *snapshot) error {
 
 // notWritten is the error for a commit that certainly did not happen.
 func (l *Log) notWritten(err error) error {
-	l.log.Error("nothing was written", "err", err)
+	l.metrics.commitErrs.Inc()
+	l.tellNotWritten(err)
 	if sigbox.KindOf(err) == sigbox.Fatal {
 		l.fail(sigbox.Errorf(sigbox.Fatal, "the log's store takes no more writes").WithCause(err))
 		return l.stopped()
@@ -150,6 +155,24 @@ func (l *Log) notWritten(err error) error {
 		return e
 	}
 	return sigbox.Errorf(sigbox.Unavailable, "the log cannot write at present").WithHint("try again later").WithCause(err)
+}
+
+// tellNotWritten logs the first failure to write, and a later one now and then.
+func (l *Log) tellNotWritten(err error) {
+	now := l.cfg.Now()
+	if since := now.Sub(l.told); !l.told.IsZero() && since >= 0 && since < tellEvery {
+		return
+	}
+	l.told = now
+	l.log.Error("nothing was written", "err", err)
+}
+
+// written notes that a commit is durable.
+func (l *Log) written() {
+	if !l.told.IsZero() {
+		l.told = time.Time{}
+		l.log.Info("the log writes again")
+	}
 }
 
 // follow takes over the head that another process has committed, once it is sure
@@ -281,12 +304,9 @@ func (l *Log) tick(last time.Time) (time.Time, error) {
 	now := l.cfg.Now().UTC().Truncate(time.Millisecond)
 	back := last.Sub(now)
 	if back > maxStep {
-		err := sigbox.Errorf(sigbox.Unavailable, "the server's clock went back: it shows %s, and the log's last entry is of %s",
+		return time.Time{}, sigbox.Errorf(sigbox.Unavailable, "the server's clock went back: it shows %s, and the log's last entry is of %s",
 			now.Format(time.RFC3339), last.Format(time.RFC3339)).WithHint("set the clock right; the log goes on when it is past that time")
-		l.clock.Store(err)
-		return time.Time{}, err
 	}
-	l.clock.Store(nil)
 	if back > 0 {
 		return last, nil
 	}

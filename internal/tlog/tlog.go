@@ -172,7 +172,6 @@ type Log struct {
 	moved    atomic.Uint64 // bundles in the blob store, as far as known
 	head     atomic.Pointer[snapshot]
 	fatal    atomic.Pointer[sigbox.Error]
-	clock    atomic.Pointer[sigbox.Error] // why the clock keeps the log from writing
 
 	queue queue
 	epoch atomic.Uint64 // how often the log has followed another process
@@ -181,6 +180,7 @@ type Log struct {
 	batches uint64 // number of the last batch
 	arena   []byte
 	writes  []store.Pair
+	told    time.Time // when it was last logged that nothing can be written; zero when it can
 
 	// The mover owns this.
 	bundle []byte
@@ -198,8 +198,8 @@ type Log struct {
 // Open opens the log in cfg.KV, or begins it there, and checks that its right
 // edge, its checkpoint and what is published agree. ctx bounds the opening only.
 //
-// The error is of kind Invalid for a Config that cannot be, Fatal for a store
-// that is damaged, forked or behind what was published.
+// The error is of kind Invalid for a Config that cannot be, Fatal for stores
+// that are damaged, forked, behind what was published or without what was moved.
 func Open(ctx context.Context, cfg Config) (*Log, error) {
 	l, err := newLog(cfg)
 	if err != nil {
@@ -216,6 +216,9 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	}
 	l.head.Store(snap)
 	if err := l.checkPublished(ctx, snap); err != nil {
+		return nil, err
+	}
+	if err := l.checkMoved(ctx); err != nil {
 		return nil, err
 	}
 	if err := l.register(); err != nil {
@@ -280,10 +283,8 @@ func (l *Log) Err() error {
 	if err := l.fatal.Load(); err != nil {
 		return err
 	}
-	if err := l.clock.Load(); err != nil {
-		return err
-	}
-	return nil
+	_, err := l.tick(l.Head().Time)
+	return err
 }
 
 // fail stops the log for good.
