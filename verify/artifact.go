@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"github.com/sigbox/sigbox"
@@ -25,6 +26,10 @@ func Digest(d sigbox.Digest) Artifact { return Artifact{digest: d} }
 // Reader is an artifact that is read once, to its end, and only when all else is
 // in order. It is for one bundle: to verify another after it was read is an error
 // of kind Invalid, since what is left of a reader is not the artifact.
+//
+// One that was signed with pure Ed25519, or with a key that may have done so, is
+// held in memory up to 256 MiB. One that is larger than 4 MiB waits until no other
+// of that kind is verified by the same [Verifier].
 func Reader(r io.Reader) Artifact {
 	if r == nil {
 		return Artifact{}
@@ -55,9 +60,13 @@ func (a Artifact) check() error {
 	return nil
 }
 
-// maxContent bounds artifacts that are held in memory, in bytes: those signed
-// with pure Ed25519, which signs no digest.
-const maxContent = 256 << 20
+// Artifacts signed with pure Ed25519, which signs no digest, are held in memory.
+// maxContent bounds each of them, in bytes; beyond smallContent they wait for each
+// other, so that a [Verifier] holds but one large artifact at a time.
+const (
+	maxContent   = 256 << 20
+	smallContent = 4 << 20
+)
 
 // hashSet is a set of hash algorithms, a bit each.
 type hashSet uint8
@@ -76,6 +85,27 @@ type content struct {
 	digests [sigbox.SHA512 + 1]sigbox.Digest
 	bytes   *[]byte // nil unless asked for and not more than maxContent
 	done    bool    // the source was read
+	turn    *turn
+}
+
+// turn is the right to hold a large artifact in memory.
+type turn struct {
+	verifier *sync.Mutex
+	taken    bool
+}
+
+func (t *turn) take() {
+	if !t.taken {
+		t.verifier.Lock()
+		t.taken = true
+	}
+}
+
+func (t *turn) giveBack() {
+	if t.taken {
+		t.verifier.Unlock()
+		t.taken = false
+	}
 }
 
 // load computes the digests, and keeps the bytes if keep is set. It reads the
@@ -101,7 +131,7 @@ func (c *content) load(hashes hashSet, keep bool) error {
 			sinks = append(sinks, running[h])
 		}
 	}
-	var kept bounded
+	kept := bounded{turn: c.turn}
 	if keep {
 		sinks = append(sinks, &kept)
 	}
@@ -124,12 +154,17 @@ func (c *content) load(hashes hashSet, keep bool) error {
 type bounded struct {
 	bytes []byte
 	over  bool
+	turn  *turn
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.over = b.over || len(b.bytes)+len(p) > maxContent; b.over {
 		b.bytes = nil
+		b.turn.giveBack()
 		return len(p), nil
+	}
+	if len(b.bytes)+len(p) > smallContent {
+		b.turn.take()
 	}
 	b.bytes = append(b.bytes, p...)
 	return len(p), nil

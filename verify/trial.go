@@ -17,6 +17,7 @@ type inquiry struct {
 	bundle    *sigbox.Bundle
 	policy    *policy
 	signer    *signer
+	roots     int    // how many will look at it
 	signature []byte // of message or envelope
 	content   content
 	bodies    []parsedBody       // of the entries, in order
@@ -58,7 +59,10 @@ func (v *Verifier) open(a Artifact, b *sigbox.Bundle, key *signer, p *policy) (*
 	if err := bundle.Check(b); err != nil {
 		return nil, refuseFor(StepBundle, err)
 	}
-	c := &inquiry{bundle: b, policy: p, signer: key, content: content{Artifact: a}}
+	c := &inquiry{
+		bundle: b, policy: p, signer: key, roots: len(v.roots),
+		content: content{Artifact: a, turn: &turn{verifier: &v.large}},
+	}
 	if b.Message != nil {
 		c.signature = b.Message.Signature
 	} else {
@@ -147,7 +151,7 @@ func (c *inquiry) try(r *root) (*Verdict, error) {
 			return nil, err
 		}
 	}
-	t.content.source, t.content.bytes = nil, nil
+	t.content.source, t.content.bytes, t.content.turn = nil, nil, nil
 	return &Verdict{t}, nil
 }
 
@@ -381,6 +385,9 @@ func (t *trial) loadMessage(candidates []sigbox.KeyDetails) error {
 		if b.body != nil {
 			hashes.add(b.body.Digest.Algorithm)
 		}
+	}
+	if t.roots > 1 && t.signer.details == 0 {
+		candidates = algorithms(t.signer.public) // another root may have other logs state the algorithm
 	}
 	whole := slices.Contains(candidates, sigbox.Ed25519)
 	if err := t.content.load(hashes, whole); err != nil {

@@ -11,8 +11,16 @@ import (
 )
 
 // Verdict says that a bundle was verified, and what was found. Only this package
-// makes one.
+// makes one. The zero Verdict is of no bundle: it says that nothing was found.
 type Verdict struct{ t *trial }
+
+// found is the trial that v is of, an empty one for the zero Verdict.
+func (v *Verdict) found() *trial {
+	if v == nil || v.t == nil {
+		return &trial{inquiry: &inquiry{signer: &signer{}}}
+	}
+	return v.t
+}
 
 // Check is a step that went well.
 type Check struct {
@@ -37,20 +45,21 @@ type Logged struct {
 
 // Identity is who signed, and false when a key did.
 func (v *Verdict) Identity() (sigbox.Identity, bool) {
-	if v.t.signer.leaf == nil {
+	leaf := v.found().signer.leaf
+	if leaf == nil {
 		return sigbox.Identity{}, false
 	}
-	return v.t.signer.leaf.identity, true
+	return leaf.identity, true
 }
 
 // Algorithm is what the signature was made with.
-func (v *Verdict) Algorithm() sigbox.KeyDetails { return v.t.algorithm }
+func (v *Verdict) Algorithm() sigbox.KeyDetails { return v.found().algorithm }
 
 // Times are those at which the signature existed, as vouched for by authorities
 // and logs, earliest first. There are none when a key signed and nobody was
 // asked.
 func (v *Verdict) Times() []time.Time {
-	times := slices.Clone(v.t.times)
+	times := slices.Clone(v.found().times)
 	slices.SortFunc(times, time.Time.Compare)
 	return times
 }
@@ -65,34 +74,36 @@ func (v *Verdict) Time() time.Time {
 
 // LogEntries are the entries that logs of the trust root vouch for.
 func (v *Verdict) LogEntries() []Logged {
-	out := make([]Logged, 0, len(v.t.logged))
-	for _, e := range v.t.logged {
+	logged := v.found().logged
+	out := make([]Logged, 0, len(logged))
+	for _, e := range logged {
 		out = append(out, Logged{e.log.BaseURL, e.index(), e.body.Kind + " " + e.body.Version, e.at})
 	}
 	return out
 }
 
 // Digest is the artifact's, in one of the algorithms that it was verified with.
-func (v *Verdict) Digest() sigbox.Digest { return v.t.content.any() }
+func (v *Verdict) Digest() sigbox.Digest { return v.found().content.any() }
 
 // Statement is the signed in-toto statement, nil when the artifact itself was
 // signed. It is not to be changed.
-func (v *Verdict) Statement() *Statement { return v.t.statement }
+func (v *Verdict) Statement() *Statement { return v.found().statement }
 
 // Subject is the statement's subject that the artifact is, and false when the
 // artifact itself was signed.
 func (v *Verdict) Subject() (Subject, bool) {
-	if v.t.statement == nil {
+	t := v.found()
+	if t.statement == nil {
 		return Subject{}, false
 	}
-	return v.t.statement.Subjects[v.t.subject], true
+	return t.statement.Subjects[t.subject], true
 }
 
 // Steps says for each check what was found, in order.
 func (v *Verdict) Steps() []Check {
 	var out []Check
 	add := func(s Step, format string, args ...any) { out = append(out, Check{s, fmt.Sprintf(format, args...)}) }
-	t := v.t
+	t := v.found()
 	for _, e := range t.logged {
 		e.describe(add)
 	}
@@ -173,8 +184,11 @@ type checkView struct {
 	Found string `json:"found"`
 }
 
-// MarshalJSON gives what was found.
+// MarshalJSON gives what was found. Only the zero Verdict has "verified" false.
 func (v *Verdict) MarshalJSON() ([]byte, error) {
+	if v == nil || v.t == nil {
+		return json.Marshal(view{})
+	}
 	out := view{Verified: true, Algorithm: v.Algorithm().String(), Digest: v.Digest().String(), Times: v.Times(), Statement: v.Statement()}
 	if id, ok := v.Identity(); ok {
 		out.Identity = &identityView{id.Subject, id.Kind.String(), id.Issuer, id.Extensions}

@@ -19,6 +19,7 @@ package verify
 import (
 	"crypto/sha256"
 	"errors"
+	"sync"
 
 	"github.com/sigbox/sigbox"
 )
@@ -29,7 +30,7 @@ type Config struct {
 	// whole is enough, evidence is never mixed. Without roots only bundles by key
 	// can be verified, and what they say of logs and times stays unchecked.
 	Roots []*sigbox.TrustedRoot
-	// Demands says what a root demands of a bundle; nil is [Derive].
+	// Demands says what a root demands of a bundle; nil is [DeriveDemands].
 	Demands func(*sigbox.TrustedRoot) Demands
 }
 
@@ -45,10 +46,10 @@ type Demands struct {
 	SCTs int
 }
 
-// Derive demands what a root has the means to check: a log entry if it lists
+// DeriveDemands demands what a root has the means to check: a log entry if it lists
 // transparency logs, a time if it lists anybody who can vouch for one, an SCT if
 // it lists certificate logs. GitHub's own root lists a timestamp authority alone.
-func Derive(r *sigbox.TrustedRoot) Demands {
+func DeriveDemands(r *sigbox.TrustedRoot) Demands {
 	one := func(yes bool) int {
 		if yes {
 			return 1
@@ -67,6 +68,7 @@ type Verifier struct {
 	roots    []*root
 	leaves   cache[[sha256.Size]byte, *leaf]
 	patterns cache[string, *pattern]
+	large    sync.Mutex // held by who has a large artifact in memory
 }
 
 // How many things of a kind a Verifier remembers.
@@ -82,7 +84,7 @@ const (
 func New(cfg Config) (*Verifier, error) {
 	demands := cfg.Demands
 	if demands == nil {
-		demands = Derive
+		demands = DeriveDemands
 	}
 	v := &Verifier{leaves: newCache[[sha256.Size]byte, *leaf](rememberLeaves), patterns: newCache[string, *pattern](rememberPatterns)}
 	for i, r := range cfg.Roots {
@@ -145,6 +147,7 @@ func (v *Verifier) judge(a Artifact, b *sigbox.Bundle, key *signer, p *policy) (
 	if err != nil {
 		return nil, err
 	}
+	defer c.content.turn.giveBack()
 	roots := v.roots
 	if len(roots) == 0 {
 		roots = []*root{{}}

@@ -270,6 +270,23 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// TestZeroVerdict: it says nothing, least of all that something was verified.
+func TestZeroVerdict(t *testing.T) {
+	t.Parallel()
+	for name, v := range map[string]*verify.Verdict{"zero": {}, "nil": nil} {
+		_, byCertificate := v.Identity()
+		_, stated := v.Subject()
+		if byCertificate || stated || v.Statement() != nil || v.Algorithm() != 0 || !v.Digest().IsZero() || !v.Time().IsZero() ||
+			len(v.Times())+len(v.LogEntries())+len(v.Steps()) != 0 {
+			t.Errorf("%s: something was found", name)
+		}
+		out, err := v.MarshalJSON()
+		if err != nil || !strings.Contains(string(out), `"verified":false`) {
+			t.Errorf("%s: %s, %v", name, out, err)
+		}
+	}
+}
+
 // TestConcurrent: one Verifier serves many at once, more than it remembers.
 func TestConcurrent(t *testing.T) {
 	t.Parallel()
