@@ -212,6 +212,8 @@ type instanceJSON struct {
 	Refreshed *time.Time `json:"refreshed,omitempty"`
 	Expires   *time.Time `json:"expires,omitempty"`
 	Expired   bool       `json:"expired"`
+	// Problem is why what was fetched cannot be used.
+	Problem string `json:"problem,omitempty"`
 }
 
 // describe gathers what is known of an instance without asking anybody.
@@ -234,8 +236,11 @@ func (e *env) describe(store *instance.Store, i instance.Instance) (instanceJSON
 		return instanceJSON{}, err
 	}
 	t, err := client.Cached(remote.TrustedRootTarget)
-	if err == nil && !t.Refreshed.IsZero() {
+	switch {
+	case err == nil && !t.Refreshed.IsZero():
 		j.Refreshed, j.Expires, j.Expired = &t.Refreshed, &t.Expires, t.Expired
+	case err != nil && sigbox.KindOf(err) != sigbox.NotFound:
+		j.Problem = err.Error()
 	}
 	return j, nil
 }
@@ -264,13 +269,15 @@ func (e *env) listInstances(output outputFlag) error {
 		if j.Current {
 			mark = "*"
 		}
-		fmt.Fprintf(tw, "%s %s\t%s\t%s\n", mark, j.Name, j.URL, j.age(e.now()))
+		fmt.Fprintf(tw, "%s %s\t%s\t%s\n", mark, j.Name, j.URL, printable(j.age(e.now())))
 	}
 	return tw.Flush()
 }
 
 func (j instanceJSON) age(now time.Time) string {
 	switch {
+	case j.Problem != "":
+		return j.Problem
 	case j.Refreshed == nil && j.BuiltIn:
 		return "built in"
 	case j.Refreshed == nil:
