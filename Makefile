@@ -4,29 +4,39 @@
 
 GO        ?= go
 FUZZTIME  ?= 10s
+# Debian packages, installed where they are missing.
+RACE_NEEDS    := gcc libc6-dev
+INTEROP_NEEDS := nodejs npm python3 python3-venv
 BUILDFLAGS := -trimpath -ldflags='-s -w'
+
+# One way of building for all but the race detector, so that Go's cache serves all.
+export CGO_ENABLED := 0
 
 help: ## list these words
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
 
 build: ## build bin/sigbox
-	CGO_ENABLED=0 $(GO) build $(BUILDFLAGS) -o bin/sigbox ./cmd/sigbox
+	$(GO) build $(BUILDFLAGS) -o bin/sigbox ./cmd/sigbox
 
 demo: ## watch the whole loop: a private Sigstore signs, verifies and refuses real files
 	@scripts/need curl
 	@scripts/demo.sh
 
-test: lint race interop ## everything: linters, all tests with the race detector, the foreign clients
+test: ## everything: linters, all tests with the race detector, the foreign clients
+	@scripts/need $(RACE_NEEDS) $(INTEROP_NEEDS)
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory race
+	@$(MAKE) --no-print-directory interop
 
 unit: ## the tests that need nothing but Go
 	$(GO) test ./...
 
 race: ## the same with the race detector, which needs a C compiler
-	@scripts/need gcc libc6-dev
+	@scripts/need $(RACE_NEEDS)
 	CGO_ENABLED=1 $(GO) test -race ./...
 
 interop: ## cosign, sigstore-go, sigstore-js and sigstore-python against an instance
-	@scripts/need nodejs npm python3 python3-venv
+	@scripts/need $(INTEROP_NEEDS)
 	@interop/setup
 	$(GO) -C interop test -count=1 ./...
 	@interop/conformance/run
