@@ -190,7 +190,6 @@ func (l *loader) targets() {
 			l.err = damaged(path)
 		}
 	}
-	l.repo.expires.Store(l.repo.state.timestamp.Signed.Expires.Unix())
 }
 
 // parse reads metadata of a role.

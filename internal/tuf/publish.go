@@ -72,11 +72,19 @@ func (p *publication) prepareRoot() (rekeyed bool, err error) {
 	}
 	if p.repo.root.key == nil {
 		if old != nil && !rekeyed {
+			p.warnOfRoot(old.Signed.Expires)
 			return false, nil // the root's key is elsewhere: serve what there is
 		}
 		return false, sigbox.Errorf(sigbox.Invalid, "the TUF repository needs its root key to name the keys of the other roles").WithHint("put the key back")
 	}
 	return rekeyed, p.putRoot(old)
+}
+
+// warnOfRoot says when the root key has to come back.
+func (p *publication) warnOfRoot(expires time.Time) {
+	if expires.Sub(p.now) < rootAlarm {
+		p.repo.cfg.Logger.Warn("the TUF root cannot be signed again without the root key; clients refuse it once it has expired", "expires", expires)
+	}
 }
 
 // putRoot plans the root that follows old. A single root key signs, the same as

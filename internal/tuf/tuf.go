@@ -53,8 +53,10 @@ const (
 	// Root, targets and snapshot are signed again when half of their period has
 	// gone, the timestamp when a day has.
 	timestampAge = 1 * day
-	// alarm is how close to its expiry the timestamp makes the repository unwell.
-	alarm = 2 * day
+	// alarm is how close to its expiry metadata makes the repository unwell, and
+	// rootAlarm how close a root whose key is elsewhere is worth a warning.
+	alarm     = 2 * day
+	rootAlarm = 30 * day
 	// checkEvery is how often Run looks whether something is due.
 	checkEvery = time.Hour
 
@@ -67,7 +69,7 @@ type Config struct {
 	// Dir holds the repository; it is made when it does not exist. Required.
 	Dir string
 	// RootKey signs root metadata. It may be nil once there is a root: what is
-	// there is then served until it expires.
+	// there is then served until it expires, of which Logger and Err tell in time.
 	RootKey crypto.Signer
 	// OnlineKey signs targets, snapshot and timestamp. Required. When it is not the
 	// one that the root names, a new root is made that does.
@@ -77,7 +79,7 @@ type Config struct {
 	Targets map[string][]byte
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
-	// Logger is told of what Run signs; nil is nobody.
+	// Logger is told of what is signed and of what cannot be; nil is nobody.
 	Logger *slog.Logger
 }
 
@@ -93,8 +95,14 @@ type Repository struct {
 
 	// files is what clients see, by path; replaced as a whole, never changed.
 	files atomic.Pointer[map[string][]byte]
-	// expires is when the timestamp does, in seconds since 1970.
-	expires atomic.Int64
+	// expires is what ends first of what is published.
+	expires atomic.Pointer[expiry]
+}
+
+// expiry is when a role's metadata ends.
+type expiry struct {
+	role string
+	at   time.Time
 }
 
 // state is the current metadata. Versions of targets and snapshot are not taken
@@ -105,6 +113,19 @@ type state struct {
 	snapshot  *metadata.Metadata[metadata.SnapshotType]
 	timestamp *metadata.Metadata[metadata.TimestampType]
 	next      struct{ targets, snapshot int64 }
+}
+
+// expiry gives what ends first.
+func (st *state) expiry() *expiry {
+	first := &expiry{metadata.TIMESTAMP, st.timestamp.Signed.Expires}
+	for _, other := range []expiry{
+		{metadata.ROOT, st.root.Signed.Expires}, {metadata.TARGETS, st.targets.Signed.Expires}, {metadata.SNAPSHOT, st.snapshot.Signed.Expires},
+	} {
+		if other.at.Before(first.at) {
+			first = &other
+		}
+	}
+	return first
 }
 
 // Open starts or continues the repository in cfg.Dir and publishes what is new or
@@ -160,12 +181,16 @@ func (r *Repository) Get(name string) ([]byte, error) {
 // Err says what is wrong when clients will soon, or do already, refuse the
 // repository because its metadata could not be signed again in time.
 func (r *Repository) Err() error {
-	expires := time.Unix(r.expires.Load(), 0).UTC()
-	if r.cfg.Now().Before(expires.Add(-alarm)) {
+	first := r.expires.Load()
+	if r.cfg.Now().Before(first.at.Add(-alarm)) {
 		return nil
 	}
-	return sigbox.Errorf(sigbox.Unavailable, "the TUF repository's timestamp expires at %s and was not signed again", expires.Format(time.RFC3339)).
-		WithHint("see the log for why; a full disk or a wrong clock are usual")
+	hint := "see the log for why; a full disk or a wrong clock are usual"
+	if first.role == metadata.ROOT && r.root.key == nil {
+		hint = "put the root key back and restart"
+	}
+	return sigbox.Errorf(sigbox.Unavailable, "the TUF repository's %s expires at %s and was not signed again", first.role, first.at.UTC().Format(time.RFC3339)).
+		WithHint("%s", hint)
 }
 
 // Run signs again what is due, until ctx ends. Failures are logged and tried again.
@@ -205,7 +230,7 @@ func (r *Repository) SetTargets(targets map[string][]byte) error {
 	}
 	r.state = p.state
 	r.files.Store(&p.files)
-	r.expires.Store(p.state.timestamp.Signed.Expires.Unix())
+	r.expires.Store(p.state.expiry())
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -496,6 +497,36 @@ func TestKeys(t *testing.T) {
 	cfg.RootKey = nil
 	if _, err := tuf.Open(cfg); err == nil {
 		t.Error("a repository began without a root key")
+	}
+}
+
+// TestRootThatCannotBeSigned: the root's key is elsewhere, and the root ends. That
+// stops every client, so it is told in time.
+func TestRootThatCannotBeSigned(t *testing.T) {
+	c := newClock()
+	cfg := newConfig(t, c)
+	open(t, cfg)
+	offline := cfg
+	offline.RootKey = nil
+	var messages bytes.Buffer
+	offline.Logger = slog.New(slog.NewTextHandler(&messages, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	for _, tt := range []struct {
+		days     time.Duration
+		well     bool
+		messages int
+	}{{100, true, 0}, {180, true, 1}, {196, false, 2}, {198, false, 3}} {
+		now := newClock().now.Add(tt.days * day)
+		c.now = now
+		r := open(t, offline)
+		if err := r.Err(); (err == nil) != tt.well {
+			t.Errorf("after %d days: found %v", tt.days, err)
+		}
+		if n := strings.Count(messages.String(), "root key"); n != tt.messages {
+			t.Errorf("after %d days: expected %d warnings, found %d in %s", tt.days, tt.messages, n, messages.String())
+		}
+	}
+	if err := open(t, cfg).Err(); err != nil { // the key is back
+		t.Error(err)
 	}
 }
 
