@@ -1,0 +1,42 @@
+package sigboxtest_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/sigboxtest"
+	"github.com/sigbox/sigbox/verify"
+)
+
+// t is the test that the example stands in.
+var t testing.TB = inExample{}
+
+type inExample struct{ testing.TB }
+
+func (inExample) Helper()           {}
+func (inExample) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+
+// A program that verifies is tried with a bundle that is right, and with one that
+// has a fault.
+func Example() {
+	w := sigboxtest.New(t)
+	verifier, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{w.Root()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	artifact := []byte("an artifact")
+	ada := sigboxtest.DefaultIdentity()
+	policy := sigbox.Policy{Identities: []sigbox.IdentityMatch{{Subject: ada.Subject, Issuer: ada.Issuer}}}
+
+	good := w.Sign(artifact, sigboxtest.Options{})
+	_, err = verifier.Verify(verify.Bytes(artifact), good, policy)
+	fmt.Println("good:", err)
+
+	bad := w.Sign(artifact, sigboxtest.Options{Fault: sigboxtest.FaultNamed("no-sct")})
+	_, err = verifier.Verify(verify.Bytes(artifact), bad, policy)
+	fmt.Println("bad:", verify.FailedStep(err))
+	// Output:
+	// good: <nil>
+	// bad: SCT
+}
