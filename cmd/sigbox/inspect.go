@@ -69,7 +69,7 @@ func bundlesToInspect(path string) (string, []*sigbox.Bundle, error) {
 	beside := bundlesBeside(path)
 	if len(beside) == 0 {
 		return "", nil, sigbox.Errorf(sigbox.NotFound, "%s is no bundle, and there is none beside it", path).
-			WithHint("expected %s%s", path, bundleSuffix)
+			WithHint("expected %s%s", path, bundleSuffix).WithCause(err)
 	}
 	bundles, err = readBundles(beside[0])
 	return beside[0], bundles, err
