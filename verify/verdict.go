@@ -111,7 +111,7 @@ func (v *Verdict) Steps() []Check {
 		add(StepTimestamp, "%s vouches for %s", s.name, stamp(s.at))
 	}
 	if t.authority.authority != nil {
-		add(StepCertificate, "issued by %s of %s and valid at %d trusted times", t.signer.leaf.cert.Issuer, t.authority.name, len(t.times))
+		add(StepCertificate, "issued by %s of %s, valid at each of %d trusted times", t.signer.leaf.cert.Issuer, t.authority.name, len(t.times))
 	}
 	for _, p := range t.promises {
 		add(StepSCT, "promised by %s at %s", p.log, stamp(p.at))

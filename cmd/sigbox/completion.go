@@ -29,6 +29,14 @@ and the names of instances.`,
 	}
 }
 
+// completeInstanceArg completes the name of an instance as the only argument.
+func (e *env) completeInstanceArg(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return e.completeInstance(cmd, args, begun)
+}
+
 // completeInstance completes the name of an instance.
 func (e *env) completeInstance(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	store, err := e.openInstances()

@@ -18,7 +18,7 @@ type dataFlags struct {
 
 func (f *dataFlags) register(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringVar(&f.data, "data", "", "the instance's `DIR`ectory (default $SIGBOX_DATA, else sigbox in $XDG_DATA_HOME or ~/.local/share)")
+	fs.StringVar(&f.data, "data", "", "`DIR` with the instance's data (default $SIGBOX_DATA, else sigbox in $XDG_DATA_HOME or ~/.local/share)")
 	fs.StringVar(&f.config, "config", "", "settings `FILE` (default config.yaml in the data directory, if there)")
 	_ = cmd.MarkFlagDirname("data")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")

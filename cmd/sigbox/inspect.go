@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -37,13 +36,19 @@ Nothing is verified: whoever made the file may have written anything into it.`,
 		Example: "  sigbox inspect app.tar.gz\n  sigbox inspect app.tar.gz.sigstore.json --output json",
 		Args:    exactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			path, bundles, err := bundlesToInspect(args[0])
+			report := inspection{File: args[0], Verified: false, Warning: unverified}
+			files, err := filesToInspect(args[0])
 			if err != nil {
 				return err
 			}
-			report := inspection{File: path, Verified: false, Warning: unverified}
-			for _, b := range bundles {
-				report.Bundles = append(report.Bundles, claimsOf(b))
+			for _, file := range files {
+				bundles, err := readBundles(file)
+				if err != nil {
+					return err
+				}
+				for _, b := range bundles {
+					report.Bundles = append(report.Bundles, claimsOf(file, b))
+				}
 			}
 			if output.json() {
 				return e.printJSON(report)
@@ -57,22 +62,28 @@ Nothing is verified: whoever made the file may have written anything into it.`,
 
 const unverified = "UNVERIFIED: these are the claims of whoever made the file"
 
-// bundlesToInspect reads the bundles in a file, or those beside an artifact.
-func bundlesToInspect(path string) (string, []*sigbox.Bundle, error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return "", nil, &usageError{msg: "there is no file " + path, hint: "name a bundle, or a file with its bundle beside it"}
-	}
-	bundles, err := readBundles(path)
-	if err == nil || isBundleName(path) {
-		return path, bundles, err
+// filesToInspect gives the file itself if it is a bundle, else those beside it.
+func filesToInspect(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &usageError{msg: "there is no file " + path, hint: "name a bundle, or a file with its bundle beside it"}
+	case err != nil:
+		return nil, ioError(err)
+	case info.IsDir():
+		return nil, &usageError{msg: path + " is a directory", hint: "name a bundle, or a file with its bundle beside it"}
+	case isBundleName(path):
+		return []string{path}, nil
 	}
 	beside := bundlesBeside(path)
-	if len(beside) == 0 {
-		return "", nil, sigbox.Errorf(sigbox.NotFound, "%s is no bundle, and there is none beside it", path).
-			WithHint("expected %s%s", path, bundleSuffix).WithCause(err)
+	if len(beside) > 0 {
+		return beside, nil
 	}
-	bundles, err = readBundles(beside[0])
-	return beside[0], bundles, err
+	if _, err := readBundles(path); err != nil {
+		return nil, sigbox.Errorf(sigbox.NotFound, "%s is no bundle, and there is none beside it", path).WithCause(err).
+			WithHint("expected %s%s", path, bundleSuffix)
+	}
+	return []string{path}, nil
 }
 
 // readBundles reads a file with one bundle, or with one in each line.
@@ -93,7 +104,8 @@ func readBundles(path string) ([]*sigbox.Bundle, error) {
 	return nil, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", path, err)
 }
 
-// inspection is what "inspect --output json" prints. Verified is always false.
+// inspection is what "inspect --output json" prints. File is the argument, and
+// Verified is always false.
 type inspection struct {
 	File     string        `json:"file"`
 	Verified bool          `json:"verified"`
@@ -103,6 +115,7 @@ type inspection struct {
 
 // claimedJSON is what one bundle claims.
 type claimedJSON struct {
+	File        string           `json:"file"`
 	MediaType   string           `json:"mediaType"`
 	Certificate *certificateJSON `json:"certificate,omitempty"`
 	KeyHint     string           `json:"publicKeyHint,omitempty"`
@@ -135,7 +148,7 @@ type subjectJSON struct {
 
 type entryJSON struct {
 	LogIndex       int64      `json:"logIndex"`
-	LogID          string     `json:"logId"` // base64
+	LogID          string     `json:"logId"` // hex
 	Origin         string     `json:"checkpointOrigin,omitempty"`
 	TreeSize       int64      `json:"treeSize,omitempty"`
 	Kind           string     `json:"kind"`
@@ -150,8 +163,8 @@ type timestampJSON struct {
 
 // claimsOf reads all that a bundle says. What cannot be read becomes a problem,
 // so that a strange bundle can be looked at.
-func claimsOf(b *sigbox.Bundle) claimedJSON {
-	c := claimedJSON{MediaType: b.MediaType, KeyHint: b.KeyHint, Entries: []entryJSON{}, Timestamps: []timestampJSON{}}
+func claimsOf(file string, b *sigbox.Bundle) claimedJSON {
+	c := claimedJSON{File: file, MediaType: b.MediaType, KeyHint: b.KeyHint, Entries: []entryJSON{}, Timestamps: []timestampJSON{}}
 	if len(b.Certificates) > 0 {
 		c.readCertificate(b.Certificates[0])
 	}
@@ -198,7 +211,7 @@ func (c *claimedJSON) readCertificate(der []byte) {
 
 func entryClaims(le *sigbox.LogEntry) entryJSON {
 	j := entryJSON{
-		LogIndex: le.LogIndex, LogID: base64.StdEncoding.EncodeToString(le.LogID), Kind: le.Kind, Version: le.Version,
+		LogIndex: le.LogIndex, LogID: hex.EncodeToString(le.LogID), Kind: le.Kind, Version: le.Version,
 	}
 	if le.IntegratedTime > 0 {
 		t := time.Unix(le.IntegratedTime, 0).UTC()
@@ -234,28 +247,38 @@ func (c *claimedJSON) readEnvelope(env *sigbox.Envelope) {
 func (r inspection) print(w io.Writer) error {
 	fmt.Fprintf(w, "%s\n%s\n", printable(r.File), unverified)
 	for i, c := range r.Bundles {
-		if len(r.Bundles) > 1 {
-			fmt.Fprintf(w, "\nbundle %d of %d", i+1, len(r.Bundles))
-		}
 		fmt.Fprintln(w)
+		if len(r.Bundles) > 1 {
+			fmt.Fprintf(w, "bundle %d of %d\n", i+1, len(r.Bundles))
+		}
 		if err := c.print(w); err != nil {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "\nTo check them: sigbox verify with --certificate-identity and --certificate-oidc-issuer of whom you expect.\n")
+	_, err := fmt.Fprintf(w, "\nTo check them: sigbox verify with %s\n", r.demand())
 	return err
 }
 
+// demand names the flags that say who is expected.
+func (r inspection) demand() string {
+	if len(r.Bundles) > 0 && r.Bundles[0].Certificate == nil {
+		return "--key, and the public key that you have by another way."
+	}
+	return "--certificate-identity and --certificate-oidc-issuer of whom you expect."
+}
+
+// print tells what matters most first.
 func (c claimedJSON) print(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(tw, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
 	}
-	row("format", "%s", c.MediaType)
+	row("bundle", "%s", c.File)
 	if c.Certificate != nil {
-		c.Certificate.rows(row)
+		row("signed by", "%s (%s)", c.Certificate.Subject, c.Certificate.Kind)
+		row("vouched for by", "%s", c.Certificate.Issuer)
 	} else {
-		row("key", "hint %s", c.KeyHint)
+		row("signed by", "the key with the hint %s", c.KeyHint)
 	}
 	if c.Digest != "" {
 		row("signed", "a file with digest %s", c.Digest)
@@ -263,12 +286,16 @@ func (c claimedJSON) print(w io.Writer) error {
 	if c.Statement != nil {
 		c.Statement.rows(row)
 	}
-	for _, e := range c.Entries {
-		e.rows(row)
-	}
 	for _, t := range c.Timestamps {
 		row("timestamp", "%s, policy %s", t.Time.Format(time.RFC3339), t.Policy)
 	}
+	for _, e := range c.Entries {
+		e.rows(row)
+	}
+	if c.Certificate != nil {
+		c.Certificate.rows(row)
+	}
+	row("format", "%s", c.MediaType)
 	for _, p := range c.Problems {
 		row("problem", "%s", p)
 	}
@@ -278,8 +305,6 @@ func (c claimedJSON) print(w io.Writer) error {
 type rowFunc func(name, format string, args ...any)
 
 func (c *certificateJSON) rows(row rowFunc) {
-	row("who", "%s (%s)", c.Subject, c.Kind)
-	row("vouched for by", "%s", c.Issuer)
 	row("certified by", "%s", c.Authority)
 	row("certificate valid", "%s to %s", c.NotBefore.Format(time.RFC3339), c.NotAfter.Format(time.RFC3339))
 	for _, name := range extensionNames {
@@ -319,7 +344,7 @@ func digests(m map[string]string) string {
 }
 
 func (e entryJSON) rows(row rowFunc) {
-	where := "log " + shortID(e.LogID)
+	where := fmt.Sprintf("log %.8s…", e.LogID)
 	if e.Origin != "" {
 		where = e.Origin
 	}
@@ -328,13 +353,4 @@ func (e entryJSON) rows(row rowFunc) {
 		when = " at " + e.IntegratedTime.Format(time.RFC3339)
 	}
 	row("recorded", "%s, index %d%s (%s %s)", where, e.LogIndex, when, e.Kind, e.Version)
-}
-
-// shortID writes the beginning of a log's ID.
-func shortID(id string) string {
-	b, err := base64.StdEncoding.DecodeString(id)
-	if err != nil || len(b) < 4 {
-		return id
-	}
-	return hex.EncodeToString(b[:4])
 }

@@ -191,7 +191,8 @@ func newInstanceListCommand(e *env) *cobra.Command {
 	var output outputFlag
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List the instances", Args: noArgs,
-		RunE: func(*cobra.Command, []string) error { return e.listInstances(output) },
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(*cobra.Command, []string) error { return e.listInstances(output) },
 	}
 	output.register(cmd)
 	return cmd
@@ -293,7 +294,7 @@ func newInstanceShowCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show [NAME]", Short: "Show what is trusted of an instance", Args: maxArgs(1),
 		RunE:              func(_ *cobra.Command, args []string) error { return e.showInstance(output, first(args)) },
-		ValidArgsFunction: e.completeInstance,
+		ValidArgsFunction: e.completeInstanceArg,
 	}
 	output.register(cmd)
 	return cmd
@@ -429,7 +430,7 @@ func newInstanceUseCommand(e *env) *cobra.Command {
 			e.note("Now in use: %s.", args[0])
 			return nil
 		},
-		ValidArgsFunction: e.completeInstance,
+		ValidArgsFunction: e.completeInstanceArg,
 	}
 }
 
@@ -455,7 +456,7 @@ func newInstanceRefreshCommand(e *env) *cobra.Command {
 			e.note("%s: %s.", i.Name, e.freshness(t))
 			return nil
 		},
-		ValidArgsFunction: e.completeInstance,
+		ValidArgsFunction: e.completeInstanceArg,
 	}
 }
 
@@ -473,7 +474,7 @@ func newInstanceRemoveCommand(e *env) *cobra.Command {
 			e.note("Removed instance %s.", args[0])
 			return nil
 		},
-		ValidArgsFunction: e.completeInstance,
+		ValidArgsFunction: e.completeInstanceArg,
 	}
 }
 

@@ -33,7 +33,7 @@ func (f *loginFlags) register(cmd *cobra.Command) {
 	fs.StringVar(&f.issuer, "oidc-issuer", "", "`URL` of the OpenID provider to log in at (default: the instance's)")
 	fs.StringVar(&f.clientID, "oidc-client-id", "", "`ID` by which the provider knows sigbox (default sigstore)")
 	fs.StringVar(&f.secretFile, "oidc-client-secret-file", "", "`FILE` with the client's secret, for providers that want one")
-	fs.StringVar(&f.flow, "fulcio-auth-flow", "", "how to log in: normal (a browser here), device (a browser anywhere) or client_credentials")
+	fs.StringVar(&f.flow, "fulcio-auth-flow", "", "`FLOW` to log in by: normal (a browser here), device (a browser anywhere) or client_credentials")
 	fs.BoolVar(&f.insecureHTTP, "insecure-http", false, "let the identity token go over plain http to other machines")
 	_ = cmd.RegisterFlagCompletionFunc("fulcio-auth-flow", cobra.FixedCompletions([]string{"normal", "device", "client_credentials"}, cobra.ShellCompDirectiveNoFileComp))
 }

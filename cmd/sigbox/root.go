@@ -56,7 +56,9 @@ Exit status: 0 verified or done, 1 not verified or refused, 2 wrong usage,
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{msg: err.Error()} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{msg: err.Error(), hint: "see " + cmd.CommandPath() + " --help"}
+	})
 	root.AddGroup(
 		&cobra.Group{ID: "sign", Title: "Signing and verifying:"},
 		&cobra.Group{ID: "run", Title: "Running an instance:"},
@@ -132,7 +134,7 @@ func printError(w io.Writer, err error) {
 		fmt.Fprintf(w, "sigbox: %s\n", printable(u.msg))
 		hint := u.hint
 		if hint == "" {
-			hint = "run sigbox with --help to see how it is used"
+			hint = "see sigbox --help"
 		}
 		fmt.Fprintf(w, "  next: %s\n", printable(hint))
 		return
@@ -160,10 +162,11 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	if cmd.HasSubCommands() {
-		return &usageError{
-			msg:  fmt.Sprintf("%s has no command %q", cmd.CommandPath(), args[0]),
-			hint: fmt.Sprintf("run %s --help to see the commands", cmd.CommandPath()),
+		hint := fmt.Sprintf("see %s --help", cmd.CommandPath())
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), near[0])
 		}
+		return &usageError{msg: fmt.Sprintf("%s has no command %q", cmd.CommandPath(), args[0]), hint: hint}
 	}
 	return usage("%s takes no arguments, found %q", cmd.CommandPath(), args[0])
 }
@@ -174,7 +177,7 @@ func exactArgs(n int) cobra.PositionalArgs {
 		if len(args) == n {
 			return nil
 		}
-		return wrongArgs(cmd, fmt.Sprint(n), len(args))
+		return wrongArgs(cmd, count(n, "argument", "arguments"), len(args))
 	}
 }
 
@@ -184,7 +187,7 @@ func minArgs(n int) cobra.PositionalArgs {
 		if len(args) >= n {
 			return nil
 		}
-		return wrongArgs(cmd, fmt.Sprintf("at least %d", n), len(args))
+		return wrongArgs(cmd, "at least "+count(n, "argument", "arguments"), len(args))
 	}
 }
 
@@ -194,13 +197,13 @@ func maxArgs(n int) cobra.PositionalArgs {
 		if len(args) <= n {
 			return nil
 		}
-		return wrongArgs(cmd, fmt.Sprintf("at most %d", n), len(args))
+		return wrongArgs(cmd, "at most "+count(n, "argument", "arguments"), len(args))
 	}
 }
 
 func wrongArgs(cmd *cobra.Command, want string, got int) error {
 	return &usageError{
-		msg:  fmt.Sprintf("%s: expected %s argument(s), found %d", cmd.CommandPath(), want, got),
+		msg:  fmt.Sprintf("%s: expected %s, found %d", cmd.CommandPath(), want, got),
 		hint: "usage: " + cmd.UseLine(),
 	}
 }

@@ -51,14 +51,14 @@ was acknowledged is durable at any time.`,
 	}
 	f.register(cmd)
 	fs := cmd.Flags()
-	fs.StringVar(&f.settings.Listen, "listen", "", "`ADDR`ess to listen on (default "+app.DefaultListen+"; with port 0 any free one)")
+	fs.StringVar(&f.settings.Listen, "listen", "", "`ADDR` to listen on, HOST:PORT (default "+app.DefaultListen+"; with port 0 any free one)")
 	fs.StringVar(&f.settings.URL, "url", "", "`URL` at which clients reach the instance (default: from --listen)")
 	fs.StringVar(&f.settings.TLS.Cert, "tls-cert", "", "`FILE` with the TLS certificate and its chain, PEM; read again when it changes")
 	fs.StringVar(&f.settings.TLS.Key, "tls-key", "", "`FILE` with the key of --tls-cert, PEM")
 	fs.BoolVar(&f.settings.InsecureHTTP, "insecure-http", false, "listen beyond loopback without TLS: only behind something that speaks TLS")
 	fs.StringVar(&f.settings.Passphrase, "passphrase", "", "`SOURCE` of the key files' passphrase: env:NAME, file:PATH or credential:NAME")
-	fs.StringVar(&f.logFormat, "log-format", "text", "logs on standard error: text or json")
-	fs.StringVar(&f.logLevel, "log-level", "info", "least level that is logged: debug, info, warn or error")
+	fs.StringVar(&f.logFormat, "log-format", "text", "`FORMAT` of the logs on standard error: text or json")
+	fs.StringVar(&f.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
 	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

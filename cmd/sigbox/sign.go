@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -116,7 +117,7 @@ func findToSign(ctx context.Context, f signFlags, args []string) (found, error) 
 	}
 	switch {
 	case len(found.artifacts) == 0:
-		return found, &usageError{msg: "there is nothing to sign", hint: "found only: " + cmp.Or(found.passed.String(), "empty directories")}
+		return found, &usageError{msg: "there is nothing to sign: found only " + cmp.Or(found.passed.String(), "empty directories"), hint: "name files, or directories with files in them"}
 	case f.bundle != "" && len(found.artifacts) > 1:
 		return found, usage("--bundle names one file, and there are %d to sign", len(found.artifacts))
 	}
@@ -339,6 +340,10 @@ func (e *env) summarizeSigned(r signReport) {
 // failedToSign makes one error of all: that of the first failure.
 func failedToSign(r signReport) error {
 	first := r.Failed[0]
+	if errors.Is(first.err, context.Canceled) {
+		return sigbox.Errorf(sigbox.Unavailable, "interrupted: %d of %s were not signed", len(r.Failed), count(len(r.Failed)+len(r.Signed), "file", "files")).
+			WithHint("run it again; what is signed twice is recorded twice")
+	}
 	if len(r.Signed) == 0 && len(r.Failed) == 1 {
 		return fmt.Errorf("%s: %w", first.Artifact, first.err)
 	}

@@ -45,8 +45,8 @@ It works while the server runs and while it does not.`,
 	data.register(cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&req.Email, "email", "", "the `ADDRESS` that the token speaks for")
-	fs.StringVar(&req.Audience, "audience", "", "who the token is for (default sigstore)")
-	fs.DurationVar(&req.Lifetime, "lifetime", 0, "how long the token is good, at most 24h (default 10m)")
+	fs.StringVar(&req.Audience, "audience", "", "`NAME` of whom the token is for (default sigstore)")
+	fs.DurationVar(&req.Lifetime, "lifetime", 0, "how long the token is good, a `DURATION` of at most 24h (default 10m)")
 	output.register(cmd)
 	return cmd
 }

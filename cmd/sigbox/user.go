@@ -62,7 +62,7 @@ func newUserAddCommand(e *env) *cobra.Command {
 		},
 	}
 	data.register(cmd)
-	cmd.Flags().StringVar(&u.Name, "name", "", "what to call the user")
+	cmd.Flags().StringVar(&u.Name, "name", "", "`NAME` to call the user by")
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
 	return cmd
 }

@@ -288,6 +288,9 @@ func (e *env) summarizeVerified(r verifyReport, byNeed []verifyResult) {
 	}
 	if len(bad) > 0 {
 		e.note("NOT VERIFIED: %s.", strings.Join(bad, ", "))
+		if next := byNeed[0].Next; next != "" {
+			e.note("  next, for %s: %s", byNeed[0].Artifact, next)
+		}
 	}
 	e.note("%d of %s verified. Trust: %s.", r.Verified, count(len(r.Results), "file", "files"), r.Trust)
 }

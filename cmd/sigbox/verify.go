@@ -157,7 +157,7 @@ func findToVerify(ctx context.Context, f verifyFlags, args []string) (found, err
 	case err != nil:
 		return found, err
 	case len(found.artifacts) == 0:
-		return found, &usageError{msg: "there is nothing to verify", hint: "found only: " + cmp.Or(found.passed.String(), "empty directories")}
+		return found, &usageError{msg: "there is nothing to verify: found only " + cmp.Or(found.passed.String(), "empty directories"), hint: "name files, or directories with files in them"}
 	case f.bundle != "" && len(found.artifacts) > 1:
 		return found, usage("--bundle names one file, and there are %d artifacts to verify", len(found.artifacts))
 	}
