@@ -163,6 +163,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	}
 	if cmd.HasSubCommands() {
 		hint := fmt.Sprintf("see %s --help", cmd.CommandPath())
+		cmd.SuggestionsMinimumDistance = 2 // letters
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), near[0])
 		}
