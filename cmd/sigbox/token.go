@@ -8,6 +8,11 @@ import (
 	"github.com/sigbox/sigbox/internal/app"
 )
 
+// tokenJSON is what "token --output json" prints.
+type tokenJSON struct {
+	Token string `json:"token"`
+}
+
 func newTokenCommand(e *env) *cobra.Command {
 	var data dataFlags
 	var req app.TokenRequest
@@ -36,7 +41,7 @@ It works while the server runs and while it does not.`,
 				return err
 			}
 			if output.json() {
-				return e.printJSON(map[string]string{"token": token})
+				return e.printJSON(tokenJSON{token})
 			}
 			_, err = fmt.Fprintln(e.stdout, token)
 			return err
