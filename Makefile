@@ -33,7 +33,7 @@ unit: ## the tests that need nothing but Go
 
 race: ## the same with the race detector, which needs a C compiler
 	@scripts/need $(RACE_NEEDS)
-	CGO_ENABLED=1 $(GO) test -race ./...
+	GORACE=atexit_sleep_ms=10 CGO_ENABLED=1 $(GO) test -race ./...
 
 interop: ## cosign, sigstore-go, sigstore-js and sigstore-python against an instance
 	@scripts/need $(INTEROP_NEEDS)

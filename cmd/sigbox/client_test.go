@@ -39,6 +39,7 @@ func TestClientScripts(t *testing.T) {
 		UpdateScripts: *update,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("GORACE", gorace)
 			env.Setenv("SIGBOX_HOME", filepath.Join(env.WorkDir, ".home"))
 			env.Setenv("URL", a.URL())
 			env.Setenv("ISSUER", a.URL()+"/oidc")

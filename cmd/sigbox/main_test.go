@@ -17,6 +17,10 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// gorace is for programs that are built with the race detector: as they stand,
+// each sleeps for a second at its end.
+const gorace = "atexit_sleep_ms=10"
+
 // TestScripts runs the command line as its users do; testdata/script/*.txtar say
 // what they type and what they see.
 func TestScripts(t *testing.T) {
@@ -26,6 +30,7 @@ func TestScripts(t *testing.T) {
 			// Nothing of who runs the tests: neither their trust nor their tokens.
 			e.Setenv("HOME", e.WorkDir+"/home")
 			e.Setenv("SIGBOX_HOME", e.WorkDir+"/home/sigbox")
+			e.Setenv("GORACE", gorace)
 			return os.Mkdir(e.WorkDir+"/home", 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready},
