@@ -34,9 +34,11 @@ const (
 	retryAfter = 2 * time.Second
 	// fetchTimeout bounds one fetch.
 	fetchTimeout = 15 * time.Second
-	// maxCached bounds for how many issuers keys are kept; wildcards let tokens
-	// name as many as they like.
-	maxCached = 1024
+	// Wildcards let tokens name as many issuers as they like: maxCached bounds for
+	// how many of those keys are kept, maxFlights from how many they are fetched at
+	// once. Issuers that are written out are not counted: those are few.
+	maxCached  = 1024
+	maxFlights = 32
 
 	maxKeySet  = 256 << 10
 	maxKeys    = 100
@@ -207,9 +209,12 @@ type keyCache struct {
 
 	mu      sync.Mutex
 	entries map[string]*cachedKeys // by issuer URL; mu guards what is in them
+	wild    int                    // guarded by mu; entries of wildcards
+	flights int                    // guarded by mu; fetches for them under way
 }
 
 type cachedKeys struct {
+	wild    bool      // a wildcard matches the issuer, and it is not written out
 	set     KeySet    // set.fetched is zero: never
 	expires time.Time // of the set
 	tried   time.Time // when the last fetch began
@@ -226,6 +231,8 @@ type want struct {
 	kid string
 	// after is when keys were fetched that did not do; zero if there were none.
 	after time.Time
+	// wild says that a wildcard matches the issuer, and that it is not written out.
+	wild bool
 }
 
 // get gives an issuer's keys, fetched when there are none, when they have
@@ -237,9 +244,9 @@ func (c *keyCache) get(ctx context.Context, req KeyRequest, w want) (KeySet, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.entry(req.Issuer)
+	e := c.entry(req.Issuer, w.wild)
 	now := c.now()
-	if e.flight == nil && e.due(now, w) {
+	if e.flight == nil && c.room(e) && e.due(now, w) {
 		c.fetch(ctx, req, e)
 	}
 	if flight := e.flight; flight != nil && !e.usable(now, w) && !e.fallback(now, w) {
@@ -253,39 +260,49 @@ func (c *keyCache) get(ctx context.Context, req KeyRequest, w want) (KeySet, err
 			return KeySet{}, sigbox.Errorf(sigbox.Unavailable, "gave up waiting for the keys of the issuer %.200s", req.Issuer).WithCause(ctx.Err())
 		}
 	}
-	if e.set.fetched.IsZero() || (e.failed != nil && e.spoilt(c.now())) {
+	if e.set.fetched.IsZero() || e.spoilt(c.now()) {
 		return KeySet{}, sigbox.Errorf(sigbox.Unavailable, "the keys of the issuer %.200s cannot be fetched now", req.Issuer).
 			WithCause(e.failed).WithHint("try again in a few seconds")
 	}
 	return e.set, nil
 }
 
+// room says whether keys may be fetched for an entry now. The caller holds mu.
+func (c *keyCache) room(e *cachedKeys) bool { return !e.wild || c.flights < maxFlights }
+
 // entry gives the issuer's entry, a new one if there is none. The caller holds mu.
-func (c *keyCache) entry(iss string) *cachedKeys {
+func (c *keyCache) entry(iss string, wild bool) *cachedKeys {
 	if e := c.entries[iss]; e != nil {
 		return e
+	}
+	e := &cachedKeys{wild: wild}
+	if !c.room(e) {
+		return e // not kept: nothing will be known of it
 	}
 	if c.entries == nil {
 		c.entries = map[string]*cachedKeys{}
 	}
-	if len(c.entries) >= maxCached {
-		c.evict()
+	if wild {
+		if c.wild++; c.wild > maxCached {
+			c.evict()
+		}
 	}
-	e := &cachedKeys{}
 	c.entries[iss] = e
 	return e
 }
 
-// evict drops the entry that was tried longest ago. The caller holds mu.
+// evict drops the entry of a wildcard that was tried longest ago. The caller
+// holds mu.
 func (c *keyCache) evict() {
 	var oldest string
 	var at time.Time
 	for iss, e := range c.entries {
-		if e.flight == nil && (oldest == "" || e.tried.Before(at)) {
+		if e.wild && e.flight == nil && (oldest == "" || e.tried.Before(at)) {
 			oldest, at = iss, e.tried
 		}
 	}
 	delete(c.entries, oldest)
+	c.wild--
 }
 
 // usable says whether the keys will do as they are.
@@ -345,6 +362,9 @@ func (c *keyCache) fetch(ctx context.Context, req KeyRequest, e *cachedKeys) {
 	e.tried = c.now()
 	flight := make(chan struct{})
 	e.flight = flight
+	if e.wild {
+		c.flights++
+	}
 	ctx = context.WithoutCancel(ctx)
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
@@ -363,6 +383,9 @@ func (c *keyCache) fetch(ctx context.Context, req KeyRequest, e *cachedKeys) {
 			e.set, e.expires = set, set.fetched.Add(keyAge(set.MaxAge))
 		}
 		e.flight = nil
+		if e.wild {
+			c.flights--
+		}
 		close(flight)
 	}()
 }

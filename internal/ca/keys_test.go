@@ -280,6 +280,48 @@ func TestManyIssuers(t *testing.T) {
 	r.fetched(t, 1101)
 }
 
+// TestManyIssuersHarmNobody: tokens that name ever new issuers of a wildcard neither
+// push out the keys of those that are written out, nor cause connections without end.
+func TestManyIssuersHarmNobody(t *testing.T) {
+	i, r := newRemote(t, "https://issuer.example.com")
+	if err := i.SetIssuers([]ca.Issuer{{URL: "https://issuer.example.com", Type: ca.Email}, {URL: "https://*.example.com", Type: ca.Email}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.fresh(t); err != nil {
+		t.Fatal(err)
+	}
+	named := func(t *testing.T, n int) error {
+		_, err := i.Issue(t.Context(), sigbox.CertificateRequest{Token: i.idp.token(t, with("iss", fmt.Sprintf("https://i%d.example.com", n)))})
+		return err
+	}
+	for n := range 1100 {
+		i.clock.add(time.Millisecond)
+		refused(t, named(t, n), sigbox.Invalid, "") // the token is good, and there is no key to certify
+	}
+	r.fetched(t, 1101)
+	if err := i.fresh(t); err != nil {
+		t.Fatal(err)
+	}
+	r.fetched(t, 1101)
+
+	synctest.Test(t, func(t *testing.T) {
+		r.calls.Store(0)
+		r.gate = make(chan struct{})
+		var wg sync.WaitGroup
+		for n := range 200 {
+			wg.Go(func() { _ = named(t, 2000+n) })
+		}
+		synctest.Wait()
+		atOnce := r.calls.Load()
+		close(r.gate)
+		wg.Wait()
+		if atOnce != 32 {
+			t.Errorf("expected 32 fetches at once, found %d", atOnce)
+		}
+		refused(t, named(t, 3000), sigbox.Invalid, "")
+	})
+}
+
 func TestNoKeySource(t *testing.T) {
 	i, _ := newRemote(t, "https://issuer.example.com")
 	root, key := newKey(t), newKey(t)

@@ -141,7 +141,7 @@ func malformed() *sigbox.Error {
 // are not the ones, the issuer may have new keys, perhaps under old names: then,
 // seldom, they are fetched again.
 func (s *Service) verifySignature(ctx context.Context, issuer *issuer, iss string, h header, jws *jose.JSONWebSignature, payload []byte) error {
-	set, err := s.issuerKeys(ctx, issuer, iss, want{kid: h.Kid})
+	set, err := s.issuerKeys(ctx, issuer, iss, want{kid: h.Kid, wild: issuer.Wildcard()})
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (s *Service) verifySignature(ctx context.Context, issuer *issuer, iss strin
 	if err == nil || set.fetched.IsZero() {
 		return err
 	}
-	newer, nerr := s.issuerKeys(ctx, issuer, iss, want{kid: h.Kid, after: set.fetched})
+	newer, nerr := s.issuerKeys(ctx, issuer, iss, want{kid: h.Kid, after: set.fetched, wild: issuer.Wildcard()})
 	if nerr != nil || !newer.fetched.After(set.fetched) {
 		return err
 	}
