@@ -511,11 +511,11 @@ func TestRootThatCannotBeSigned(t *testing.T) {
 	var messages bytes.Buffer
 	offline.Logger = slog.New(slog.NewTextHandler(&messages, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	for _, tt := range []struct {
-		days     time.Duration
+		days     int
 		well     bool
 		messages int
 	}{{100, true, 0}, {180, true, 1}, {196, false, 2}, {198, false, 3}} {
-		now := newClock().now.Add(tt.days * day)
+		now := newClock().now.Add(time.Duration(tt.days) * day)
 		c.now = now
 		r := open(t, offline)
 		if err := r.Err(); (err == nil) != tt.well {
