@@ -104,6 +104,8 @@ type App struct {
 	stop    context.CancelFunc // ends the background work
 	work    sync.WaitGroup
 
+	reloading sync.Mutex // held by Reload
+
 	once   sync.Once
 	closed error      // what the one Close came to; set within once
 	failed chan error // what ended a server, one slot
@@ -152,6 +154,9 @@ func (a *App) open(ctx context.Context) (err error) {
 		return err
 	}
 	a.later(held.Close)
+	if err := clean(a.cfg.Data); err != nil {
+		return err
+	}
 	if a.cert, err = loadCertificate(a.settings.TLS); err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func openChain(dir, name string, complete bool, fresh func() ([][]byte, error)) 
 	for _, der := range chain {
 		file = append(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // certificates are public
+	if err := atomicfile.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, diskError(dir, err)
 	}
 	if err := atomicfile.Create(path, file, 0o644); err != nil {

@@ -54,6 +54,8 @@ func (a *App) stamps() [3]stamp {
 // Reload reads the settings and the TLS certificate again. What cannot be used
 // is logged and changes nothing: the instance goes on with what it has.
 func (a *App) Reload() {
+	a.reloading.Lock() // what was read last is used last
+	defer a.reloading.Unlock()
 	log := a.cfg.Logger
 	if a.cert != nil {
 		if err := a.cert.reload(); err != nil {

@@ -71,7 +71,7 @@ func (a *App) openServices(ctx context.Context) error {
 	if err := s.openGround(ctx); err != nil {
 		return err
 	}
-	for _, open := range []func(context.Context) error{s.openProvider, s.openCA, s.openTSA, s.openRekor, s.openTUF, s.recordRoot} {
+	for _, open := range []func(context.Context) error{s.openProvider, s.openCA, s.openRekor, s.openTSA, s.openTUF, s.recordRoot} {
 		if err := open(ctx); err != nil {
 			return err
 		}
@@ -117,7 +117,11 @@ func (s *services) openStores(ctx context.Context) error {
 
 // openKV opens the instance's kv store.
 func openKV(ctx context.Context, dir string, log *slog.Logger) (*pebble.KV, error) {
-	kv, err := pebble.Open(ctx, filepath.Join(dir, dbDir), pebble.Options{Logger: log})
+	path := filepath.Join(dir, dbDir)
+	if err := makePrivate(path); err != nil {
+		return nil, diskError(dir, err)
+	}
+	kv, err := pebble.Open(ctx, path, pebble.Options{Logger: log})
 	if err != nil {
 		return nil, diskError(dir, err)
 	}
@@ -195,8 +199,17 @@ func (s *services) openTSA(context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.tsa, err = tsa.New(tsa.Config{Key: s.keys[tsaKey], Chain: chain, URL: s.timestampURL(), Now: s.app.cfg.Now})
+	s.tsa, err = tsa.New(tsa.Config{Key: s.keys[tsaKey], Chain: chain, URL: s.timestampURL(), Past: s.past(), Now: s.app.cfg.Now})
 	return err
+}
+
+// past is the newest time that the logs have on record.
+func (s *services) past() time.Time {
+	ct, rekor := s.ctTree.Head().Time, s.rekorTree.Head().Time
+	if ct.After(rekor) {
+		return ct
+	}
+	return rekor
 }
 
 func (s *services) openRekor(ctx context.Context) error {
@@ -297,6 +310,7 @@ func (s *services) front(w http.ResponseWriter, _ *http.Request) {
 func (s *services) checks() []httpapi.Check {
 	return []httpapi.Check{
 		{Name: "store", Err: s.kv.Err},
+		{Name: "certificate authority", Err: s.ca.Err},
 		{Name: "CT log", Err: s.ctLog.Err},
 		{Name: "transparency log", Err: s.rekorTree.Err},
 		{Name: "timestamp authority", Err: s.tsa.Err},

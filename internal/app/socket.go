@@ -32,14 +32,18 @@ const (
 )
 
 // listenAdmin opens the admin socket. The data directory is locked, so a socket
-// that is there was left behind.
+// that is there was left behind. A new one is made where nobody else can reach it,
+// and put in place when its mode is right.
 func listenAdmin(ctx context.Context, dir string) (net.Listener, error) {
 	path := filepath.Join(dir, socketFile)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	private, err := os.MkdirTemp(dir, ".admin-") // 0700
+	if err != nil {
 		return nil, diskError(dir, err)
 	}
+	defer func() { _ = os.RemoveAll(private) }() // it is empty, and in nobody's way
+	made := filepath.Join(private, socketFile)
 	var l net.Listener
-	err := shortPath(path, func(short string) (err error) {
+	err = shortPath(made, func(short string) (err error) {
 		var lc net.ListenConfig
 		l, err = lc.Listen(ctx, "unix", short)
 		return err
@@ -48,7 +52,11 @@ func listenAdmin(ctx context.Context, dir string) (net.Listener, error) {
 		return nil, diskError(dir, err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // by its own path, below
-	if err := os.Chmod(path, 0o600); err != nil {
+	err = os.Chmod(made, 0o600)
+	if err == nil {
+		err = os.Rename(made, path)
+	}
+	if err != nil {
 		return nil, errors.Join(diskError(dir, err), l.Close())
 	}
 	return socket{l, path}, nil

@@ -159,8 +159,27 @@ func (s state) save(dir string) error {
 
 // makeDir makes the data directory, or takes the one that is there.
 func makeDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
 		return diskError(dir, err)
+	}
+	return nil
+}
+
+// makePrivate makes a directory that nobody else can look into, whatever the data
+// directory's own mode: the store holds accounts.
+func makePrivate(path string) error {
+	if err := atomicfile.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o700) // #nosec G302 -- a directory
+}
+
+// clean removes what writers that were killed left in a data directory. It is locked.
+func clean(dir string) error {
+	for _, sub := range []string{"", keyDir, certDir, tufDir, filepath.Join(tufDir, "targets")} {
+		if err := atomicfile.Clean(filepath.Join(dir, sub)); err != nil {
+			return diskError(dir, err)
+		}
 	}
 	return nil
 }

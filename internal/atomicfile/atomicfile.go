@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"syscall"
 )
 
 // Create writes data to a file that does not exist yet. When it does, the error
@@ -40,9 +42,62 @@ func write(path string, data []byte, perm fs.FileMode, publish func(from, to str
 	return SyncDir(filepath.Dir(path))
 }
 
+// temporaryMark is what the names of temporary files have after the dot and the
+// name of their target.
+const temporaryMark = ".tmp-"
+
+// Clean removes the temporary files that writers who were killed left in dir, which
+// may hold secrets. Nobody may be writing there. A directory that does not exist is
+// clean.
+func Clean(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if name := e.Name(); name[0] == '.' && strings.Contains(name, temporaryMark) && e.Type().IsRegular() {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// MkdirAll is [os.MkdirAll], and makes what it made durable.
+func MkdirAll(dir string, perm fs.FileMode) error {
+	err := os.Mkdir(dir, perm)
+	parent := filepath.Dir(dir)
+	if errors.Is(err, fs.ErrNotExist) && parent != dir {
+		if err := MkdirAll(parent, perm); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, perm)
+	}
+	if err == nil {
+		return syncParent(parent)
+	}
+	switch info, statErr := os.Stat(dir); {
+	case statErr != nil:
+		return err
+	case !info.IsDir():
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
+	}
+	return nil
+}
+
+// syncParent is SyncDir for a directory of somebody else's, in which one may be
+// allowed to make names and not to read them.
+func syncParent(dir string) error {
+	if err := SyncDir(dir); !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
+}
+
 // temporary writes data to a new file beside path and syncs it.
 func temporary(path string, data []byte, perm fs.FileMode) (name string, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-")
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+temporaryMark)
 	if err != nil {
 		return "", err
 	}

@@ -79,3 +79,46 @@ func expect(t *testing.T, path, content string, perm fs.FileMode) {
 		t.Fatalf("expected mode %v, found %v (%v)", perm, info.Mode().Perm(), err)
 	}
 }
+
+func TestClean(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "key.pem")
+	for _, name := range []string{"key.pem", ".key.pem.tmp-1", ".hidden", "a.tmp-1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range []string{dir, path + ".none"} {
+		if err := atomicfile.Clean(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 3 {
+		t.Errorf("expected all but the temporary file, found %v (%v)", entries, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, ".key.pem.tmp-1")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the temporary file is still there (%v)", err)
+	}
+}
+
+func TestMkdirAll(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	for range 2 {
+		if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
+		t.Fatalf("found %v (%v)", info, err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, filepath.Join(file, "c"), ""} {
+		if err := atomicfile.MkdirAll(path, 0o700); err == nil {
+			t.Errorf("%q was made", path)
+		}
+	}
+}

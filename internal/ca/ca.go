@@ -142,6 +142,9 @@ func (s *Service) Chain() [][]byte { return s.signer.chain }
 // long as its issuing certificate.
 func (s *Service) CertificateAuthority() sigbox.CertificateAuthority { return s.trust }
 
+// Err says why the authority can issue nothing now, whoever asks; nil if it can.
+func (s *Service) Err() error { return s.signer.check(s.now()) }
+
 // Issue checks the token and the proof of possession and returns a certificate
 // with its chain; see [sigbox.CA].
 func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][]byte, error) {

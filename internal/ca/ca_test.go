@@ -348,12 +348,14 @@ func TestClock(t *testing.T) {
 	}
 	i.clock.add(-time.Hour)
 	refused(t, issue(), sigbox.Unavailable, "clock")
+	refused(t, i.Err(), sigbox.Unavailable, "clock")
 	i.clock.add(time.Hour)
-	if err := issue(); err != nil {
+	if err := errors.Join(issue(), i.Err()); err != nil {
 		t.Error(err)
 	}
 	i.clock.add(10 * 366 * 24 * time.Hour)
 	refused(t, issue(), sigbox.Unavailable, "ends at")
+	refused(t, i.Err(), sigbox.Unavailable, "ends at")
 }
 
 func TestNewRefuses(t *testing.T) {

@@ -167,13 +167,8 @@ type draft struct {
 // draft lays out a certificate (RFC 5280 §4.1.2) for id and pub, valid from now.
 func (s *signer) draft(id sigbox.Identity, pub provenKey, now time.Time) (*draft, error) {
 	d := &draft{identity: id, spki: pub.spki, notBefore: now.UTC().Truncate(time.Second)}
-	if d.notBefore.Before(s.issuer.NotBefore) {
-		return nil, sigbox.Errorf(sigbox.Unavailable, "the authority's certificate is valid from %s, it is now %s", stamp(s.issuer.NotBefore), stamp(now)).
-			WithHint("is the server's clock right?")
-	}
-	if d.notBefore.Add(s.validity).After(s.issuer.NotAfter) {
-		return nil, sigbox.Errorf(sigbox.Unavailable, "the authority's certificate ends at %s, too soon to issue under it", stamp(s.issuer.NotAfter)).
-			WithHint("its operator must make a new one")
+	if err := s.check(d.notBefore); err != nil {
+		return nil, err
 	}
 	exts, err := s.extensions(id, pub)
 	if err != nil {
@@ -191,6 +186,19 @@ func (s *signer) draft(id sigbox.Identity, pub provenKey, now time.Time) (*draft
 	}
 	d.logged, err = d.tbs(nil)
 	return d, err
+}
+
+// check says whether the authority's certificate covers one that is valid from now.
+func (s *signer) check(now time.Time) error {
+	if now.Before(s.issuer.NotBefore) {
+		return sigbox.Errorf(sigbox.Unavailable, "the authority's certificate is valid from %s, it is now %s", stamp(s.issuer.NotBefore), stamp(now)).
+			WithHint("is the server's clock right?")
+	}
+	if now.Add(s.validity).After(s.issuer.NotAfter) {
+		return sigbox.Errorf(sigbox.Unavailable, "the authority's certificate ends at %s, too soon to issue under it", stamp(s.issuer.NotAfter)).
+			WithHint("its operator must make a new one")
+	}
+	return nil
 }
 
 // extensions are those of every certificate, and the identity's.

@@ -159,7 +159,9 @@ func (s *Service) Add(ctx context.Context, chain [][]byte, precert bool) (cert.S
 	if err != nil {
 		return cert.SCT{}, err
 	}
-	s.markStored(sub)
+	if !receipt.Existing { // one that was there may have had other issuers
+		s.markStored(sub)
+	}
 	entry, _, err := cert.ParseTileLeaf(receipt.Entry)
 	if err != nil {
 		return cert.SCT{}, sigbox.Errorf(sigbox.Internal, "CT log entry %d cannot be read", receipt.Index).WithCause(err)

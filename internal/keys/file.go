@@ -65,7 +65,7 @@ func create(path string, details sigbox.KeyDetails, pass Passphrase) (crypto.Sig
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := atomicfile.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, sigbox.Errorf(sigbox.Denied, "cannot make the key directory: %w", err)
 	}
 	if err := atomicfile.Create(path, file, 0o600); err != nil {

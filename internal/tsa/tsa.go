@@ -38,6 +38,9 @@ type Config struct {
 	URL string
 	// Policy of all tokens; nil is Sigstore's, 1.3.6.1.4.1.57264.2.
 	Policy encoding.ObjectIdentifier
+	// Past is the newest time that is known to have been: nothing is issued for a
+	// clock that is behind it. Zero if none is known.
+	Past time.Time
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Rand is for serial numbers and signatures; nil is crypto/rand.
@@ -50,7 +53,8 @@ type Service struct {
 	cfg    Config
 	signer *timestamp.Signer
 	leaf   *x509.Certificate
-	// latest is the newest time issued, in seconds since 1970.
+	// latest is the newest time that has been, in seconds since 1970; 0 if none is
+	// known.
 	latest atomic.Int64
 }
 
@@ -73,7 +77,11 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority: %w", err)
 	}
-	return &Service{cfg: cfg, signer: signer, leaf: leaf}, nil
+	s := &Service{cfg: cfg, signer: signer, leaf: leaf}
+	if !cfg.Past.IsZero() {
+		s.latest.Store(cfg.Past.Unix())
+	}
+	return s, nil
 }
 
 // Stamp answers a DER TimeStampReq. A request that is well-formed and asks for
@@ -137,8 +145,8 @@ func (s *Service) time() (time.Time, error) {
 
 func (s *Service) check(now time.Time, latest int64) error {
 	if last := time.Unix(latest, 0); latest != 0 && now.Before(last.Add(-accuracy)) {
-		return sigbox.Errorf(sigbox.Unavailable, "timestamp authority: the clock stepped back to %s, timestamps were issued up to %s", now.Format(time.RFC3339), last.UTC().Format(time.RFC3339)).
-			WithHint("set the clock; if it was ahead before, restart the server once it is right").
+		return sigbox.Errorf(sigbox.Unavailable, "timestamp authority: the clock stepped back to %s, it has been %s before", now.Format(time.RFC3339), last.UTC().Format(time.RFC3339)).
+			WithHint("set the clock right; timestamps go on when it is past that time").
 			WithCause(timestamp.TimeNotAvailable)
 	}
 	if now.Before(s.leaf.NotBefore) || now.After(s.leaf.NotAfter) {

@@ -148,7 +148,7 @@ func Open(cfg Config) (*Repository, error) {
 			return nil, err
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(cfg.Dir, "targets"), dirPerm); err != nil {
+	if err := atomicfile.MkdirAll(filepath.Join(cfg.Dir, "targets"), dirPerm); err != nil {
 		return nil, sigbox.Errorf(sigbox.Internal, "cannot make the TUF repository's directory: %w", err)
 	}
 	files, err := r.load()

@@ -25,6 +25,7 @@ import (
 	"syscall"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/store"
 )
 
@@ -49,7 +50,7 @@ var _ store.Publisher = (*Blob)(nil)
 
 // Open opens the directory at path, or makes it. It belongs to this process.
 func Open(path string) (*Blob, error) {
-	if err := os.MkdirAll(path, dirMode); err != nil { // #nosec G301 -- see dirMode
+	if err := atomicfile.MkdirAll(path, dirMode); err != nil {
 		return nil, failed(path, err)
 	}
 	root, err := os.OpenRoot(path)
