@@ -31,8 +31,6 @@ type CT struct {
 	Logger  *slog.Logger
 	// Prefix begins all paths, "/ctlog" if "".
 	Prefix string
-
-	zip zipper
 }
 
 // Register adds the routes to mux.
@@ -56,7 +54,7 @@ func (h *CT) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+prefix+"/checkpoint", func(w http.ResponseWriter, _ *http.Request) {
 		writeCheckpoint(w, h.Service.Checkpoint())
 	})
-	mux.HandleFunc("GET "+prefix+"/tile/{path...}", h.tile)
+	mux.Handle("GET "+prefix+"/tile/{path...}", &tiles{kind: "data", hashes: h.Service.Tile, bundle: h.Service.Data, logger: h.Logger})
 	mux.HandleFunc("GET "+prefix+"/issuer/{fingerprint}", h.issuer)
 }
 
@@ -201,25 +199,6 @@ func (h *CT) getEntryAndProof(_ http.ResponseWriter, r *http.Request) (any, erro
 		ctEntry
 		Path [][]byte `json:"audit_path"`
 	}{ctEntry(e), hashes(proof)}, err
-}
-
-// tile is static-ct-api, Merkle Tree and Log entries.
-func (h *CT) tile(w http.ResponseWriter, r *http.Request) {
-	t, err := tileOf(r, r.PathValue("path"), "data")
-	var data []byte
-	if err == nil && t.kind == "" {
-		data, err = h.Service.Tile(r.Context(), t.level, t.index, t.width)
-	} else if err == nil {
-		data, err = h.Service.Data(r.Context(), t.index, t.width)
-	}
-	switch {
-	case err != nil:
-		writeError(w, r, h.Logger, err)
-	case t.kind == "":
-		writeTile(w, data)
-	default:
-		h.zip.write(w, r, data)
-	}
 }
 
 // issuer is static-ct-api, Issuers. A fingerprint has one spelling.

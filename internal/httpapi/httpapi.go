@@ -52,7 +52,7 @@ func writeError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err er
 	if e, ok := errors.AsType[*sigbox.Error](err); ok && kind != sigbox.Internal && kind != sigbox.Fatal {
 		msg = e.Public()
 	}
-	log.Log(r.Context(), refusalLevel(code), "request refused", "method", r.Method, "path", r.URL.Path, "status", code, "err", err)
+	log.Log(r.Context(), refusalLevel(code), refusedMessage, "method", r.Method, "path", r.URL.Path, "status", code, "err", err)
 	if code == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}

@@ -195,24 +195,6 @@ func oddInID(c rune) bool {
 	return true
 }
 
-// LogHandler adds the request's id to what is logged with its context.
-func LogHandler(h slog.Handler) slog.Handler { return logHandler{h} }
-
-type logHandler struct{ slog.Handler }
-
-func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
-	if id, ok := ctx.Value(requestIDKey{}).(string); ok {
-		r.AddAttrs(slog.String("request_id", id))
-	}
-	return h.Handler.Handle(ctx, r)
-}
-
-func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return logHandler{h.Handler.WithAttrs(attrs)}
-}
-
-func (h logHandler) WithGroup(name string) slog.Handler { return logHandler{h.Handler.WithGroup(name)} }
-
 // allowOrigins lets pages of any origin use the routes that Sigstore's public
 // servers open to them. It reports whether r was a preflight, which is then
 // answered.

@@ -26,15 +26,13 @@ import (
 type Rekor struct {
 	Service *rekor.Service
 	Logger  *slog.Logger
-
-	zip zipper
 }
 
 // Register adds the routes to mux.
 func (h *Rekor) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/v2/log/entries", h.add)
 	mux.HandleFunc("GET /api/v2/checkpoint", h.checkpoint)
-	mux.HandleFunc("GET /api/v2/tile/{path...}", h.tile)
+	mux.Handle("GET /api/v2/tile/{path...}", &tiles{kind: "entries", hashes: h.Service.Tile, bundle: h.Service.Entries, logger: h.Logger})
 }
 
 func (h *Rekor) add(w http.ResponseWriter, r *http.Request) {
@@ -73,22 +71,4 @@ func asInvalid(err error) error {
 
 func (h *Rekor) checkpoint(w http.ResponseWriter, _ *http.Request) {
 	writeCheckpoint(w, h.Service.Checkpoint())
-}
-
-func (h *Rekor) tile(w http.ResponseWriter, r *http.Request) {
-	t, err := tileOf(r, r.PathValue("path"), "entries")
-	var data []byte
-	if err == nil && t.kind == "" {
-		data, err = h.Service.Tile(r.Context(), t.level, t.index, t.width)
-	} else if err == nil {
-		data, err = h.Service.Entries(r.Context(), t.index, t.width)
-	}
-	switch {
-	case err != nil:
-		writeError(w, r, h.Logger, err)
-	case t.kind == "":
-		writeTile(w, data)
-	default:
-		h.zip.write(w, r, data)
-	}
 }

@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"compress/gzip"
+	"context"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -118,6 +120,36 @@ func tileOf(r *http.Request, rest string, kinds ...string) (tilePath, error) {
 			WithHint("paths are as in C2SP tlog-tiles: tile/0/x001/234 or tile/0/x001/234.p/7")
 	}
 	return t, nil
+}
+
+// tiles answers for the tiles and bundles of a log, whose path below /tile/ is the
+// request's {path...}.
+type tiles struct {
+	// kind stands in the level's place for bundles.
+	kind   string
+	hashes func(ctx context.Context, level int, index uint64, width int) ([]byte, error)
+	bundle func(ctx context.Context, index uint64, width int) ([]byte, error)
+	logger *slog.Logger
+
+	zip zipper
+}
+
+func (h *tiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	t, err := tileOf(r, r.PathValue("path"), h.kind)
+	var data []byte
+	if err == nil && t.kind == "" {
+		data, err = h.hashes(r.Context(), t.level, t.index, t.width)
+	} else if err == nil {
+		data, err = h.bundle(r.Context(), t.index, t.width)
+	}
+	switch {
+	case err != nil:
+		writeError(w, r, h.logger, err)
+	case t.kind == "":
+		writeTile(w, data)
+	default:
+		h.zip.write(w, r, data)
+	}
 }
 
 // writeTile answers with a tile of hashes.
