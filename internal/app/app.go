@@ -160,9 +160,11 @@ func (a *App) open(ctx context.Context) (err error) {
 	if a.cert, err = loadCertificate(a.settings.TLS); err != nil {
 		return err
 	}
-	if a.listener, err = listen(ctx, a.settings); err != nil {
+	l, err := listen(ctx, a.settings)
+	if err != nil {
 		return err
 	}
+	a.listener = limitConnections(l, connections(descriptors()))
 	a.later(a.listener.Close)
 	publicURL, err := publicURL(a.settings, a.listener.Addr())
 	if err != nil {
