@@ -3,9 +3,6 @@ package tlog
 import (
 	"fmt"
 	"strconv"
-	"strings"
-
-	"github.com/sigbox/sigbox"
 )
 
 // checkpointPath is the name of the published checkpoint.
@@ -44,26 +41,3 @@ func partialPath(full string, w uint64) string {
 
 // partialDir is what the names of a tile's partial ones begin with.
 func partialDir(full string) string { return full + ".p/" }
-
-// ParseIndex reads the <N>[.p/<W>] of a tile's path (tlog-tiles, Merkle Tree):
-// the index and the width, 256 without a suffix. Only the one right spelling is
-// accepted. The error is of kind NotFound.
-func ParseIndex(s string) (index uint64, w int, err error) {
-	bad := sigbox.Errorf(sigbox.NotFound, "there is no tile %.60q", s)
-	if len(s) > 60 {
-		return 0, 0, bad
-	}
-	name, suffix, partial := strings.Cut(s, ".p/")
-	w = TileWidth
-	if partial {
-		if w, err = strconv.Atoi(suffix); err != nil || w < 1 || w >= TileWidth || strconv.Itoa(w) != suffix {
-			return 0, 0, bad
-		}
-	}
-	digits := strings.ReplaceAll(strings.ReplaceAll(name, "x", ""), "/", "")
-	index, err = strconv.ParseUint(digits, 10, 54)
-	if err != nil || string(appendIndex(nil, index)) != name {
-		return 0, 0, bad
-	}
-	return index, w, nil
-}

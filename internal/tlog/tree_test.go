@@ -240,40 +240,7 @@ func TestPaths(t *testing.T) {
 		if got := string(appendIndex(nil, n)); got != want {
 			t.Errorf("%d: expected %s, found %s", n, want, got)
 		}
-		if got, w, err := ParseIndex(want); err != nil || got != n || w != 256 {
-			t.Errorf("%s: expected %d, found %d, %d, %v", want, n, got, w, err)
-		}
-		if got, w, err := ParseIndex(want + ".p/17"); err != nil || got != n || w != 17 {
-			t.Errorf("%s.p/17: expected %d, found %d, %d, %v", want, n, got, w, err)
-		}
 	}
-	for _, s := range []string{
-		"", "0", "00", "0000", "x000/001", "001/002", "x001/x002", "1234", "x01/000", "X001/000", "-01", "+01", "000.p/0", "000.p/256", "000.p/01",
-		"000.p/", "000.p", "000/", "/000", "000.p/1.p/1", "x001/0x1", "999999999999999999999999999999", "x999/x999/x999/x999/x999/x999/999", "０００",
-	} {
-		if n, w, err := ParseIndex(s); err == nil {
-			t.Errorf("accepted %q as %d, %d", s, n, w)
-		}
-	}
-}
-
-func FuzzParseIndex(f *testing.F) {
-	for _, s := range []string{"000", "x001/234", "x001/x234/067.p/17", "x000/001"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		n, w, err := ParseIndex(s)
-		if err != nil {
-			return
-		}
-		back := string(appendIndex(nil, n))
-		if w != TileWidth {
-			back = partialPath(back, uint64(w))
-		}
-		if back != s {
-			t.Fatalf("read %q, wrote %q", s, back)
-		}
-	})
 }
 
 func FuzzSplitPrefixed(f *testing.F) {
