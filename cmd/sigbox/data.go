@@ -42,11 +42,16 @@ func (f *dataFlags) settle(e *env) (string, error) {
 	return filepath.Join(home, ".local", "share", "sigbox"), nil
 }
 
-// admin gives what can be done to the instance.
-func (f *dataFlags) admin(e *env, cmd *cobra.Command) (app.Admin, error) {
+// use calls do with what can be done to the instance.
+func (f *dataFlags) use(e *env, cmd *cobra.Command, do func(app.Admin) error) error {
 	dir, err := f.settle(e)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return app.OpenAdmin(cmd.Context(), app.Config{Data: dir, File: f.config, Now: e.now})
+	admin, err := app.OpenAdmin(cmd.Context(), app.Config{Data: dir, File: f.config, Now: e.now})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = admin.Close() }() // what was done is durable, what was read is read
+	return do(admin)
 }

@@ -23,24 +23,21 @@ and 3 when it does not.`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			admin, err := data.admin(e, cmd)
-			if err != nil {
+			return data.use(e, cmd, func(admin app.Admin) error {
+				s, err := admin.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if output.json() {
+					err = e.printJSON(s)
+				} else {
+					err = printStatus(e.stdout, s, e.now())
+				}
+				if err == nil && !s.Ready {
+					return silentError{exitUndecided}
+				}
 				return err
-			}
-			defer func() { _ = admin.Close() }() // only read from
-			s, err := admin.Status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if output.json() {
-				err = e.printJSON(s)
-			} else {
-				err = printStatus(e.stdout, s, e.now())
-			}
-			if err == nil && !s.Ready {
-				return silentError{exitUndecided}
-			}
-			return err
+			})
 		},
 	}
 	data.register(cmd)

@@ -31,20 +31,17 @@ It works while the server runs and while it does not.`,
 			if req.Email == "" {
 				return usage("whose token is it? give --email ADDRESS")
 			}
-			admin, err := data.admin(e, cmd)
-			if err != nil {
+			return data.use(e, cmd, func(admin app.Admin) error {
+				token, err := admin.Token(cmd.Context(), req)
+				if err != nil {
+					return err
+				}
+				if output.json() {
+					return e.printJSON(tokenJSON{token})
+				}
+				_, err = fmt.Fprintln(e.stdout, token)
 				return err
-			}
-			defer func() { _ = admin.Close() }() // the token is all that counts
-			token, err := admin.Token(cmd.Context(), req)
-			if err != nil {
-				return err
-			}
-			if output.json() {
-				return e.printJSON(tokenJSON{token})
-			}
-			_, err = fmt.Fprintln(e.stdout, token)
-			return err
+			})
 		},
 	}
 	data.register(cmd)

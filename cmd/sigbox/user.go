@@ -45,20 +45,18 @@ func newUserAddCommand(e *env) *cobra.Command {
 		Args:              exactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			admin, err := data.admin(e, cmd)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = admin.Close() }() // what was added is durable
-			u.Email = args[0]
-			if u.Password, err = e.password(fromStdin); err != nil {
-				return err
-			}
-			if err := admin.AddUser(cmd.Context(), u); err != nil {
-				return err
-			}
-			e.note("added %s", u.Email)
-			return nil
+			return data.use(e, cmd, func(admin app.Admin) error {
+				u.Email = args[0]
+				var err error
+				if u.Password, err = e.password(fromStdin); err != nil {
+					return err
+				}
+				if err := admin.AddUser(cmd.Context(), u); err != nil {
+					return err
+				}
+				e.note("added %s", u.Email)
+				return nil
+			})
 		},
 	}
 	data.register(cmd)
@@ -76,23 +74,20 @@ func newUserListCommand(e *env) *cobra.Command {
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			admin, err := data.admin(e, cmd)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = admin.Close() }() // only read from
-			users, err := admin.Users(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if output.json() {
-				return e.printJSON(users)
-			}
-			w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-			for _, u := range users {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", printable(u.Email), u.Created.Format(time.DateOnly), printable(u.Name))
-			}
-			return w.Flush()
+			return data.use(e, cmd, func(admin app.Admin) error {
+				users, err := admin.Users(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if output.json() {
+					return e.printJSON(users)
+				}
+				w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+				for _, u := range users {
+					fmt.Fprintf(w, "%s\t%s\t%s\n", printable(u.Email), u.Created.Format(time.DateOnly), printable(u.Name))
+				}
+				return w.Flush()
+			})
 		},
 	}
 	data.register(cmd)
@@ -108,16 +103,13 @@ func newUserRemoveCommand(e *env) *cobra.Command {
 		Args:              exactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			admin, err := data.admin(e, cmd)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = admin.Close() }() // what was removed is so durably
-			if err := admin.RemoveUser(cmd.Context(), args[0]); err != nil {
-				return err
-			}
-			e.note("removed %s", args[0])
-			return nil
+			return data.use(e, cmd, func(admin app.Admin) error {
+				if err := admin.RemoveUser(cmd.Context(), args[0]); err != nil {
+					return err
+				}
+				e.note("removed %s", args[0])
+				return nil
+			})
 		},
 	}
 	data.register(cmd)
