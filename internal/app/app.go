@@ -273,7 +273,8 @@ func (a *App) Close(ctx context.Context) error {
 	a.once.Do(func() {
 		err := errors.Join(a.public.Shutdown(ctx), a.admin.Shutdown(ctx))
 		if err != nil {
-			err = errors.Join(err, a.public.Close(), a.admin.Close())
+			a.cfg.Logger.Warn("requests that were still in flight are cut off", "err", err)
+			err = errors.Join(a.public.Close(), a.admin.Close())
 		}
 		a.stop()
 		a.work.Wait()

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -55,13 +54,16 @@ func keyPath(dir, name string) string { return filepath.Join(dir, keyDir, name+"
 // keyring holds an instance's keys by name.
 type keyring map[string]crypto.Signer
 
-// openKeys reads the instance's keys, as many at a time as there are processors: an
-// RSA key takes long to make, an encrypted one much memory to open. With fresh, keys
+// keysAtOnce bounds the keys that are opened at the same time: scrypt takes 64 MiB
+// for an encrypted one. One place is the RSA key's, which takes long to make.
+const keysAtOnce = 3
+
+// openKeys reads the instance's keys, a few at a time. With fresh, keys
 // that are missing are made; else clients trust those that were, and there is no
 // replacing them in silence.
 func openKeys(dir string, pass keys.Passphrase, fresh bool) (keyring, error) {
 	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0) + 1)
+	g.SetLimit(keysAtOnce)
 	var mu sync.Mutex
 	ring := keyring{}
 	open := func(name string, details sigbox.KeyDetails) func() error {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"compress/gzip"
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -186,7 +187,10 @@ func (z *zipper) write(w http.ResponseWriter, r *http.Request, bundle []byte) {
 	if !ok {
 		gz = gzip.NewWriter(nil)
 	}
-	defer z.pool.Put(gz)
+	defer func() {
+		gz.Reset(io.Discard) // the pool is not to keep the answer
+		z.pool.Put(gz)
+	}()
 	gz.Reset(w)
 	if _, err := gz.Write(bundle); err == nil {
 		_ = gz.Close() // the client has gone: nothing to be done
