@@ -38,6 +38,7 @@ type env struct {
 // that takes the env and returns a command whose RunE returns errors of the
 // sigbox package or a [usageError].
 func newRootCommand(e *env) *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "sigbox",
 		Short: "Sigstore in a box: sign, verify, and serve a whole instance",
@@ -47,12 +48,18 @@ and with an instance of your own, which "sigbox serve" starts.
 
 Exit status: 0 verified or done, 1 not verified or refused, 2 wrong usage,
 3 could not be decided (network, disk, interrupted).`,
-		Args:              noArgs,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if version {
+				return printVersion(e)
+			}
+			return cmd.Help()
+		},
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
+	root.Flags().BoolVar(&version, "version", false, "print the version")
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)

@@ -73,7 +73,7 @@ func (f *serveFlags) run(e *env, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	tune()
+	tune(e)
 	ctx := cmd.Context()
 	a, err := app.Start(ctx, app.Config{Data: dir, File: f.config, Flags: f.settings, Logger: log, Now: e.now})
 	if err != nil {
@@ -99,11 +99,11 @@ func (f *serveFlags) run(e *env, cmd *cobra.Command) error {
 // comes back from its fsync stands in line behind signature checks; with twice as
 // many, the kernel lets it go first. Under load that and the rarer garbage
 // collection are worth a tenth each of what the log takes (bench/run -parts log).
-func tune() {
-	if _, set := os.LookupEnv("GOMAXPROCS"); !set {
+func tune(e *env) {
+	if e.getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
 	}
-	if _, set := os.LookupEnv("GOGC"); !set {
+	if e.getenv("GOGC") == "" {
 		debug.SetGCPercent(200)
 	}
 }

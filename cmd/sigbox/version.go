@@ -16,16 +16,21 @@ func newVersionCommand(e *env) *cobra.Command {
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
-			v := buildVersion()
 			if output.json() {
-				return e.printJSON(v)
+				return e.printJSON(buildVersion())
 			}
-			_, err := fmt.Fprintf(e.stdout, "sigbox %s (%s, %s)\n", v.Version, v.Go, v.Platform)
-			return err
+			return printVersion(e)
 		},
 	}
 	output.register(cmd)
 	return cmd
+}
+
+// printVersion prints the version as one line.
+func printVersion(e *env) error {
+	v := buildVersion()
+	_, err := fmt.Fprintf(e.stdout, "sigbox %s (%s, %s)\n", v.Version, v.Go, v.Platform)
+	return err
 }
 
 // versionInfo is what "version --output json" prints.
