@@ -104,7 +104,8 @@ step "That was the whole loop. What to try next:"
 cat <<EOF
   bin/sigbox serve --data ./sigstore          an instance that stays; it prints how to use it
   bin/sigbox user add you@example.com --data ./sigstore
-                                              then sign without --identity-token: the browser opens
+                                              then trust it as serve says, and sign without a token:
+                                              the browser opens
   cosign initialize --mirror URL/tuf --root URL/root.json
                                               and cosign signs and verifies with it, unmodified
   bin/sigbox verify --help                    public-good bundles verify without any set-up
