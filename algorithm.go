@@ -120,6 +120,15 @@ func ParseKeyDetails(name string) (KeyDetails, error) {
 	return 0, Errorf(Invalid, "key details %.60q: not an algorithm that sigbox supports", name)
 }
 
+// MarshalText gives the protojson enum name.
+func (k KeyDetails) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads the protojson enum name.
+func (k *KeyDetails) UnmarshalText(text []byte) (err error) {
+	*k, err = ParseKeyDetails(string(text))
+	return err
+}
+
 // DetailsOf gives the default algorithm for a public key: the curve's own hash
 // for ECDSA, PKCS #1 v1.5 with SHA-256 for RSA of 2048, 3072 and 4096 bits,
 // pure Ed25519.

@@ -135,3 +135,52 @@ func ParseDigest(s string) (Digest, error) {
 	}
 	return Digest{h, v}, nil
 }
+
+// NamedDigest is a digest as in-toto statements give it: by the name of any
+// algorithm, also of those that sigbox cannot compute, such as "gitCommit".
+//
+// Source: https://github.com/in-toto/attestation/blob/main/spec/v1/digest_set.md
+type NamedDigest struct {
+	Algorithm string
+	// Value is as in the statement: lower-case hex for all algorithms but few.
+	Value string
+}
+
+// Named gives d by its name.
+func (d Digest) Named() NamedDigest { return NamedDigest{d.Algorithm.String(), d.Hex()} }
+
+// String gives "gitCommit:<value>".
+func (d NamedDigest) String() string { return d.Algorithm + ":" + d.Value }
+
+// IsZero reports whether d is no digest.
+func (d NamedDigest) IsZero() bool { return d == NamedDigest{} }
+
+// MarshalText gives String.
+func (d NamedDigest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what [ParseNamedDigest] does.
+func (d *NamedDigest) UnmarshalText(text []byte) (err error) {
+	*d, err = ParseNamedDigest(string(text))
+	return err
+}
+
+// maxNamedDigest bounds a named digest's text, in bytes.
+const maxNamedDigest = 512
+
+// ParseNamedDigest reads "algorithm:value". Of an algorithm that sigbox knows the
+// value must be right in form.
+func ParseNamedDigest(s string) (NamedDigest, error) {
+	name, value, ok := strings.Cut(s, ":")
+	if !ok || name == "" || value == "" || len(s) > maxNamedDigest || strings.ContainsFunc(s, isNoDigestText) {
+		return NamedDigest{}, Errorf(Invalid, "digest %.40q: expected the name of an algorithm, a colon and the value, as in sha256:… or gitCommit:…", s)
+	}
+	if h, known := HashByName(name); known && name == h.String() {
+		if _, err := ParseDigest(s); err != nil {
+			return NamedDigest{}, err
+		}
+	}
+	return NamedDigest{name, value}, nil
+}
+
+// isNoDigestText is for what neither names nor values of digests contain.
+func isNoDigestText(r rune) bool { return r <= ' ' || r > '~' }

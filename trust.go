@@ -44,7 +44,13 @@ type CertificateAuthority struct {
 }
 
 // TimeRange is a span with both ends included. A zero Start or End is open.
-type TimeRange struct{ Start, End time.Time }
+type TimeRange struct {
+	Start time.Time `json:"start,omitzero"`
+	End   time.Time `json:"end,omitzero"`
+}
+
+// IsZero reports whether r is open at both ends.
+func (r TimeRange) IsZero() bool { return r.Start.IsZero() && r.End.IsZero() }
 
 // Contains reports whether t lies in the range.
 func (r TimeRange) Contains(t time.Time) bool {
