@@ -58,7 +58,10 @@ var rooms = []room{
 	{path: "internal/store", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{""}},
 	{path: "internal/keys", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{""}},
 	{path: "internal/atomicfile", floor: 2, below: []string{}},
+	{path: "internal/hostile", floor: 1, below: []string{}},
 
+	// Bundles of another shape.
+	{path: "wire/cosign", floor: 1, knows: []string{"", "wire/bundle", "wire/entry", "wire/internal"}, bans: io},
 	// A bundle holds log entries.
 	{path: "wire/bundle", floor: 1, knows: []string{"", "wire/entry", "wire/internal"}, bans: io},
 	{path: "wire", floor: 1, knows: []string{""}, bans: io},
@@ -74,7 +77,7 @@ var only = map[string][]string{
 	module + "/internal/store/storetest": {},
 	"crypto/tls":                         {"internal/app", "internal/remote"},
 	"github.com/spf13/cobra":             {"cmd"},
-	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest"},
+	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest", "internal/hostile"},
 }
 
 func TestImportsGoDown(t *testing.T) {

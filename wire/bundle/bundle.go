@@ -89,6 +89,19 @@ func Parse(b []byte) (*sigbox.Bundle, error) {
 	return out, nil
 }
 
+// ParseEnvelope reads a DSSE envelope that stands alone. Errors are those of [Parse].
+func ParseEnvelope(b []byte) (*sigbox.Envelope, error) {
+	var v *sigbox.Envelope
+	err := protojson.Decode("DSSE envelope", b, MaxSize, func(d *protojson.Decoder) (err error) {
+		v, err = (&reader{Decoder: d}).envelope()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
 // ParseLines reads a .sigstore.jsonl: one bundle a line, empty lines between
 // them are passed over. Errors name the line.
 func ParseLines(b []byte) ([]*sigbox.Bundle, error) {
