@@ -90,6 +90,10 @@ func (d *Decoder) open(kind jsontext.Kind, want string) error {
 	return nil
 }
 
+// maxName bounds a member's name as it stands there, in bytes. With each of its
+// letters escaped a field's name is six times as long.
+const maxName = 1 << 10
+
 // Object reads an object. Member is called for each member that is not null,
 // with its name as it stands in fields (lowerCamelCase), and must read its
 // value. Fields are at most 32.
@@ -102,6 +106,9 @@ func (d *Decoder) Object(member func(field string) error, fields ...string) erro
 		name, err := d.dec.ReadValue()
 		if err != nil {
 			return d.syntax(err)
+		}
+		if len(name) > maxName { // too long to be repeated in the place
+			return sigbox.Errorf(sigbox.Invalid, "%s: unknown member, with a name of %d bytes", d.what, len(name))
 		}
 		i := find(fields, name)
 		if i < 0 {
