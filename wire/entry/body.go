@@ -295,11 +295,15 @@ func (r reader) hashOutput(d *sigbox.Digest) error {
 }
 
 // pem reads base64 of PEM: a public key, or a certificate and perhaps the chain
-// above it, which is dropped.
+// above it, which is dropped. Blocks have no headers (RFC 7468 §2), which package
+// pem would put into a map that is many times as large.
 func (r reader) pem(s *BodySignature) error {
 	var text []byte
 	if err := r.bytes(&text); err != nil {
 		return err
+	}
+	if bytes.IndexByte(text, ':') >= 0 {
+		return r.Errorf("expected PEM without headers")
 	}
 	for n := 0; len(bytes.TrimSpace(text)) > 0; n++ {
 		block, rest := pem.Decode(text)
