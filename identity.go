@@ -65,3 +65,57 @@ type Extensions struct {
 	DeploymentEnvironment               string `json:"deploymentEnvironment,omitempty"`               // .23
 	TokenSubject                        string `json:"tokenSubject,omitempty"`                        // .24, the token's raw sub
 }
+
+// MaxExtensionArc is the highest arc that [Extensions] has a field for.
+const MaxExtensionArc = 24
+
+// Field gives the member of x for the extension 1.3.6.1.4.1.57264.1.arc, and its
+// name as in JSON; nil for an arc that is none of them (the issuer's, .1 and .8,
+// included).
+func (x *Extensions) Field(arc int) (name string, value *string) {
+	switch arc {
+	case 2:
+		return "githubWorkflowTrigger", &x.GitHubWorkflowTrigger
+	case 3:
+		return "githubWorkflowSHA", &x.GitHubWorkflowSHA
+	case 4:
+		return "githubWorkflowName", &x.GitHubWorkflowName
+	case 5:
+		return "githubWorkflowRepository", &x.GitHubWorkflowRepository
+	case 6:
+		return "githubWorkflowRef", &x.GitHubWorkflowRef
+	case 9:
+		return "buildSignerURI", &x.BuildSignerURI
+	case 10:
+		return "buildSignerDigest", &x.BuildSignerDigest
+	case 11:
+		return "runnerEnvironment", &x.RunnerEnvironment
+	case 12:
+		return "sourceRepositoryURI", &x.SourceRepositoryURI
+	case 13:
+		return "sourceRepositoryDigest", &x.SourceRepositoryDigest
+	case 14:
+		return "sourceRepositoryRef", &x.SourceRepositoryRef
+	case 15:
+		return "sourceRepositoryIdentifier", &x.SourceRepositoryIdentifier
+	case 16:
+		return "sourceRepositoryOwnerURI", &x.SourceRepositoryOwnerURI
+	case 17:
+		return "sourceRepositoryOwnerIdentifier", &x.SourceRepositoryOwnerIdentifier
+	case 18:
+		return "buildConfigURI", &x.BuildConfigURI
+	case 19:
+		return "buildConfigDigest", &x.BuildConfigDigest
+	case 20:
+		return "buildTrigger", &x.BuildTrigger
+	case 21:
+		return "runInvocationURI", &x.RunInvocationURI
+	case 22:
+		return "sourceRepositoryVisibilityAtSigning", &x.SourceRepositoryVisibilityAtSigning
+	case 23:
+		return "deploymentEnvironment", &x.DeploymentEnvironment
+	case 24:
+		return "tokenSubject", &x.TokenSubject
+	}
+	return "", nil
+}

@@ -3,6 +3,7 @@ package sigbox
 import (
 	"bytes"
 	"encoding/pem"
+	"slices"
 )
 
 // Policy is what signatures must meet besides being sound. It is a plain value: it
@@ -29,6 +30,18 @@ type Policy struct {
 	Signed TimeRange `json:"signed,omitzero"`
 	// Demands is the evidence needed, where it is more than the trust root demands.
 	Demands Demands `json:"demands,omitzero"`
+}
+
+// Clone gives a copy that shares nothing with p.
+func (p Policy) Clone() Policy {
+	p.Identities = slices.Clone(p.Identities)
+	p.Keys = slices.Clone(p.Keys)
+	for i := range p.Keys {
+		p.Keys[i].Key = bytes.Clone(p.Keys[i].Key)
+	}
+	p.PredicateTypes = slices.Clone(p.PredicateTypes)
+	p.Digests = slices.Clone(p.Digests)
+	return p
 }
 
 // AnyPredicateType in [Policy].PredicateTypes accepts whatever the signer signed

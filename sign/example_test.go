@@ -50,7 +50,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	verdict, err := verifier.VerifyKey(verify.Bytes(artifact), b, verify.Key{DER: public}, sigbox.Policy{})
+	verdict, err := verifier.Verify(verify.Bytes(artifact), b, sigbox.Policy{Keys: []sigbox.PublicKey{{Key: public}}})
 	if err != nil {
 		fmt.Println(err)
 		return

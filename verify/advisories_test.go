@@ -91,10 +91,11 @@ func TestGHSA_vjxv_45g9_9296(t *testing.T) {
 	w := sigboxtest.New(t)
 	v := verifier(t, w.Root())
 	p := ada()
-	p.PredicateType = "https://example.com/wanted"
+	const wanted = "https://example.com/wanted"
+	p.PredicateTypes = []string{wanted}
 	for name, b := range map[string]*sigbox.Bundle{
 		"another type":  w.Attest(sigboxtest.Statement(predicate, artifact), sigboxtest.Options{}),
-		"a prefix":      w.Attest(sigboxtest.Statement(p.PredicateType[:20], artifact), sigboxtest.Options{}),
+		"a prefix":      w.Attest(sigboxtest.Statement(wanted[:20], artifact), sigboxtest.Options{}),
 		"other case":    w.Attest(sigboxtest.Statement("https://example.com/Wanted", artifact), sigboxtest.Options{}),
 		"not statement": w.Sign(artifact, sigboxtest.Options{}),
 	} {
@@ -102,7 +103,7 @@ func TestGHSA_vjxv_45g9_9296(t *testing.T) {
 			t.Errorf("%s: found %v, expected the predicate type to be refused", name, err)
 		}
 	}
-	if _, err := v.Verify(verify.Bytes(artifact), w.Attest(sigboxtest.Statement(p.PredicateType, artifact), sigboxtest.Options{}), p); err != nil {
+	if _, err := v.Verify(verify.Bytes(artifact), w.Attest(sigboxtest.Statement(wanted, artifact), sigboxtest.Options{}), p); err != nil {
 		t.Error(err)
 	}
 }
@@ -139,15 +140,15 @@ func TestGHSA_9vcr_p3rj_q5q6(t *testing.T) {
 	v1.Logs[0].Operator, v1.Logs[1].Operator = "example", "example"
 
 	for name, c := range map[string]struct {
-		demands verify.Demands
+		demands sigbox.Demands
 		want    verify.Step
 	}{
-		"one of each": {verify.Demands{LogEntries: 1, Times: 1, SCTs: 1}, 0},
-		"two logs":    {verify.Demands{LogEntries: 2, Times: 1}, verify.StepLog},
-		"two times":   {verify.Demands{LogEntries: 1, Times: 2}, verify.StepTime},
-		"two SCTs":    {verify.Demands{SCTs: 2}, verify.StepSCT},
+		"one of each": {sigbox.Demands{LogEntries: 1, Times: 1, SCTs: 1}, 0},
+		"two logs":    {sigbox.Demands{LogEntries: 2, Times: 1}, verify.StepLog},
+		"two times":   {sigbox.Demands{LogEntries: 1, Times: 2}, verify.StepTime},
+		"two SCTs":    {sigbox.Demands{SCTs: 2}, verify.StepSCT},
 	} {
-		v, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{v1}, Demands: func(*sigbox.TrustedRoot) verify.Demands { return c.demands }})
+		v, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{v1}, Demands: func(*sigbox.TrustedRoot) sigbox.Demands { return c.demands }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +180,7 @@ func TestGHSA_wqqc_jjcq_vfxm(t *testing.T) {
 	} {
 		key := keyOf(t, o)
 		key.ValidFor = c.validFor
-		_, err := verifier(t, w.Root()).VerifyKey(verify.Bytes(artifact), c.b, key, sigbox.Policy{})
+		_, err := verifier(t, w.Root()).Verify(verify.Bytes(artifact), c.b, byKey(key))
 		if verify.FailedStep(err) != c.want || (err == nil) != (c.want == 0) {
 			t.Errorf("%s: found %v, expected %v", name, err, c.want)
 		}
@@ -187,7 +188,7 @@ func TestGHSA_wqqc_jjcq_vfxm(t *testing.T) {
 	// Without a trust root nobody vouches for a time.
 	key := keyOf(t, o)
 	key.ValidFor = sigbox.TimeRange{End: now}
-	if _, err := verifier(t).VerifyKey(verify.Bytes(artifact), b, key, sigbox.Policy{}); verify.FailedStep(err) != verify.StepTime {
+	if _, err := verifier(t).Verify(verify.Bytes(artifact), b, byKey(key)); verify.FailedStep(err) != verify.StepTime {
 		t.Errorf("found %v, expected a time to be demanded", err)
 	}
 }
@@ -212,9 +213,13 @@ func TestGHSA_52v5_jr5w_gjxr(t *testing.T) {
 			t.Errorf("%s: found %v, expected the policy to be refused", name, err)
 		}
 	}
+	// A policy of identities alone is not met by a key, nor the other way round.
 	o := sigboxtest.Options{Key: w.Key(sigbox.ECDSAP256SHA256)}
-	if _, err := v.VerifyKey(verify.Bytes(artifact), w.Sign(artifact, o), keyOf(t, o), ada()); sigbox.KindOf(err) != sigbox.Invalid {
-		t.Errorf("found %v, expected identities for a key to be refused", err)
+	if _, err := v.Verify(verify.Bytes(artifact), w.Sign(artifact, o), ada()); verify.FailedStep(err) != verify.StepBundle {
+		t.Errorf("found %v, expected a key to be refused where identities are wanted", err)
+	}
+	if _, err := v.Verify(verify.Bytes(artifact), b, byKey(keyOf(t, o))); verify.FailedStep(err) != verify.StepBundle {
+		t.Errorf("found %v, expected a certificate to be refused where a key is wanted", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"encoding/hex"
 	"hash"
 	"io"
 	"sync"
@@ -12,7 +13,7 @@ import (
 
 // Artifact is what was signed: its bytes, or their digest.
 type Artifact struct {
-	digest sigbox.Digest
+	digest sigbox.NamedDigest
 	source source // nil for a digest
 }
 
@@ -21,7 +22,12 @@ type source func() (io.Reader, error)
 
 // Digest is an artifact of which the digest is known. Signatures of pure Ed25519
 // keys need the bytes.
-func Digest(d sigbox.Digest) Artifact { return Artifact{digest: d} }
+func Digest(d sigbox.Digest) Artifact { return Artifact{digest: d.Named()} }
+
+// Named is an artifact that is known by the digest of any algorithm, also of one
+// that sigbox cannot compute, such as "gitCommit". Only statements name their
+// subjects so.
+func Named(d sigbox.NamedDigest) Artifact { return Artifact{digest: d} }
 
 // Reader is an artifact that is read once, to its end, and only when all else is
 // in order. It is for one bundle: to verify another after it was read is an error
@@ -54,8 +60,12 @@ func (a Artifact) check() error {
 		return nil
 	case a.digest.IsZero():
 		return sigbox.Errorf(sigbox.Invalid, "no artifact to verify the bundle for")
-	case !a.digest.Valid():
-		return sigbox.Errorf(sigbox.Invalid, "artifact digest: expected %d bytes for %s, found %d", a.digest.Algorithm.Size(), a.digest.Algorithm, len(a.digest.Value))
+	}
+	if _, err := sigbox.ParseNamedDigest(a.digest.String()); err != nil {
+		return sigbox.Errorf(sigbox.Invalid, "artifact: %w", err)
+	}
+	if h := hashNamed(a.digest.Algorithm); h != 0 && len(a.digest.Value) != 2*hashes[h].make().Size() {
+		return sigbox.Errorf(sigbox.Invalid, "artifact: digest of %d hex digits, which is none of %s", len(a.digest.Value), a.digest.Algorithm)
 	}
 	return nil
 }
@@ -68,24 +78,42 @@ const (
 	smallContent = 4 << 20
 )
 
-// hashSet is a set of hash algorithms, a bit each.
-type hashSet uint8
-
-func (s hashSet) has(h sigbox.HashAlgorithm) bool { return h.Valid() && s&(1<<h) != 0 }
-
-func (s *hashSet) add(h sigbox.HashAlgorithm) {
-	if h.Valid() {
-		*s |= 1 << h
-	}
-}
-
 // content is an artifact as far as it was looked at.
 type content struct {
 	Artifact
-	digests [sigbox.SHA512 + 1]sigbox.Digest
-	bytes   *[]byte // nil unless asked for and not more than maxContent
-	done    bool    // the source was read
-	turn    *turn
+	// wanted is what will be asked for: the source is read but once.
+	wanted hashSet
+	whole  bool
+	sums   [len(hashes)][]byte
+	bytes  *[]byte // nil unless asked for and not more than maxContent
+	done   bool    // the source was read
+	turn   turn
+}
+
+// newContent makes the content of an artifact that check found good.
+func (v *Verifier) newContent(a Artifact) *content {
+	c := &content{Artifact: a, turn: turn{verifier: &v.large}}
+	if a.source != nil {
+		return c
+	}
+	if h := hashNamed(a.digest.Algorithm); h != 0 {
+		c.sums[h], _ = hex.DecodeString(a.digest.Value) // what is no hex equals nothing
+	}
+	return c
+}
+
+// expect tells what will be asked for.
+func (c *content) expect(hashes hashSet, whole bool) {
+	c.wanted |= hashes
+	c.whole = c.whole || whole
+}
+
+// digest gives the artifact's digest, zero if it is not known.
+func (c *content) digest(h sigbox.HashAlgorithm) sigbox.Digest {
+	if !h.Valid() || c.sums[h] == nil {
+		return sigbox.Digest{}
+	}
+	return sigbox.Digest{Algorithm: h, Value: c.sums[h]}
 }
 
 // turn is the right to hold a large artifact in memory.
@@ -108,14 +136,13 @@ func (t *turn) giveBack() {
 	}
 }
 
-// load computes the digests, and keeps the bytes if keep is set. It reads the
-// source once: the caller asks for all that it will need.
-func (c *content) load(hashes hashSet, keep bool) error {
-	if c.source == nil {
-		c.digests[c.digest.Algorithm] = c.digest
-		return nil
-	}
-	if c.done {
+// readSize is how much of an artifact is read at a time, in bytes.
+const readSize = 256 << 10
+
+// load computes the digests that were asked for, and keeps the bytes if they
+// were. It reads the source once.
+func (c *content) load() error {
+	if c.source == nil || c.done {
 		return nil
 	}
 	reader, err := c.source()
@@ -123,31 +150,40 @@ func (c *content) load(hashes hashSet, keep bool) error {
 		return err
 	}
 	c.done = true
-	var running [sigbox.SHA512 + 1]hash.Hash
-	var sinks []io.Writer
-	for h := sigbox.SHA256; h <= sigbox.SHA512; h++ {
-		if hashes.has(h) {
-			running[h] = h.New()
+	var running [len(hashes)]hash.Hash
+	sinks := make([]io.Writer, 0, len(hashes)+1)
+	for h := firstHash; h <= lastHash; h++ {
+		if c.wanted.has(h) {
+			running[h] = hashes[h].make()
 			sinks = append(sinks, running[h])
 		}
 	}
-	kept := bounded{turn: c.turn}
-	if keep {
+	kept := bounded{turn: &c.turn}
+	if c.whole {
 		sinks = append(sinks, &kept)
 	}
-	if _, err := io.Copy(io.MultiWriter(sinks...), reader); err != nil {
+	if err := pour(sinks, reader); err != nil {
 		return sigbox.Errorf(sigbox.Unavailable, "the artifact could not be read: %w", err)
 	}
 	for h, w := range running {
 		if w != nil {
-			alg := sigbox.HashAlgorithm(h) // #nosec G115 -- an index of a small array
-			c.digests[h] = sigbox.Digest{Algorithm: alg, Value: w.Sum(nil)}
+			c.sums[h] = w.Sum(nil)
 		}
 	}
-	if keep && !kept.over {
+	if c.whole && !kept.over {
 		c.bytes = &kept.bytes
 	}
 	return nil
+}
+
+// pour writes all of r to each of the sinks, which do not fail.
+func pour(sinks []io.Writer, r io.Reader) error {
+	if b, ok := r.(*bytes.Reader); ok && len(sinks) == 1 { // no buffer between
+		_, err := b.WriteTo(sinks[0])
+		return err
+	}
+	_, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(sinks...)}, struct{ io.Reader }{r}, make([]byte, readSize))
+	return err
 }
 
 // bounded keeps what is written to it, up to maxContent.
@@ -170,12 +206,31 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// release lets go of the artifact; its digests stay.
+func (c *content) release() {
+	c.turn.giveBack()
+	c.source, c.bytes = nil, nil
+}
+
 // any gives a digest of the artifact, for people.
-func (c *content) any() sigbox.Digest {
-	for _, d := range c.digests {
-		if !d.IsZero() {
-			return d
+func (c *content) any() sigbox.NamedDigest {
+	if !c.Artifact.digest.IsZero() {
+		return c.Artifact.digest
+	}
+	for h := firstHash; h <= lastHash; h++ {
+		if c.sums[h] != nil {
+			return sigbox.NamedDigest{Algorithm: hashes[h].name, Value: hex.EncodeToString(c.sums[h])}
 		}
 	}
-	return c.digest
+	return sigbox.NamedDigest{}
+}
+
+// is reports whether the artifact is known to have digest d. The names of
+// algorithms that sigbox does not know must be those that the artifact was given
+// by.
+func (c *content) is(d sigbox.NamedDigest) bool {
+	if h := hashNamed(d.Algorithm); h != 0 && c.sums[h] != nil {
+		return hex.EncodeToString(c.sums[h]) == d.Value
+	}
+	return c.Artifact.digest == d
 }

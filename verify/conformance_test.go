@@ -145,10 +145,10 @@ func judge(t *testing.T, dir, name string, a verify.Artifact) (*verify.Verdict, 
 		if err != nil {
 			return nil, err
 		}
-		return v.VerifyKey(a, b, key, sigbox.Policy{})
+		return v.Verify(a, b, byKey(key))
 	}
 	return v.Verify(a, b, sigbox.Policy{Identities: []sigbox.IdentityMatch{{
 		Subject: text(t, dir, name, "identity", "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/.github/workflows/extremely-dangerous-oidc-beacon.yml@refs/heads/main"),
 		Issuer:  text(t, dir, name, "issuer", "https://token.actions.githubusercontent.com"),
-	}}})
+	}}, PredicateTypes: []string{sigbox.AnyPredicateType}})
 }

@@ -35,12 +35,12 @@ func TestAlgorithmByRoot(t *testing.T) {
 	v2.Logs, v1.Logs = v2.Logs[:1], v1.Logs[1:]
 
 	for name, roots := range map[string][]*sigbox.TrustedRoot{"stated first": {v2, v1}, "stated last": {v1, v2}} {
-		verdict, err := verifier(t, roots...).VerifyKey(verify.Reader(bytes.NewReader(artifact)), b, keyOf(t, o), sigbox.Policy{})
+		verdict, err := verifier(t, roots...).Verify(verify.Reader(bytes.NewReader(artifact)), b, byKey(keyOf(t, o)))
 		if err != nil || verdict.Algorithm() != sigbox.Ed25519 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	_, err := verifier(t, v2).VerifyKey(verify.Reader(bytes.NewReader(artifact)), b, keyOf(t, o), sigbox.Policy{})
+	_, err := verifier(t, v2).Verify(verify.Reader(bytes.NewReader(artifact)), b, byKey(keyOf(t, o)))
 	if verify.FailedStep(err) != verify.StepSignature {
 		t.Errorf("found %v, expected the signature not to be Ed25519ph", err)
 	}
@@ -84,7 +84,7 @@ func TestLargeArtifactsInTurn(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			r := verify.Reader(&counted{r: bytes.NewReader(large), deep: &deep, many: &many})
-			if _, err := v.VerifyKey(r, b, key, sigbox.Policy{}); err != nil {
+			if _, err := v.Verify(r, b, byKey(key)); err != nil {
 				t.Error(err)
 			}
 		})

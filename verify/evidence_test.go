@@ -56,11 +56,11 @@ func TestRetiredLogWithoutTime(t *testing.T) {
 	o := sigboxtest.Options{Key: w.Key(sigbox.ECDSAP256SHA256), NoTimestamp: true}
 	b := w.Sign(artifact, o)
 	r := w.Root()
-	if _, err := verifier(t, r).VerifyKey(verify.Bytes(artifact), b, keyOf(t, o), sigbox.Policy{}); err != nil {
+	if _, err := verifier(t, r).Verify(verify.Bytes(artifact), b, byKey(keyOf(t, o))); err != nil {
 		t.Fatal(err)
 	}
 	r.Logs[0].ValidFor.End = sigboxtest.Now().Add(time.Hour)
-	if _, err := verifier(t, r).VerifyKey(verify.Bytes(artifact), b, keyOf(t, o), sigbox.Policy{}); verify.FailedStep(err) != verify.StepTime {
+	if _, err := verifier(t, r).Verify(verify.Bytes(artifact), b, byKey(keyOf(t, o))); verify.FailedStep(err) != verify.StepTime {
 		t.Errorf("found %v, expected the log to be retired", err)
 	}
 }

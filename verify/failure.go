@@ -65,16 +65,30 @@ func (s Step) String() string {
 // Failure is the error for a bundle that is not to be trusted. Its chain holds a
 // [sigbox.Error] of kind NotVerified.
 type Failure struct {
-	step   Step
-	err    *sigbox.Error
-	passed []Check
+	step  Step
+	err   *sigbox.Error
+	trial *trial // as far as it went; nil when the bundle's form was wrong
 }
 
 // Step says at which step verification failed.
 func (f *Failure) Step() Step { return f.step }
 
 // Passed are the checks that went well before, in order.
-func (f *Failure) Passed() []Check { return f.passed }
+func (f *Failure) Passed() []Check {
+	if f.trial == nil {
+		return nil
+	}
+	return f.trial.explain()
+}
+
+// Signer is whom the bundle's certificate names, for failures that came after the
+// certificate was found to be good; false before, and for bundles by key.
+func (f *Failure) Signer() (sigbox.Identity, bool) {
+	if f.trial == nil || f.trial.signer.leaf == nil || f.step < StepIdentity || f.trial.signer.leaf.identityErr != nil {
+		return sigbox.Identity{}, false
+	}
+	return f.trial.signer.leaf.identity, true
+}
 
 // Error says what was expected, what was found and what to do.
 func (f *Failure) Error() string { return f.err.Error() }

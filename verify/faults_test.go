@@ -92,7 +92,15 @@ func logsMessages(o sigboxtest.Options) bool {
 // ada is the policy for the default identity.
 func ada() sigbox.Policy {
 	id := sigboxtest.DefaultIdentity()
-	return sigbox.Policy{Identities: []sigbox.IdentityMatch{{Subject: id.Subject, Issuer: id.Issuer}}}
+	return sigbox.Policy{
+		Identities:     []sigbox.IdentityMatch{{Subject: id.Subject, Issuer: id.Issuer}},
+		PredicateTypes: []string{sigbox.AnyPredicateType},
+	}
+}
+
+// byKey accepts whatever a key has signed.
+func byKey(keys ...sigbox.PublicKey) sigbox.Policy {
+	return sigbox.Policy{Keys: keys, PredicateTypes: []string{sigbox.AnyPredicateType}}
 }
 
 // verifier makes one for a world.
@@ -111,7 +119,7 @@ func check(t testing.TB, v *verify.Verifier, b *sigbox.Bundle, o sigboxtest.Opti
 	if o.Key == nil {
 		return v.Verify(verify.Bytes(artifact), b, ada())
 	}
-	return v.VerifyKey(verify.Bytes(artifact), b, keyOf(t, o), sigbox.Policy{})
+	return v.Verify(verify.Bytes(artifact), b, byKey(keyOf(t, o)))
 }
 
 // signed signs the artifact, or a statement about it.

@@ -5,51 +5,56 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 
 	"github.com/sigbox/sigbox"
 )
 
-// Key is a public key that signatures are verified with.
-type Key struct {
-	// DER is the key's SubjectPublicKeyInfo.
-	DER []byte
-	// Details is the algorithm; 0 is any that fits the key.
-	Details sigbox.KeyDetails
-	// ValidFor is when the key may have signed. A bundle must then prove a time.
-	ValidFor sigbox.TimeRange
-}
-
-// ParseKey reads a public key from PEM ("PUBLIC KEY") or DER, of at most 64 KiB.
-func ParseKey(b []byte) (Key, error) {
+// ParseKey reads a public key from PEM ("PUBLIC KEY", or "RSA PUBLIC KEY" of
+// PKCS #1) or DER, of at most 64 KiB.
+func ParseKey(b []byte) (sigbox.PublicKey, error) {
 	const most = 64 << 10
 	if len(b) > most {
-		return Key{}, sigbox.Errorf(sigbox.TooLarge, "public key of %d bytes: at most %d are read", len(b), most)
+		return sigbox.PublicKey{}, sigbox.Errorf(sigbox.TooLarge, "public key of %d bytes: at most %d are read", len(b), most)
 	}
 	if block, _ := pem.Decode(b); block != nil {
-		if block.Type != "PUBLIC KEY" {
-			return Key{}, sigbox.Mismatch(sigbox.Invalid, "public key: type of the PEM block", "PUBLIC KEY", block.Type)
-		}
 		b = block.Bytes
+		switch block.Type {
+		case "PUBLIC KEY", "RSA PUBLIC KEY":
+		case "CERTIFICATE":
+			return sigbox.PublicKey{}, sigbox.Mismatch(sigbox.Invalid, "public key: type of the PEM block", "PUBLIC KEY", block.Type).
+				WithHint("verify by the certificate's identity, or take the key out of it: openssl x509 -pubkey -noout")
+		default:
+			return sigbox.PublicKey{}, sigbox.Mismatch(sigbox.Invalid, "public key: type of the PEM block", "PUBLIC KEY", block.Type)
+		}
 	}
-	if _, err := sigbox.ParsePublicKey(b); err != nil {
-		return Key{}, err
+	pub, err := parseKey(b)
+	if err != nil {
+		return sigbox.PublicKey{}, err
 	}
-	return Key{DER: b}, nil
+	spki, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return sigbox.PublicKey{}, sigbox.Errorf(sigbox.Invalid, "public key: %w", err)
+	}
+	return sigbox.PublicKey{Key: spki}, nil
 }
 
 // signer is who signed, by certificate or by key.
 type signer struct {
 	public   crypto.PublicKey
 	spki     []byte
-	leaf     *leaf // nil for a key
+	hint     string // of a key, as bundles have it by convention
+	leaf     *leaf  // nil for a key
 	details  sigbox.KeyDetails
 	validFor sigbox.TimeRange
 }
 
-func (k Key) prepare() (*signer, error) {
-	pub, err := sigbox.ParsePublicKey(k.DER)
+// signerOf prepares a policy's key.
+func signerOf(k sigbox.PublicKey) (*signer, error) {
+	pub, err := sigbox.ParsePublicKey(k.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +71,8 @@ func (k Key) prepare() (*signer, error) {
 	if len(algorithms(pub)) == 0 {
 		return nil, sigbox.Errorf(sigbox.Invalid, "public key: no algorithm is known for a key %s", sigbox.DescribeKey(pub))
 	}
-	return &signer{public: pub, spki: spki, details: k.Details, validFor: k.ValidFor}, nil
+	hint := sha256.Sum256(spki)
+	return &signer{public: pub, spki: spki, hint: base64.StdEncoding.EncodeToString(hint[:]), details: k.Details, validFor: k.ValidFor}, nil
 }
 
 // algorithms gives those that a key can have signed with, the likeliest first.

@@ -12,7 +12,7 @@ import (
 )
 
 // keyOf gives the public half of an option's key, by way of PEM.
-func keyOf(t testing.TB, o sigboxtest.Options) verify.Key {
+func keyOf(t testing.TB, o sigboxtest.Options) sigbox.PublicKey {
 	t.Helper()
 	der, err := x509.MarshalPKIXPublicKey(o.Key.Public())
 	if err != nil {
@@ -54,7 +54,7 @@ func TestVerifyKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := verifier(t, c.roots...).VerifyKey(verify.Bytes(artifact), c.b, keyOf(t, c.key), sigbox.Policy{})
+			_, err := verifier(t, c.roots...).Verify(verify.Bytes(artifact), c.b, byKey(keyOf(t, c.key)))
 			if verify.FailedStep(err) != c.want || (err == nil) != (c.want == 0) {
 				t.Errorf("found %v, expected %v", err, c.want)
 			}
@@ -95,7 +95,7 @@ func TestAlgorithms(t *testing.T) {
 			o := sigboxtest.Options{Key: w.Key(k), Details: k, Kind: "hashedrekord 0.0.1", NoTimestamp: true}
 			v := verifier(t, w.Root())
 			for _, envelope := range []bool{false, true} {
-				verdict, err := v.VerifyKey(verify.Bytes(artifact), signed(w, o, envelope), keyOf(t, o), sigbox.Policy{})
+				verdict, err := v.Verify(verify.Bytes(artifact), signed(w, o, envelope), byKey(keyOf(t, o)))
 				if err != nil {
 					t.Fatalf("envelope %v: %v", envelope, err)
 				}
@@ -104,12 +104,12 @@ func TestAlgorithms(t *testing.T) {
 				}
 			}
 			if h := k.Hash(); h.Valid() {
-				if _, err := v.VerifyKey(verify.Digest(h.Sum(artifact)), w.Sign(artifact, o), keyOf(t, o), sigbox.Policy{}); err != nil {
+				if _, err := v.Verify(verify.Digest(h.Sum(artifact)), w.Sign(artifact, o), byKey(keyOf(t, o))); err != nil {
 					t.Errorf("by digest: %v", err)
 				}
 				return
 			}
-			if _, err := v.VerifyKey(verify.Digest(sigbox.SHA256.Sum(artifact)), w.Sign(artifact, o), keyOf(t, o), sigbox.Policy{}); verify.FailedStep(err) != verify.StepSignature {
+			if _, err := v.Verify(verify.Digest(sigbox.SHA256.Sum(artifact)), w.Sign(artifact, o), byKey(keyOf(t, o))); verify.FailedStep(err) != verify.StepSignature {
 				t.Errorf("found %v, expected the artifact itself to be needed", err)
 			}
 		})

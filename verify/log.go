@@ -288,9 +288,9 @@ func (t *trial) recompute(le *sigbox.LogEntry, body *entry.Body, digest sigbox.D
 // bindDigests holds the entries' digests against the artifact's.
 func (t *trial) bindDigests() error {
 	for _, e := range t.logged {
-		d := t.content.digests[e.body.Digest.Algorithm]
+		d := t.content.digest(e.body.Digest.Algorithm)
 		if d.IsZero() {
-			return refuse(StepArtifact, "the log entry is of a %s digest, which cannot be compared with %s", e.body.Digest.Algorithm, t.content.digest).
+			return refuse(StepArtifact, "the log entry is of a %s digest, which cannot be compared with %s", e.body.Digest.Algorithm, t.content.any()).
 				hint("give the artifact itself")
 		}
 		if !d.Equal(e.body.Digest) {

@@ -1,20 +1,39 @@
 package verify
 
 import (
+	"bytes"
+	"reflect"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/sigbox/sigbox"
 )
 
 // policy is a sigbox.Policy, checked and compiled.
 type policy struct {
-	identities    []matcher
-	predicateType string
+	identities     []matcher
+	keys           []*signer
+	threshold      int
+	predicateTypes []string
+	digests        []sigbox.NamedDigest
+	signed         sigbox.TimeRange
+	demands        sigbox.Demands
 }
 
 // matcher is an IdentityMatch.
-type matcher struct{ subject, issuer *pattern }
+type matcher struct {
+	subject, issuer *pattern
+	extensions      []extensionMatcher
+}
+
+// extensionMatcher is for one extension of a certificate.
+type extensionMatcher struct {
+	arc  int
+	want *pattern
+}
 
 // pattern matches a whole string.
 type pattern struct {
@@ -36,72 +55,225 @@ func (p *pattern) String() string {
 	return p.literal
 }
 
-// maxPattern bounds a regular expression, in bytes.
-const maxPattern = 4096
+// rememberPolicies is how many a Verifier keeps compiled.
+const rememberPolicies = 16
+
+// compiled is a policy with what was compiled of it. The source is a copy of its
+// own: callers may change theirs.
+type compiled struct {
+	source sigbox.Policy
+	policy *policy
+}
+
+// policies remembers a few that were compiled.
+type policies struct {
+	mu    sync.Mutex
+	known []compiled // guarded by mu
+}
 
 // compile checks that every field of p means something: what would be dropped is
 // refused instead.
-func (v *Verifier) compile(p sigbox.Policy) (*policy, error) {
-	out := &policy{predicateType: p.PredicateType}
-	for i, id := range p.Identities {
-		subject, err := v.pattern("subject", id.Subject, id.SubjectRegexp)
+func (c *policies) compile(p sigbox.Policy) (*policy, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.known {
+		if reflect.DeepEqual(c.known[i].source, p) {
+			return c.known[i].policy, nil
+		}
+	}
+	own := p.Clone()
+	out, err := compile(own)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.known) == rememberPolicies {
+		c.known = slices.Delete(c.known, 0, 1)
+	}
+	c.known = append(c.known, compiled{own, out})
+	return out, nil
+}
+
+func compile(p sigbox.Policy) (*policy, error) {
+	if err := p.Check(); err != nil {
+		return nil, err
+	}
+	out := &policy{
+		threshold: max(p.Threshold, 1), predicateTypes: p.PredicateTypes, digests: p.Digests, signed: p.Signed, demands: p.Demands,
+	}
+	for i := range p.Identities {
+		m, err := newMatcher(&p.Identities[i])
 		if err != nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "policy: identity %d: %w", i+1, err)
 		}
-		issuer, err := v.pattern("issuer", id.Issuer, id.IssuerRegexp)
+		out.identities = append(out.identities, m)
+	}
+	for i, k := range p.Keys {
+		s, err := signerOf(k)
 		if err != nil {
-			return nil, sigbox.Errorf(sigbox.Invalid, "policy: identity %d: %w", i+1, err)
+			return nil, sigbox.Errorf(sigbox.KindOf(err), "policy: key %d: %w", i+1, err)
 		}
-		out.identities = append(out.identities, matcher{subject, issuer})
+		out.keys = append(out.keys, s)
 	}
 	return out, nil
 }
 
-func (v *Verifier) pattern(what, literal, expr string) (*pattern, error) {
-	switch {
-	case (literal == "") == (expr == ""):
-		return nil, sigbox.Errorf(sigbox.Invalid, "expected the %s or a regular expression for it, one of them", what)
-	case expr == "":
+func newMatcher(id *sigbox.IdentityMatch) (m matcher, err error) {
+	if m.subject, err = newPattern(id.Subject, id.SubjectRegexp); err != nil {
+		return m, err
+	}
+	if m.issuer, err = newPattern(id.Issuer, id.IssuerRegexp); err != nil {
+		return m, err
+	}
+	for arc := range sigbox.MaxExtensionArc + 1 {
+		_, literal := id.Extensions.Field(arc)
+		_, expr := id.ExtensionsRegexp.Field(arc)
+		if literal == nil || *literal == "" && *expr == "" {
+			continue
+		}
+		want, err := newPattern(*literal, *expr)
+		if err != nil {
+			return m, err
+		}
+		m.extensions = append(m.extensions, extensionMatcher{arc, want})
+	}
+	return m, nil
+}
+
+// newPattern compiles a literal, or else a regular expression, which by itself is
+// a good one: "a)|(b" would reach out of the group.
+func newPattern(literal, expr string) (*pattern, error) {
+	if expr == "" {
 		return &pattern{literal: literal}, nil
-	case len(expr) > maxPattern:
-		return nil, sigbox.Errorf(sigbox.TooLarge, "the regular expression for the %s has %d bytes, at most %d are read", what, len(expr), maxPattern)
-	}
-	if known, ok := v.patterns.get(expr); ok {
-		return known, nil
-	}
-	// Compiled by itself first: "a)|(b" must not reach out of the group.
-	if _, err := regexp.Compile(expr); err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "the regular expression for the %s: %w", what, err)
 	}
 	re, err := regexp.Compile(`\A(?:` + expr + `)\z`)
 	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "the regular expression for the %s: %w", what, err)
+		return nil, err
 	}
-	p := &pattern{expr, re}
-	v.patterns.put(expr, p)
-	return p, nil
+	return &pattern{expr, re}, nil
 }
 
-// permits reports whether id is a wanted one.
-func (p *policy) permits(id sigbox.Identity) bool {
-	for _, m := range p.identities {
-		if m.subject.match(id.Subject) && m.issuer.match(id.Issuer) {
-			return true
+// named reports whether subject and issuer are the wanted ones.
+func (m *matcher) named(id *sigbox.Identity) bool {
+	return m.subject.match(id.Subject) && m.issuer.match(id.Issuer)
+}
+
+// differing gives the first extension that is not as wanted, 0 if all are.
+func (m *matcher) differing(id *sigbox.Identity) (arc int, want *pattern) {
+	for _, e := range m.extensions {
+		if _, found := id.Extensions.Field(e.arc); !e.want.match(*found) {
+			return e.arc, e.want
 		}
 	}
-	return false
+	return 0, nil
+}
+
+// permits says why id is not a wanted one, nil if it is.
+func (p *policy) permits(id *sigbox.Identity) error {
+	var closest error
+	for i := range p.identities {
+		m := &p.identities[i]
+		if !m.named(id) {
+			continue
+		}
+		arc, want := m.differing(id)
+		if arc == 0 {
+			return nil
+		}
+		if closest == nil {
+			name, found := id.Extensions.Field(arc)
+			closest = mismatch(StepIdentity, name+" of the certificate of "+describe(id.Subject, id.Issuer), want, orNone(*found))
+		}
+	}
+	if closest != nil {
+		return closest
+	}
+	return mismatch(StepIdentity, "signed by somebody else", p.wanted(), describe(id.Subject, id.Issuer))
+}
+
+// orNone makes nothing visible.
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
 }
 
 // wanted names the identities for people.
 func (p *policy) wanted() string {
-	var b strings.Builder
-	for i, m := range p.identities {
-		if i > 0 {
-			b.WriteString(" or ")
-		}
-		b.WriteString(describe(m.subject.String(), m.issuer.String()))
+	var names []string
+	for _, m := range p.identities {
+		names = append(names, describe(m.subject.String(), m.issuer.String()))
 	}
-	return b.String()
+	if n := len(names) - 4; n > 1 {
+		names = append(names[:4], "one of "+strconv.Itoa(n)+" others")
+	}
+	return strings.Join(names, " or ")
 }
 
 func describe(subject, issuer string) string { return subject + " (issuer " + issuer + ")" }
+
+// signersOf gives the places among the policy's identities, and behind them its
+// keys, that a signer may stand at.
+func (p *policy) signersOf(s *signer) (places []int) {
+	if s.leaf == nil {
+		for i, k := range p.keys {
+			if bytes.Equal(k.spki, s.spki) {
+				places = append(places, len(p.identities)+i)
+			}
+		}
+		return places
+	}
+	for i := range p.identities {
+		m := &p.identities[i]
+		if !m.named(&s.leaf.identity) {
+			continue
+		}
+		if arc, _ := m.differing(&s.leaf.identity); arc == 0 {
+			places = append(places, i)
+		}
+	}
+	return places
+}
+
+// statement says whether the policy accepts a statement of a type.
+func (p *policy) statement(predicateType string) error {
+	if slices.Contains(p.predicateTypes, predicateType) || slices.Contains(p.predicateTypes, sigbox.AnyPredicateType) {
+		return nil
+	}
+	if len(p.predicateTypes) > 0 {
+		return mismatch(StepPredicate, "predicate type", strings.Join(p.predicateTypes, " or "), predicateType)
+	}
+	if predicateType == sigbox.CosignSignPredicateType {
+		return nil
+	}
+	return mismatch(StepPredicate, "the bundle is an attestation about the artifact, which is no signature of it", "a signature", "a statement of type "+predicateType).
+		hint("if it is the attestation that is wanted, the policy must name its predicate type")
+}
+
+// signature says whether the policy accepts a signature of the artifact itself.
+func (p *policy) signature() error {
+	if len(p.predicateTypes) == 0 || slices.Contains(p.predicateTypes, sigbox.AnyPredicateType) || slices.Contains(p.predicateTypes, sigbox.CosignSignPredicateType) {
+		return nil
+	}
+	return mismatch(StepPredicate, "the policy wants a statement, the bundle signs the artifact itself: predicate type", strings.Join(p.predicateTypes, " or "), "none")
+}
+
+// hashes gives those by which the policy names artifacts.
+func (p *policy) hashes() (set hashSet) {
+	for _, d := range p.digests {
+		set.add(hashNamed(d.Algorithm))
+	}
+	return set
+}
+
+// join lists digests for people.
+func join(digests []sigbox.NamedDigest) string {
+	var b strings.Builder
+	for i, d := range digests {
+		if i > 0 {
+			b.WriteString(" or ")
+		}
+		b.WriteString(d.String())
+	}
+	return b.String()
+}

@@ -15,7 +15,7 @@ import (
 
 // root is a trust root, parsed and indexed.
 type root struct {
-	demands     Demands
+	demands     sigbox.Demands
 	authorities []*authority
 	logs        map[string][]*rekor // by log ID
 	ctLogs      map[[sha256.Size]byte][]*ctLog
@@ -48,7 +48,7 @@ type stamper struct {
 }
 
 // prepare parses a root. What cannot be used is left out; demands stay.
-func prepare(r *sigbox.TrustedRoot, d Demands) (*root, error) {
+func prepare(r *sigbox.TrustedRoot, d sigbox.Demands) (*root, error) {
 	p := &root{demands: d, logs: make(map[string][]*rekor), ctLogs: make(map[[sha256.Size]byte][]*ctLog)}
 	var problem error
 	note := func(err error) bool {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"math"
 	"time"
@@ -12,6 +13,7 @@ import (
 // promise is an SCT that was found good.
 type promise struct {
 	log, operator string
+	id            [sha256.Size]byte
 	at            time.Time
 }
 
@@ -54,7 +56,7 @@ func promised(logs []*ctLog, s *cert.SCT, l *leaf, issuer *x509.Certificate) (pr
 			err = sigbox.Errorf(sigbox.NotVerified, "the trust root lists the log %s %s, the SCT is of %s", log.BaseURL, period(log.ValidFor), stamp(at))
 		}
 		if err == nil {
-			return promise{log.BaseURL, operator(log.Operator, log.BaseURL), at}, nil
+			return promise{log.BaseURL, operator(log.Operator, log.BaseURL), s.LogID, at}, nil
 		}
 		if first == nil {
 			first = err

@@ -1,10 +1,10 @@
 package verify
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -116,13 +116,11 @@ func parseStatement(payload []byte) (*Statement, error) {
 	return s, nil
 }
 
-// hashes gives the algorithms in which the statement names its subjects.
+// hashes gives the hashes by which the statement names its subjects.
 func (s *Statement) hashes() (set hashSet) {
 	for _, one := range s.Subjects {
-		for h := sigbox.SHA256; h <= sigbox.SHA512; h++ {
-			if _, ok := one.Digests[h.String()]; ok {
-				set.add(h)
-			}
+		for name := range one.Digests {
+			set.add(hashNamed(name))
 		}
 	}
 	return set
@@ -130,18 +128,12 @@ func (s *Statement) hashes() (set hashSet) {
 
 // find gives the subject that carries one of the artifact's digests, or -1.
 func (s *Statement) find(c *content) int {
-	var have [sigbox.SHA512 + 1]string
-	for h, d := range c.digests {
-		if !d.IsZero() {
-			have[h] = hex.EncodeToString(d.Value)
-		}
-	}
-	for i, one := range s.Subjects {
-		for h := sigbox.SHA256; h <= sigbox.SHA512; h++ {
-			if have[h] != "" && one.Digests[h.String()] == have[h] {
-				return i
+	return slices.IndexFunc(s.Subjects, func(one Subject) bool {
+		for name, value := range one.Digests {
+			if c.is(sigbox.NamedDigest{Algorithm: name, Value: value}) {
+				return true
 			}
 		}
-	}
-	return -1
+		return false
+	})
 }

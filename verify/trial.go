@@ -16,10 +16,10 @@ import (
 type inquiry struct {
 	bundle    *sigbox.Bundle
 	policy    *policy
-	signer    *signer
-	roots     int    // how many will look at it
-	signature []byte // of message or envelope
-	content   content
+	signers   []*signer // the certificate's, or the policy's keys
+	roots     int       // how many will look at it
+	signature []byte    // of message or envelope
+	content   *content
 	bodies    []parsedBody       // of the entries, in order
 	tokens    []*timestamp.Token // of the timestamps, in order
 	payload   hashed             // of the envelope
@@ -49,20 +49,14 @@ type parsedBody struct {
 
 // open looks at a bundle's form. Bundles may be made by hand, so what the parser
 // has checked is checked again.
-func (v *Verifier) open(a Artifact, b *sigbox.Bundle, key *signer, p *policy) (*inquiry, error) {
-	if err := a.check(); err != nil {
-		return nil, err
-	}
+func (v *Verifier) open(a *content, b *sigbox.Bundle, p *policy) (*inquiry, error) {
 	if b == nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "no bundle to verify")
 	}
 	if err := bundle.Check(b); err != nil {
 		return nil, refuseFor(StepBundle, err)
 	}
-	c := &inquiry{
-		bundle: b, policy: p, signer: key, roots: len(v.roots),
-		content: content{Artifact: a, turn: &turn{verifier: &v.large}},
-	}
+	c := &inquiry{bundle: b, policy: p, roots: len(v.roots), content: a}
 	if b.Message != nil {
 		c.signature = b.Message.Signature
 	} else {
@@ -87,16 +81,21 @@ func (v *Verifier) open(a Artifact, b *sigbox.Bundle, key *signer, p *policy) (*
 	return c, nil
 }
 
-// identify finds the signer: the key given, or the bundle's certificate. One is
-// never taken for the other.
+// identify finds who may have signed: the bundle's certificate, or the policy's
+// keys. One is never taken for the other.
 func (c *inquiry) identify(v *Verifier) error {
-	switch {
-	case c.signer != nil && len(c.bundle.Certificates) > 0:
-		return refuse(StepBundle, "the bundle was signed with a certificate, not with a key").hint("verify it by identity")
-	case c.signer != nil:
+	if len(c.bundle.Certificates) == 0 {
+		if len(c.policy.keys) == 0 {
+			return refuse(StepBundle, "the bundle was signed with a key, which has no identity").hint("verify it with the public key")
+		}
+		c.signers = hinted(c.policy.keys, c.bundle.KeyHint)
 		return nil
-	case len(c.bundle.Certificates) == 0:
-		return refuse(StepBundle, "the bundle was signed with a key, which has no identity").hint("verify it with the public key")
+	}
+	if len(c.policy.identities) == 0 {
+		return refuse(StepBundle, "the bundle was signed with a certificate, not with a key").hint("verify it by identity")
+	}
+	if len(v.roots) == 0 {
+		return sigbox.Errorf(sigbox.Invalid, "no trust root to judge a certificate by")
 	}
 	l, err := v.leafOf(c.bundle.Certificates[0])
 	if err != nil {
@@ -108,15 +107,61 @@ func (c *inquiry) identify(v *Verifier) error {
 	if len(algorithms(l.cert.PublicKey)) == 0 {
 		return refuse(StepCertificate, "the certificate is for a key %s, for which no algorithm is known", sigbox.DescribeKey(l.cert.PublicKey))
 	}
-	c.signer = &signer{public: l.cert.PublicKey, leaf: l}
+	c.signers = []*signer{{public: l.cert.PublicKey, leaf: l}}
 	return nil
+}
+
+// hinted gives the keys with the one that the hint names first. It proves nothing.
+func hinted(keys []*signer, hint string) []*signer {
+	i := slices.IndexFunc(keys, func(k *signer) bool { return k.hint == hint })
+	if i <= 0 {
+		return keys
+	}
+	return slices.Concat(keys[i:i+1], keys[:i], keys[i+1:])
+}
+
+// anticipate tells the content what any root may ask it for, when it is read for
+// several bundles. What a statement says of its subjects is looked up before it is
+// verified: it only chooses hashes.
+func (c *inquiry) anticipate() {
+	if c.bundle.Message != nil {
+		hashes, whole := c.messageNeeds()
+		c.content.expect(hashes, whole)
+		return
+	}
+	if s, err := parseStatement(c.bundle.Envelope.Payload); err == nil {
+		c.content.expect(s.hashes()|c.policy.hashes(), false)
+	}
+}
+
+// messageNeeds gives the hashes of the artifact that may be asked for, and whether
+// it may be needed as a whole.
+func (c *inquiry) messageNeeds() (hashes hashSet, whole bool) {
+	hashes = c.policy.hashes()
+	hashes.addAlgorithm(c.bundle.Message.Digest.Algorithm)
+	for _, s := range c.signers {
+		for _, k := range algorithms(s.public) {
+			if s.details != 0 && s.details != k {
+				continue
+			}
+			hashes.addAlgorithm(k.Hash())
+			whole = whole || k == sigbox.Ed25519
+		}
+	}
+	for _, b := range c.bodies {
+		if b.body != nil {
+			hashes.addAlgorithm(b.body.Digest.Algorithm)
+		}
+	}
+	return hashes, whole
 }
 
 // trial is the inquiry before one root. Its fields are what was found so far.
 type trial struct {
 	*inquiry
 	root    *root
-	demands Demands
+	signer  *signer
+	demands sigbox.Demands
 	details sigbox.KeyDetails // as stated by v2 entries
 
 	logged    []logged
@@ -132,38 +177,72 @@ type trial struct {
 // witness is a timestamp that was found good.
 type witness struct {
 	*stamper
-	at time.Time
+	token *timestamp.Token
+}
+
+// judge tries the roots, and for a bundle by key the policy's keys. It gives the
+// error of the trial that came furthest.
+func (c *inquiry) judge(roots []*root) (*Verdict, error) {
+	if len(roots) == 0 {
+		roots = []*root{{}}
+	}
+	var best *Failure
+	for _, s := range c.signers {
+		for _, r := range roots {
+			verdict, err := c.try(r, s)
+			if err == nil {
+				return verdict, nil
+			}
+			f, ok := errors.AsType[*Failure](err)
+			if !ok {
+				return nil, err
+			}
+			best = further(best, f)
+		}
+	}
+	if len(roots) > 1 && best.err.Hint == "" {
+		best = best.hint("as seen by the trust root that came closest, of those given")
+	}
+	return nil, best
+}
+
+// further gives the failure that came closer to success, the first of equals. It
+// tells more than the others.
+func further(best, f *Failure) *Failure {
+	if best == nil || f.step > best.step {
+		return f
+	}
+	return best
 }
 
 // try goes through the steps.
-func (c *inquiry) try(r *root) (*Verdict, error) {
-	t := &trial{inquiry: c, root: r, demands: r.demands}
-	if t.signer.leaf == nil {
-		t.demands = forKey(r.demands, t.signer)
+func (c *inquiry) try(r *root, s *signer) (*Verdict, error) {
+	t := &trial{inquiry: c, root: r, signer: s, demands: r.demands.AtLeast(c.policy.demands)}
+	if s.leaf == nil {
+		t.demands = forKey(r.demands, s).AtLeast(sigbox.Demands{LogEntries: c.policy.demands.LogEntries, Times: c.policy.demands.Times})
 	}
 	for _, step := range [...]func() error{
 		t.entries, t.timestamps, t.time, t.certificate, t.identity, t.verifySignature, t.verifyStatement,
 	} {
 		if err := step(); err != nil {
 			if f, ok := errors.AsType[*Failure](err); ok {
-				f.passed = (&Verdict{t}).Steps()
+				f.trial = t
 			}
 			return nil, err
 		}
 	}
-	t.content.source, t.content.bytes, t.content.turn = nil, nil, nil
 	return &Verdict{t}, nil
 }
 
 // forKey says what a root demands of a bundle by key: that a log has it, or where
 // the root has no log, a time. Beyond that a key needs a time only if it has a
 // period of its own.
-func forKey(d Demands, k *signer) Demands {
+func forKey(d sigbox.Demands, k *signer) sigbox.Demands {
 	d.SCTs = 0
 	if d.LogEntries > 0 {
 		d.Times = 0
 	}
-	if k.validFor != (sigbox.TimeRange{}) {
+	if !k.validFor.IsZero() {
 		d.Times = max(d.Times, 1)
 	}
 	return d
@@ -182,7 +261,7 @@ func (t *trial) timestamps() error {
 			}
 			err := s.VerifyToken(tok, t.signature)
 			if err == nil {
-				t.stamps = append(t.stamps, witness{s, tok.Time})
+				t.stamps = append(t.stamps, witness{s, tok})
 				found = true
 				break
 			}
@@ -202,7 +281,7 @@ func (t *trial) timestamps() error {
 func (t *trial) time() error {
 	var by []string
 	for _, s := range t.stamps {
-		t.times = append(t.times, s.at)
+		t.times = append(t.times, s.token.Time)
 		by = append(by, s.operator)
 	}
 	for _, e := range t.logged {
@@ -212,7 +291,7 @@ func (t *trial) time() error {
 		}
 	}
 	demanded := t.demands.Times
-	if t.signer.leaf != nil {
+	if t.signer.leaf != nil || !t.policy.signed.IsZero() {
 		demanded = max(demanded, 1)
 	}
 	if have := operators(by, func(s string) string { return s }); have < demanded {
@@ -225,6 +304,9 @@ func (t *trial) time() error {
 	for _, at := range t.times {
 		if !t.signer.validFor.Contains(at) {
 			return refuse(StepTime, "the key is valid %s, the signature is of %s", period(t.signer.validFor), stamp(at))
+		}
+		if !t.policy.signed.Contains(at) {
+			return refuse(StepTime, "the policy accepts signatures made %s, this one is of %s", period(t.policy.signed), stamp(at))
 		}
 	}
 	for _, e := range t.logged {
@@ -314,10 +396,7 @@ func (t *trial) identity() error {
 	if l.identityErr != nil {
 		return refuseFor(StepIdentity, l.identityErr)
 	}
-	if !t.policy.permits(l.identity) {
-		return mismatch(StepIdentity, "signed by somebody else", t.policy.wanted(), describe(l.identity.Subject, l.identity.Issuer))
-	}
-	return nil
+	return t.policy.permits(&l.identity)
 }
 
 // candidates gives the algorithms to try: the one that is stated, or those that
@@ -345,10 +424,13 @@ func (t *trial) verifySignature() error {
 	if t.bundle.Envelope != nil {
 		return t.accept(candidates, t.verifyEnvelope)
 	}
-	if t.policy.predicateType != "" {
-		return mismatch(StepPredicate, "the policy wants a statement, the bundle signs the artifact itself: predicate type", t.policy.predicateType, "none")
+	if err := t.policy.signature(); err != nil {
+		return err
 	}
 	if err := t.loadMessage(candidates); err != nil {
+		return err
+	}
+	if err := t.knownAs(nil); err != nil {
 		return err
 	}
 	if err := t.bindDigests(); err != nil {
@@ -375,29 +457,33 @@ func (t *trial) accept(candidates []sigbox.KeyDetails, verify func(sigbox.KeyDet
 
 // loadMessage reads the artifact and compares it with what the bundle claims.
 func (t *trial) loadMessage(candidates []sigbox.KeyDetails) error {
-	claimed := t.bundle.Message.Digest
-	var hashes hashSet
-	hashes.add(claimed.Algorithm)
-	for _, k := range algorithms(t.signer.public) {
-		hashes.add(k.Hash())
+	hashes, whole := t.messageNeeds()
+	if t.roots <= 1 && len(t.signers) == 1 { // no other will ask for more
+		whole = slices.Contains(candidates, sigbox.Ed25519)
 	}
-	for _, b := range t.bodies {
-		if b.body != nil {
-			hashes.add(b.body.Digest.Algorithm)
-		}
-	}
-	if t.roots > 1 && t.signer.details == 0 {
-		candidates = algorithms(t.signer.public) // another root may have other logs state the algorithm
-	}
-	whole := slices.Contains(candidates, sigbox.Ed25519)
-	if err := t.content.load(hashes, whole); err != nil {
+	t.content.expect(hashes, whole)
+	if err := t.content.load(); err != nil {
 		return err
 	}
-	if found := t.content.digests[claimed.Algorithm]; !claimed.IsZero() && !found.IsZero() && !found.Equal(claimed) {
+	claimed := t.bundle.Message.Digest
+	if found := t.content.digest(claimed.Algorithm); !claimed.IsZero() && !found.IsZero() && !found.Equal(claimed) {
 		return mismatch(StepArtifact, "the artifact is not the one that was signed", claimed, found).
 			hint("it was changed, or it is another file")
 	}
 	return nil
+}
+
+// knownAs checks the policy's digests; s is the subject that the artifact is.
+func (t *trial) knownAs(s *Subject) error {
+	if len(t.policy.digests) == 0 {
+		return nil
+	}
+	for _, d := range t.policy.digests {
+		if t.content.is(d) || s != nil && s.Digests[d.Algorithm] == d.Value {
+			return nil
+		}
+	}
+	return mismatch(StepArtifact, "the policy is for other artifacts: digest", join(t.policy.digests), t.content.any())
 }
 
 func (t *trial) verifyMessage(k sigbox.KeyDetails) error {
@@ -407,9 +493,9 @@ func (t *trial) verifyMessage(k sigbox.KeyDetails) error {
 		}
 		return k.VerifyMessage(t.signer.public, *t.content.bytes, t.signature)
 	}
-	d := t.content.digests[k.Hash()]
+	d := t.content.digest(k.Hash())
 	if k != sigbox.Ed25519 && d.IsZero() {
-		return sigbox.Errorf(sigbox.Invalid, "the signature is over a %s digest, the artifact is given as %s", k.Hash(), t.content.digest).WithHint("give the artifact itself")
+		return sigbox.Errorf(sigbox.Invalid, "the signature is over a %s digest, the artifact is given as %s", k.Hash(), t.content.any()).WithHint("give the artifact itself")
 	}
 	return k.VerifyDigest(t.signer.public, d.Value, t.signature)
 }
@@ -434,19 +520,24 @@ func (t *trial) verifyStatement() error {
 	if err != nil {
 		return err
 	}
-	if want := t.policy.predicateType; want != "" && s.PredicateType != want {
-		return mismatch(StepPredicate, "predicate type", want, s.PredicateType)
-	}
-	hashes := s.hashes()
-	if hashes == 0 {
-		return refuse(StepArtifact, "none of the statement's %d subjects has a digest of SHA-256, SHA-384 or SHA-512", len(s.Subjects))
-	}
-	if err := t.content.load(hashes, false); err != nil {
+	if err := t.policy.statement(s.PredicateType); err != nil {
 		return err
 	}
-	if t.subject = s.find(&t.content); t.subject < 0 {
+	hashes := s.hashes()
+	if hashes == 0 && t.content.source != nil {
+		return refuse(StepArtifact, "none of the statement's %d subjects has a digest of an algorithm that can be computed, such as SHA-256", len(s.Subjects)).
+			hint("name the artifact by a digest that the statement has, as in gitCommit:…")
+	}
+	t.content.expect(hashes|t.policy.hashes(), false)
+	if err := t.content.load(); err != nil {
+		return err
+	}
+	if t.subject = s.find(t.content); t.subject < 0 {
 		return refuse(StepArtifact, "none of the statement's %d subjects carries the artifact's digest %s", len(s.Subjects), t.content.any()).
 			hint("it was changed, or the statement is about another file")
+	}
+	if err := t.knownAs(&s.Subjects[t.subject]); err != nil {
+		return err
 	}
 	t.statement = s
 	return nil

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -17,7 +16,7 @@ type Verdict struct{ t *trial }
 // found is the trial that v is of, an empty one for the zero Verdict.
 func (v *Verdict) found() *trial {
 	if v == nil || v.t == nil {
-		return &trial{inquiry: &inquiry{signer: &signer{}}}
+		return &trial{inquiry: &inquiry{content: &content{}}, signer: &signer{}}
 	}
 	return v.t
 }
@@ -27,7 +26,13 @@ type Check struct {
 	Step Step
 	// Found says what was found, in a sentence without a final stop.
 	Found string
+	// Evidence is what the step looked at, for whoever wants to follow it by hand.
+	Evidence []Fact
 }
+
+// Fact is a piece of evidence. Digests, key IDs and serial numbers are in hex,
+// times are RFC 3339.
+type Fact struct{ Name, Value string }
 
 // Logged is an entry that a transparency log vouches for.
 type Logged struct {
@@ -82,8 +87,16 @@ func (v *Verdict) LogEntries() []Logged {
 	return out
 }
 
-// Digest is the artifact's, in one of the algorithms that it was verified with.
-func (v *Verdict) Digest() sigbox.Digest { return v.found().content.any() }
+// Key is the public key that signed without a certificate, and false when the
+// signature is by a certificate.
+func (v *Verdict) Key() (sigbox.SubjectPublicKeyInfo, bool) {
+	s := v.found().signer
+	return slices.Clone(s.spki), s.leaf == nil && s.spki != nil
+}
+
+// Digest is the artifact's, as it was given or in one of the algorithms that it was
+// verified with.
+func (v *Verdict) Digest() sigbox.NamedDigest { return v.found().content.any() }
 
 // Statement is the signed in-toto statement, nil when the artifact itself was
 // signed. It is not to be changed.
@@ -100,58 +113,7 @@ func (v *Verdict) Subject() (Subject, bool) {
 }
 
 // Steps says for each check what was found, in order.
-func (v *Verdict) Steps() []Check {
-	var out []Check
-	add := func(s Step, format string, args ...any) { out = append(out, Check{s, fmt.Sprintf(format, args...)}) }
-	t := v.found()
-	for _, e := range t.logged {
-		e.describe(add)
-	}
-	for _, s := range t.stamps {
-		add(StepTimestamp, "%s vouches for %s", s.name, stamp(s.at))
-	}
-	if t.authority.authority != nil {
-		add(StepCertificate, "issued by %s of %s, valid at each of %d trusted times", t.signer.leaf.cert.Issuer, t.authority.name, len(t.times))
-	}
-	for _, p := range t.promises {
-		add(StepSCT, "promised by %s at %s", p.log, stamp(p.at))
-	}
-	if t.algorithm == 0 {
-		return out
-	}
-	if id, ok := v.Identity(); ok {
-		add(StepIdentity, "%s", describe(id.Subject, id.Issuer))
-	}
-	if d := v.Digest(); t.statement == nil && !d.IsZero() {
-		add(StepArtifact, "%s", d)
-	}
-	add(StepSignature, "%s by the %s", t.algorithm, t.signer.kind())
-	if s, ok := v.Subject(); ok {
-		add(StepStatement, "predicate %s", t.statement.PredicateType)
-		add(StepArtifact, "%s is subject %q", v.Digest(), s.Name)
-	}
-	return out
-}
-
-// describe tells of an entry's checks.
-func (e logged) describe(add func(s Step, format string, args ...any)) {
-	add(StepLog, "%s has it at index %d", e.log.BaseURL, e.index())
-	add(StepEntry, "%s %s of this signature and signer", e.body.Kind, e.body.Version)
-	if !e.at.IsZero() {
-		add(StepPromise, "signed by the log at %s", stamp(e.at))
-	}
-	if p := e.entry.Inclusion; p != nil && p.Checkpoint != "" {
-		add(StepInclusion, "leaf %d in a tree of %d", p.LogIndex, p.TreeSize)
-		add(StepCheckpoint, "signed by the log")
-	}
-}
-
-func (s *signer) kind() string {
-	if s.leaf == nil {
-		return "key given"
-	}
-	return "certificate's key"
-}
+func (v *Verdict) Steps() []Check { return v.found().explain() }
 
 // view is a Verdict in JSON.
 type view struct {
@@ -180,8 +142,14 @@ type loggedView struct {
 }
 
 type checkView struct {
-	Step  string `json:"step"`
-	Found string `json:"found"`
+	Step     string     `json:"step"`
+	Found    string     `json:"found"`
+	Evidence []factView `json:"evidence,omitempty"`
+}
+
+type factView struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // MarshalJSON gives what was found. Only the zero Verdict has "verified" false.
@@ -197,7 +165,11 @@ func (v *Verdict) MarshalJSON() ([]byte, error) {
 		out.LogEntries = append(out.LogEntries, loggedView(e))
 	}
 	for _, c := range v.Steps() {
-		out.Steps = append(out.Steps, checkView{c.Step.String(), c.Found})
+		one := checkView{Step: c.Step.String(), Found: c.Found}
+		for _, f := range c.Evidence {
+			one.Evidence = append(one.Evidence, factView(f))
+		}
+		out.Steps = append(out.Steps, one)
 	}
 	return json.Marshal(out)
 }

@@ -18,7 +18,6 @@ package verify
 
 import (
 	"crypto/sha256"
-	"errors"
 	"sync"
 
 	"github.com/sigbox/sigbox"
@@ -31,32 +30,20 @@ type Config struct {
 	// can be verified, and what they say of logs and times stays unchecked.
 	Roots []*sigbox.TrustedRoot
 	// Demands says what a root demands of a bundle; nil is [DeriveDemands].
-	Demands func(*sigbox.TrustedRoot) Demands
-}
-
-// Demands says how much evidence a bundle must have. Numbers count distinct
-// operators, as named by the trust root or, where it names none, by the host.
-type Demands struct {
-	// LogEntries in transparency logs.
-	LogEntries int
-	// Times that are vouched for, by timestamp authorities or by logs (Rekor v1).
-	// A certificate always needs one: it is judged at that time.
-	Times int
-	// SCTs embedded in the certificate.
-	SCTs int
+	Demands func(*sigbox.TrustedRoot) sigbox.Demands
 }
 
 // DeriveDemands demands what a root has the means to check: a log entry if it lists
 // transparency logs, a time if it lists anybody who can vouch for one, an SCT if
 // it lists certificate logs. GitHub's own root lists a timestamp authority alone.
-func DeriveDemands(r *sigbox.TrustedRoot) Demands {
+func DeriveDemands(r *sigbox.TrustedRoot) sigbox.Demands {
 	one := func(yes bool) int {
 		if yes {
 			return 1
 		}
 		return 0
 	}
-	return Demands{
+	return sigbox.Demands{
 		LogEntries: one(len(r.Logs) > 0),
 		Times:      one(len(r.Logs)+len(r.TimestampAuthorities) > 0),
 		SCTs:       one(len(r.CTLogs) > 0),
@@ -67,15 +54,14 @@ func DeriveDemands(r *sigbox.TrustedRoot) Demands {
 type Verifier struct {
 	roots    []*root
 	leaves   cache[[sha256.Size]byte, *leaf]
-	patterns cache[string, *pattern]
+	policies policies
 	large    sync.Mutex // held by who has a large artifact in memory
 }
 
 // How many things of a kind a Verifier remembers.
 const (
-	rememberLeaves   = 256
-	rememberChecks   = 256 // of one root's authority, or log
-	rememberPatterns = 64
+	rememberLeaves = 256
+	rememberChecks = 256 // of one root's authority, or log
 )
 
 // New prepares a Verifier. Logs and authorities that cannot be used, such as
@@ -86,7 +72,7 @@ func New(cfg Config) (*Verifier, error) {
 	if demands == nil {
 		demands = DeriveDemands
 	}
-	v := &Verifier{leaves: newCache[[sha256.Size]byte, *leaf](rememberLeaves), patterns: newCache[string, *pattern](rememberPatterns)}
+	v := &Verifier{leaves: newCache[[sha256.Size]byte, *leaf](rememberLeaves)}
 	for i, r := range cfg.Roots {
 		if r == nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "trust root %d: there is none", i+1)
@@ -100,74 +86,85 @@ func New(cfg Config) (*Verifier, error) {
 	return v, nil
 }
 
-// Verify judges a bundle that was signed with a certificate: its identity must
-// be one of p's. The error is of kind
+// Verify judges a bundle: an identity or a key of the policy must have signed it.
+// The error is of kind
 //
 //   - NotVerified, a [Failure], when the bundle is not to be trusted;
 //   - Invalid when artifact or policy are no question that can be answered;
 //   - Unavailable when the artifact could not be read.
+//
+// A bundle by key must be logged, or timestamped where a root has no log; without
+// trust roots its signature and the artifact are all that is checked. A bundle by
+// certificate cannot be judged without a trust root.
 func (v *Verifier) Verify(a Artifact, b *sigbox.Bundle, p sigbox.Policy) (*Verdict, error) {
-	policy, err := v.compile(p)
+	policy, content, err := v.prepare(a, p)
 	if err != nil {
 		return nil, err
 	}
-	if len(policy.identities) == 0 {
-		return nil, sigbox.Errorf(sigbox.Invalid, "the policy names no identity, so it accepts nobody").
-			WithHint("say who must have signed: subject and issuer")
+	defer content.release()
+	if policy.threshold > 1 {
+		return nil, sigbox.Errorf(sigbox.Invalid, "the policy wants %d signers, a bundle has one", policy.threshold).WithHint("give all bundles that there are to VerifyAll")
 	}
-	if len(v.roots) == 0 {
-		return nil, sigbox.Errorf(sigbox.Invalid, "no trust root to judge a certificate by")
+	c, err := v.open(content, b, policy)
+	if err != nil {
+		return nil, err
 	}
-	return v.judge(a, b, nil, policy)
+	return c.judge(v.roots)
 }
 
-// VerifyKey judges a bundle that was signed with key. With trust roots it must
-// also be logged, or timestamped where a root has no log; without, signature and
-// artifact are all that is checked. A policy for a key names no identities.
-// Errors are those of [Verifier.Verify].
-func (v *Verifier) VerifyKey(a Artifact, b *sigbox.Bundle, key Key, p sigbox.Policy) (*Verdict, error) {
-	policy, err := v.compile(p)
-	if err != nil {
-		return nil, err
-	}
-	if len(policy.identities) > 0 {
-		return nil, sigbox.Errorf(sigbox.Invalid, "the policy names identities, and a key has none").
-			WithHint("verify by key or by identity")
-	}
-	k, err := key.prepare()
-	if err != nil {
-		return nil, err
-	}
-	return v.judge(a, b, k, policy)
-}
+// MaxBundles is how many bundles of one artifact are looked at.
+const MaxBundles = 1024
 
-// judge tries the roots and gives the error of the one that came furthest.
-func (v *Verifier) judge(a Artifact, b *sigbox.Bundle, key *signer, p *policy) (*Verdict, error) {
-	c, err := v.open(a, b, key, p)
+// VerifyAll judges the bundles that there are for an artifact, in their order and
+// until as many of the policy's signers as it demands have signed. It gives a
+// Verdict for each of them; bundles that do not verify, or are of somebody already
+// counted, count for nothing. Two signers are never the same person or key, nor do
+// they stand for the same line of the policy. A [Reader] is read once. Errors are
+// those of [Verifier.Verify], of the bundle that came closest.
+func (v *Verifier) VerifyAll(a Artifact, bundles []*sigbox.Bundle, p sigbox.Policy) ([]*Verdict, error) {
+	policy, content, err := v.prepare(a, p)
 	if err != nil {
 		return nil, err
 	}
-	defer c.content.turn.giveBack()
-	roots := v.roots
-	if len(roots) == 0 {
-		roots = []*root{{}}
+	defer content.release()
+	switch {
+	case len(bundles) == 0:
+		return nil, refuse(StepBundle, "there is no bundle for the artifact")
+	case len(bundles) > MaxBundles:
+		return nil, sigbox.Errorf(sigbox.TooLarge, "%d bundles for one artifact: at most %d are looked at", len(bundles), MaxBundles)
 	}
-	var best *Failure
-	for _, r := range roots {
-		verdict, err := c.try(r)
-		if err == nil {
-			return verdict, nil
-		}
-		f, ok := errors.AsType[*Failure](err)
-		if !ok {
+	q := newQuorum(policy)
+	var inquiries []*inquiry
+	for _, b := range bundles {
+		c, err := v.open(content, b, policy)
+		if err := q.miss(err); err != nil {
 			return nil, err
 		}
-		if best == nil || f.step > best.step {
-			best = f
+		if c != nil {
+			c.anticipate()
+			inquiries = append(inquiries, c)
 		}
 	}
-	if len(roots) > 1 && best.err.Hint == "" {
-		best.err.Hint = "as seen by the trust root that came closest, of those given"
+	for _, c := range inquiries {
+		verdict, err := c.judge(v.roots)
+		if err := q.miss(err); err != nil {
+			return nil, err
+		}
+		if verdict != nil && q.add(verdict) {
+			return q.verdicts(), nil
+		}
 	}
-	return nil, best
+	return nil, q.failure()
+}
+
+// prepare checks what does not depend on a bundle.
+func (v *Verifier) prepare(a Artifact, p sigbox.Policy) (*policy, *content, error) {
+	policy, err := v.policies.compile(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := a.check(); err != nil {
+		return nil, nil, err
+	}
+	return policy, v.newContent(a), nil
 }

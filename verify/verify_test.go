@@ -236,7 +236,7 @@ func TestVerdict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !verdict.Time().Equal(sigboxtest.Now()) || !verdict.Digest().Equal(sigbox.SHA256.Sum(artifact)) || verdict.Statement().PredicateType != predicate {
+	if !verdict.Time().Equal(sigboxtest.Now()) || verdict.Digest() != sigbox.SHA256.Sum(artifact).Named() || verdict.Statement().PredicateType != predicate {
 		t.Errorf("found %v, %v, %v", verdict.Time(), verdict.Digest(), verdict.Statement())
 	}
 	var seen []verify.Step
@@ -358,7 +358,7 @@ func newMutations(tb testing.TB) *mutations {
 		if o.Key != nil {
 			key := keyOf(tb, o)
 			c.judge = func(b *sigbox.Bundle) (*verify.Verdict, error) {
-				return m.v.VerifyKey(verify.Bytes(artifact), b, key, sigbox.Policy{})
+				return m.v.Verify(verify.Bytes(artifact), b, byKey(key))
 			}
 		}
 		verdict, err := c.judge(b)

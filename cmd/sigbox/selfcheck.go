@@ -19,9 +19,9 @@ func selfCheck(roots []*sigbox.TrustedRoot, key crypto.Signer) (func(*sigbox.Bun
 	if err != nil {
 		return nil, err
 	}
-	var public verify.Key
+	var der []byte
 	if key != nil {
-		if public.DER, err = x509.MarshalPKIXPublicKey(key.Public()); err != nil {
+		if der, err = x509.MarshalPKIXPublicKey(key.Public()); err != nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "cannot write the public key of the key to sign with: %w", err)
 		}
 	}
@@ -30,13 +30,13 @@ func selfCheck(roots []*sigbox.TrustedRoot, key crypto.Signer) (func(*sigbox.Bun
 		if err != nil {
 			return err
 		}
+		p := sigbox.Policy{PredicateTypes: []string{sigbox.AnyPredicateType}}
 		if key != nil {
-			_, err = v.VerifyKey(verify.Digest(d), b, public, sigbox.Policy{})
-			return err
+			p.Keys = []sigbox.PublicKey{{Key: der}}
+		} else {
+			p.Identities = []sigbox.IdentityMatch{{Subject: id.Subject, Issuer: id.Issuer}}
 		}
-		_, err = v.Verify(verify.Digest(d), b, sigbox.Policy{
-			Identities: []sigbox.IdentityMatch{{Subject: id.Subject, Issuer: id.Issuer}},
-		})
+		_, err = v.Verify(verify.Digest(d), b, p)
 		return err
 	}, nil
 }

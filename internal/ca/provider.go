@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/sigbox/sigbox"
-	"github.com/sigbox/sigbox/wire/cert"
 )
 
 // Provider says how the tokens of a CI provider become certificates. It is data:
@@ -214,7 +213,8 @@ func (c *ciTemplates) apply(from claims) (subject string, x sigbox.Extensions, e
 		return "", x, sigbox.Errorf(sigbox.Unauthenticated, "the identity token's claims make no URI: %.200q", raw)
 	}
 	for arc, t := range c.extensions {
-		if *cert.Field(&x, arc), err = t.expand(from, c.defaults); err != nil {
+		_, field := x.Field(arc)
+		if *field, err = t.expand(from, c.defaults); err != nil {
 			return "", x, err
 		}
 	}

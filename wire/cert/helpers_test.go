@@ -25,7 +25,7 @@ func octocat() sigbox.Identity {
 		Subject: "https://github.com/octo/repo/.github/workflows/release.yml@refs/heads/main",
 	}
 	for arc := range 25 {
-		if f := cert.Field(&id.Extensions, arc); f != nil {
+		if _, f := id.Extensions.Field(arc); f != nil {
 			*f = "value of ." + string(rune('a'+arc))
 		}
 	}

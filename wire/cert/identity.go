@@ -23,10 +23,9 @@ var (
 )
 
 const (
-	arcIssuerV1  = 1 // the issuer as raw bytes, deprecated
-	arcLastRaw   = 6 // .1 to .6 are raw bytes, .8 and up DER UTF8String
-	arcIssuer    = 8
-	arcLastKnown = 24
+	arcIssuerV1 = 1 // the issuer as raw bytes, deprecated
+	arcLastRaw  = 6 // .1 to .6 are raw bytes, .8 and up DER UTF8String
+	arcIssuer   = 8
 
 	// maxText bounds one name or extension value, in bytes.
 	maxText = 4096
@@ -42,56 +41,6 @@ const (
 	// TBSCertificate, RFC 5280 §4.1.
 	tagExtensions = cbasn1.Tag(0xa3) // [3] EXPLICIT
 )
-
-// Field gives the member of x for the extension 1.3.6.1.4.1.57264.1.arc, or nil
-// for an arc that is none of them (the issuer's, .1 and .8, included).
-func Field(x *sigbox.Extensions, arc int) *string {
-	switch arc {
-	case 2:
-		return &x.GitHubWorkflowTrigger
-	case 3:
-		return &x.GitHubWorkflowSHA
-	case 4:
-		return &x.GitHubWorkflowName
-	case 5:
-		return &x.GitHubWorkflowRepository
-	case 6:
-		return &x.GitHubWorkflowRef
-	case 9:
-		return &x.BuildSignerURI
-	case 10:
-		return &x.BuildSignerDigest
-	case 11:
-		return &x.RunnerEnvironment
-	case 12:
-		return &x.SourceRepositoryURI
-	case 13:
-		return &x.SourceRepositoryDigest
-	case 14:
-		return &x.SourceRepositoryRef
-	case 15:
-		return &x.SourceRepositoryIdentifier
-	case 16:
-		return &x.SourceRepositoryOwnerURI
-	case 17:
-		return &x.SourceRepositoryOwnerIdentifier
-	case 18:
-		return &x.BuildConfigURI
-	case 19:
-		return &x.BuildConfigDigest
-	case 20:
-		return &x.BuildTrigger
-	case 21:
-		return &x.RunInvocationURI
-	case 22:
-		return &x.SourceRepositoryVisibilityAtSigning
-	case 23:
-		return &x.DeploymentEnvironment
-	case 24:
-		return &x.TokenSubject
-	}
-	return nil
-}
 
 // IdentityOf reads who a certificate speaks for. There must be exactly one
 // subject alternative name, of a kind that sigbox knows, and an issuer; where
@@ -121,7 +70,7 @@ func IdentityOf(c *x509.Certificate) (sigbox.Identity, error) {
 			return sigbox.Identity{}, sigbox.Errorf(sigbox.Invalid, "certificate: extension %v is there twice", ext.Id)
 		}
 		seen |= 1 << arc
-		field := Field(&id.Extensions, arc)
+		_, field := id.Extensions.Field(arc)
 		switch arc {
 		case arcIssuerV1:
 			field = &issuerV1
@@ -171,7 +120,7 @@ func fulcioArc(id asn1.ObjectIdentifier) (int, bool) {
 		return 0, false
 	}
 	arc := id[len(oidFulcio)]
-	return arc, arc >= 1 && arc <= arcLastKnown
+	return arc, arc >= 1 && arc <= sigbox.MaxExtensionArc
 }
 
 // parseSAN reads a SubjectAltName extension that holds one name.
@@ -278,10 +227,10 @@ func Extensions(id sigbox.Identity) ([]pkix.Extension, error) {
 	}
 	exts := make([]pkix.Extension, 1, 16)
 	exts[0] = pkix.Extension{Id: oidSubjectAltName, Critical: true, Value: san}
-	for arc := arcIssuerV1; arc <= arcLastKnown; arc++ {
+	for arc := arcIssuerV1; arc <= sigbox.MaxExtensionArc; arc++ {
 		text := id.Issuer
 		if arc != arcIssuerV1 && arc != arcIssuer {
-			field := Field(&id.Extensions, arc)
+			_, field := id.Extensions.Field(arc)
 			if field == nil || *field == "" {
 				continue
 			}

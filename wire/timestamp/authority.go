@@ -62,6 +62,9 @@ func NewAuthority(ca sigbox.CertificateAuthority) (*Authority, error) {
 	return a, nil
 }
 
+// Certificate is the one that the authority signs with. It is not to be changed.
+func (a *Authority) Certificate() *x509.Certificate { return a.leaf }
+
 // Verify checks a DER TimeStampResp over signature and gives the time that the
 // authority vouches for. The error's kind is NotVerified when the response is
 // sound but not this authority's or not for this signature.
