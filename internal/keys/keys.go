@@ -1,6 +1,6 @@
 // Package keys reads, makes and writes private keys: PEM files with PKCS #8
 // (RFC 5208), in the clear or under a passphrase in the format of Sigstore's key
-// files.
+// files. It also reads the older forms of openssl, in the clear.
 //
 //	key, err := keys.LoadOrCreate("data/keys/rekor2.pem", sigbox.Ed25519, nil)
 //
@@ -24,9 +24,13 @@ import (
 
 const (
 	plainType     = "PRIVATE KEY" // RFC 7468 §10
-	publicType    = "PUBLIC KEY"  // RFC 7468 §13
 	encryptedType = "ENCRYPTED SIGSTORE PRIVATE KEY"
 	cosignType    = "ENCRYPTED COSIGN PRIVATE KEY" // the older name of the same format
+
+	// What openssl writes besides; these are read and never written.
+	ecType      = "EC PRIVATE KEY"  // RFC 5915 §4
+	ecCurveType = "EC PARAMETERS"   // before it: the curve, which the key names, too
+	rsaType     = "RSA PRIVATE KEY" // PKCS #1, RFC 8017 §A.1.2
 
 	// maxSize bounds a key file: an RSA key of 4096 bits takes 3.3 KB.
 	maxSize = 64 << 10
@@ -74,32 +78,45 @@ func Marshal(key crypto.Signer, pass Passphrase) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: encryptedType, Bytes: sealed}), nil
 }
 
-// Parse reads a private key. pass is asked only when the key is encrypted; nil
-// is as good as none. Errors: Invalid for what is no key, Unauthenticated for a
-// missing or wrong passphrase.
+// Parse reads a private key: PKCS #8 in the clear or encrypted as cosign does it,
+// and what openssl writes for ECDSA and RSA. pass is asked only when the key is
+// encrypted; nil is as good as none. Errors: Invalid for what is no key,
+// Unauthenticated for a missing or wrong passphrase.
 func Parse(file []byte, pass Passphrase) (crypto.Signer, error) {
 	block, err := decode(file)
 	if err != nil {
 		return nil, err
 	}
-	der := block.Bytes
 	switch block.Type {
-	case plainType:
 	case encryptedType, cosignType:
-		if der, err = decrypt(block.Bytes, pass); err != nil {
+		der, err := decrypt(block.Bytes, pass)
+		if err != nil {
 			return nil, err
 		}
-	default:
-		return nil, sigbox.Mismatch(sigbox.Invalid, "not a private key that sigbox reads", "PEM of type "+plainType+" (PKCS #8) or "+encryptedType, quoted(block.Type)).
-			WithHint("openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW converts other keys")
+		return parsePrivate(plainType, der)
+	case plainType, ecType, rsaType:
+		if _, encrypted := block.Headers["DEK-Info"]; !encrypted { // RFC 1421
+			return parsePrivate(block.Type, block.Bytes)
+		}
 	}
-	return parsePKCS8(der)
+	return nil, sigbox.Mismatch(sigbox.Invalid, "not a private key that sigbox reads", "PEM of type "+plainType+", "+ecType+", "+rsaType+" or "+encryptedType, describe(block)).
+		WithHint("openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW converts other keys")
 }
 
-func parsePKCS8(der []byte) (crypto.Signer, error) {
-	k, err := x509.ParsePKCS8PrivateKey(der)
+// describe names a block as it may stand in a message.
+func describe(block *pem.Block) string {
+	if _, encrypted := block.Headers["DEK-Info"]; encrypted {
+		return quoted(block.Type) + ", encrypted by openssl"
+	}
+	return quoted(block.Type)
+}
+
+// parsePrivate reads the DER of a PEM type.
+func parsePrivate(pemType string, der []byte) (crypto.Signer, error) {
+	k, err := parseDER(pemType, der)
 	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "private key: expected PKCS #8").WithCause(err)
+		format := map[string]string{plainType: "PKCS #8", ecType: "an ECDSA key", rsaType: "PKCS #1"}[pemType]
+		return nil, sigbox.Errorf(sigbox.Invalid, "private key: expected %s", format).WithCause(err)
 	}
 	key, ok := k.(crypto.Signer)
 	if !ok {
@@ -111,37 +128,26 @@ func parsePKCS8(der []byte) (crypto.Signer, error) {
 	return key, nil
 }
 
-// ParsePublic reads a public key in PEM (RFC 7468 §13).
-func ParsePublic(file []byte) (crypto.PublicKey, error) {
-	block, err := decode(file)
-	if err != nil {
-		return nil, err
+func parseDER(pemType string, der []byte) (any, error) {
+	switch pemType {
+	case ecType:
+		return x509.ParseECPrivateKey(der)
+	case rsaType:
+		return x509.ParsePKCS1PrivateKey(der)
 	}
-	if block.Type != publicType {
-		e := sigbox.Mismatch(sigbox.Invalid, "not a public key", "PEM of type "+publicType, quoted(block.Type))
-		if block.Type == plainType || block.Type == encryptedType || block.Type == cosignType {
-			e = e.WithHint("this is a private key: give its public half instead")
-		}
-		return nil, e
-	}
-	return sigbox.ParsePublicKey(block.Bytes)
+	return x509.ParsePKCS8PrivateKey(der)
 }
 
-// MarshalPublic writes a public key in PEM.
-func MarshalPublic(pub crypto.PublicKey) ([]byte, error) {
-	der, err := x509.MarshalPKIXPublicKey(pub)
-	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "a public key of type %T cannot be written: %w", pub, err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: publicType, Bytes: der}), nil
-}
-
-// decode takes the single PEM block of a file.
+// decode takes the single PEM block of a file. openssl puts the curve of a key into
+// a block before it.
 func decode(file []byte) (*pem.Block, error) {
 	if len(file) > maxSize {
 		return nil, sigbox.Errorf(sigbox.TooLarge, "key file of %d bytes: at most %d are read", len(file), maxSize)
 	}
 	block, rest := pem.Decode(file)
+	if block != nil && block.Type == ecCurveType {
+		block, rest = pem.Decode(rest)
+	}
 	if block == nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "expected a key in PEM, found no PEM block")
 	}

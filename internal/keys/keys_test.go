@@ -3,6 +3,7 @@ package keys_test
 import (
 	"bytes"
 	"crypto"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"os"
@@ -36,18 +37,6 @@ func TestRoundTrip(t *testing.T) {
 				t.Fatal(err)
 			}
 			expectSame(t, key, got)
-
-			pub, err := keys.MarshalPublic(key.Public())
-			if err != nil {
-				t.Fatal(err)
-			}
-			gotPub, err := keys.ParsePublic(pub)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !gotPub.(interface{ Equal(crypto.PublicKey) bool }).Equal(key.Public()) {
-				t.Error("another public key came back")
-			}
 		})
 	}
 }
@@ -75,6 +64,29 @@ func TestEncrypted(t *testing.T) {
 	expectKind(t, err, sigbox.Unauthenticated, "does not open")
 	_, err = keys.Parse(file, nil)
 	expectKind(t, err, sigbox.Unauthenticated, "no passphrase")
+}
+
+// Keys that cosign and openssl wrote; testdata/make.sh says how.
+func TestKeysOfOthers(t *testing.T) {
+	for _, name := range []string{
+		"cosign.key", "cosign-old.key", "cosign-ec.key", "cosign-rsa.key", "cosign-ed25519.key",
+		"openssl-ec.pem", "openssl-rsa.pem", "openssl-ed25519.pem",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			key, err := keys.Parse(read(t, name), secret("hunter2"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			stem := strings.TrimSuffix(strings.TrimSuffix(name, ".key"), ".pem")
+			pub := read(t, strings.NewReplacer("openssl", "cosign", "-old", "").Replace(stem)+".pub")
+			block, _ := pem.Decode(pub)
+			der, err := x509.MarshalPKIXPublicKey(key.Public())
+			if err != nil || !bytes.Equal(der, block.Bytes) {
+				t.Errorf("not the key of its public half (%v)", err)
+			}
+		})
+	}
 }
 
 func TestHostileEnvelopes(t *testing.T) {
@@ -135,7 +147,13 @@ func TestParseRefuses(t *testing.T) {
 		"text":          {[]byte("hello"), sigbox.Invalid, "no PEM"},
 		"cut off":       {plain[:len(plain)/2], sigbox.Invalid, "no PEM"},
 		"twice":         {append(bytes.Clone(plain), plain...), sigbox.Invalid, "more after it"},
-		"another type":  {[]byte("-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n"), sigbox.Invalid, "openssl pkcs8"},
+		"another type":  {[]byte("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"), sigbox.Invalid, "openssl pkcs8"},
+		"a public key":  {read(t, "cosign.pub"), sigbox.Invalid, `found "PUBLIC KEY"`},
+		"curve alone":   {[]byte("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"), sigbox.Invalid, "no PEM"},
+		"not ECDSA":     {[]byte("-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n"), sigbox.Invalid, "expected an ECDSA key"},
+		"not RSA":       {[]byte("-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"), sigbox.Invalid, "expected PKCS #1"},
+		"encrypted RSA": {read(t, "openssl-rsa-encrypted.pem"), sigbox.Invalid, "encrypted by openssl"},
+		"encrypted":     {read(t, "openssl-pkcs8-encrypted.pem"), sigbox.Invalid, "openssl pkcs8 -topk8 -nocrypt"},
 		"not PKCS #8":   {[]byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), sigbox.Invalid, "PKCS #8"},
 		"a huge file":   {make([]byte, 1<<20), sigbox.TooLarge, "at most"},
 		"an X25519 key": {[]byte("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VuBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n-----END PRIVATE KEY-----\n"), sigbox.Invalid, "cannot sign"},
@@ -145,8 +163,6 @@ func TestParseRefuses(t *testing.T) {
 			expectKind(t, err, c.kind, c.want)
 		})
 	}
-	_, err = keys.ParsePublic(plain)
-	expectKind(t, err, sigbox.Invalid, "this is a private key")
 }
 
 func TestLoadOrCreate(t *testing.T) {
@@ -274,12 +290,11 @@ func FuzzParse(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(file)
-		if file, err = keys.MarshalPublic(key.Public()); err != nil {
-			f.Fatal(err)
-		}
-		f.Add(file)
 	}
 	f.Add(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED SIGSTORE PRIVATE KEY", Bytes: []byte(`{"kdf":{"name":"scrypt","params":{"N":32768,"r":8,"p":1},"salt":"AAAA"}}`)}))
+	for _, name := range []string{"cosign.key", "openssl-ec.pem", "openssl-rsa.pem", "openssl-rsa-encrypted.pem"} {
+		f.Add(read(f, name))
+	}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		if key, err := keys.Parse(file, nil); err == nil {
 			again, err := keys.Marshal(key, nil)
@@ -290,12 +305,16 @@ func FuzzParse(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		if pub, err := keys.ParsePublic(file); err == nil {
-			if _, err := keys.MarshalPublic(pub); err != nil {
-				t.Fatal(err)
-			}
-		}
 	})
+}
+
+func read(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func generate(t *testing.T, details sigbox.KeyDetails) crypto.Signer {

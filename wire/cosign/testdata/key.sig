@@ -1,0 +1,1 @@
+MEUCIQCoQY/6pzltbnpiQEXGAqfp+QSkgpSc8h+P96b6LwTf3gIgIhU4mIWOvHtau1OXN5jJ5NUu7sbFro+SnwFxoJF+ksc=
