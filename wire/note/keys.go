@@ -250,7 +250,7 @@ func NewTreeHeadVerifier(name string, pub crypto.PublicKey) (*Verifier, error) {
 
 // Open reads a checkpoint that v's key has signed. Every signature of that name
 // and key ID must verify and there must be one; those of other keys are ignored
-// (signed-note, Signatures). Whether the origin is the expected one is for the
+// (signed-note, Signatures), and at most four. Whether the origin is the expected one is for the
 // caller to say: it is the key's name in Rekor v2, "name - tree ID" in Rekor v1.
 //
 // The error is of kind Invalid or TooLarge for what is no checkpoint, and
@@ -261,7 +261,7 @@ func Open(text string, v *Verifier) (sigbox.Checkpoint, error) {
 		return sigbox.Checkpoint{}, err
 	}
 	var buf [128]byte
-	found := false
+	found := 0
 	for len(lines) > 0 {
 		var l line
 		if l, lines, err = nextLine(lines, buf[:0]); err != nil {
@@ -270,12 +270,14 @@ func Open(text string, v *Verifier) (sigbox.Checkpoint, error) {
 		if l.hash != v.KeyHash() || (v.name != "" && string(l.name) != v.name) {
 			continue
 		}
+		if found++; found > maxOwn {
+			return sigbox.Checkpoint{}, sigbox.Errorf(sigbox.TooLarge, "checkpoint of %.100q: more than %d signatures by the key %.100s+%08x", cp.Origin, maxOwn, v.name, l.hash)
+		}
 		if !v.verify(cp, body, l.sig) {
 			return sigbox.Checkpoint{}, sigbox.Errorf(sigbox.NotVerified, "checkpoint of %.100q: the signature of %.100q does not verify", cp.Origin, l.name)
 		}
-		found = true
 	}
-	if !found {
+	if found == 0 {
 		return sigbox.Checkpoint{}, sigbox.Errorf(sigbox.NotVerified, "checkpoint of %.100q: no signature by the key %s+%08x", cp.Origin, v.name, v.KeyHash())
 	}
 	return cp, nil

@@ -38,6 +38,9 @@ const (
 	MaxSize = 64 << 10
 	// MaxSignatures bounds the signatures of a note.
 	MaxSignatures = 100
+	// maxOwn bounds the signatures of one key that are checked. Logs make one;
+	// each copy of it would cost as much again.
+	maxOwn = 4
 
 	sigPrefix = "— "
 	rootLen   = 32

@@ -337,28 +337,6 @@ func TestTreeHead(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	f.Add("o\n736\n" + root64 + "\n\n— log.example AAAAAAA=\n")
-	f.Add("o - 12\n0\n" + root64 + "\nx: y\n\n— a AAAAAAA=\n— b AAAAAAA=\n")
-	f.Add("o\n01\n" + root64 + "\n\n— a AAAAAAA=\n")
-	v, err := note.NewVerifier("a", ed25519.PublicKey(make([]byte, 32)))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		cp, sigs, err := note.Parse(text)
-		if _, err2 := note.Open(text, v); err != nil && err2 == nil {
-			t.Fatal("opened what does not parse")
-		}
-		if err != nil {
-			return
-		}
-		if back := string(note.Append(nil, cp, sigs)); back != text {
-			t.Fatalf("read %q, wrote %q", text, back)
-		}
-	})
-}
-
 func BenchmarkOpen(b *testing.B) {
 	s := signer(b, "log.example.com", ed25519Key(b))
 	text := sign(b, checkpoint("log.example.com"), s, signer(b, "witness.example", ed25519Key(b)))
