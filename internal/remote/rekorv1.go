@@ -12,7 +12,7 @@ import (
 )
 
 // LogV1 is the client of a transparency log that speaks Rekor's HTTP API v1; it
-// writes hashedrekord 0.0.1.
+// writes hashedrekord 0.0.1, and finds entries of any kind that signers use.
 type LogV1 struct {
 	client *Client
 	url    string
@@ -90,12 +90,16 @@ func proposalV1(e sigbox.Entry) recordV1 {
 	r.Spec.Data.Hash.Algorithm = e.Digest.Algorithm.String()
 	r.Spec.Data.Hash.Value = e.Digest.Hex()
 	r.Spec.Signature.Content = e.Signature
-	block := &pem.Block{Type: "PUBLIC KEY", Bytes: e.PublicKey}
-	if e.Certificate != nil {
-		block = &pem.Block{Type: "CERTIFICATE", Bytes: e.Certificate}
-	}
-	r.Spec.Signature.PublicKey.Content = pem.EncodeToMemory(block)
+	r.Spec.Signature.PublicKey.Content = verifierV1(e)
 	return r
+}
+
+// verifierV1 is e's certificate or key in PEM, as a v1 log stores it.
+func verifierV1(e sigbox.Entry) []byte {
+	if e.Certificate != nil {
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: e.Certificate})
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: e.PublicKey})
 }
 
 // entryV1 is an element of a v1 log's answer.
