@@ -94,6 +94,39 @@ func Member(name, doc string) []Input {
 	}
 }
 
+// DER is hostile to whatever reads DER of up to limit bytes: inputs of that size
+// and of [Size].
+func DER(limit int) []Input {
+	var inputs []Input
+	for name, size := range map[string]int{"as much as is read": limit, "16 MB": Size} {
+		fill := func(what, head, unit string) {
+			inputs = append(inputs, FillTo(what+", "+name, size, head, unit, ""))
+		}
+		// Lengths of four octets, which claim what may not be there.
+		length := string([]byte{0x84, byte((size - 6) >> 24), byte((size - 6) >> 16), byte((size - 6) >> 8), byte(size - 6)})
+		fill("zeros", "", "\x00")
+		fill("sequences of indefinite length", "", "\x30\x80")
+		fill("sequences of all there is", "", "\x30\x84\x7f\xff\xff\xff")
+		fill("lengths of eight octets", "", "\x30\x88\xff\xff\xff\xff\xff\xff\xff\xff")
+		fill("empty sequences", "\x30"+length, "\x30\x00")
+		fill("nulls", "\x30"+length, "\x05\x00")
+		fill("a long integer", "\x02"+length, "\x7f")
+		fill("a long object identifier", "\x06"+length, "\x86")
+		fill("a long text", "\x0c"+length, "a")
+		inputs = append(inputs, Input{"nested sequences, " + name, func() []byte { return nested(size) }})
+	}
+	return inputs
+}
+
+// nested is sequences in sequences, each of the right length.
+func nested(size int) []byte {
+	b := make([]byte, 0, size)
+	for n := size - 5; n >= 0; n -= 5 {
+		b = append(b, 0x30, 0x83, byte(n>>16), byte(n>>8), byte(n))
+	}
+	return b
+}
+
 // Allocated gives how many bytes f allocates. Nothing else may run.
 func Allocated(f func()) uint64 {
 	var before, after runtime.MemStats
