@@ -98,9 +98,9 @@ func (m IdentityMatch) check(at PolicyPath) *Error {
 func checkMatch(at PolicyPath, name, text, expr string) *Error {
 	switch {
 	case text == "" && expr == "":
-		return at.errorf(Invalid, "no %s: expected %[1]s or %[1]sRegExp", name).WithHint("a name means nothing without the issuer that vouches for it, so both are needed")
+		return at.errorf(Invalid, "no %s: expected %s or %sRegExp", name, name, name).WithHint("a name means nothing without the issuer that vouches for it, so both are needed")
 	case text != "" && expr != "":
-		return at.errorf(Invalid, "both %s and %[1]sRegExp: expected one of them", name)
+		return at.errorf(Invalid, "both %s and %sRegExp: expected one of them", name, name)
 	case text != "":
 		return checkText(at.member(name), text)
 	}
