@@ -44,6 +44,13 @@ func (p Policy) Clone() Policy {
 	return p
 }
 
+// Equal reports whether p and o say the same in the same order.
+func (p Policy) Equal(o Policy) bool {
+	return p.Threshold == o.Threshold && p.Signed.Equal(o.Signed) && p.Demands == o.Demands &&
+		slices.Equal(p.Identities, o.Identities) && slices.EqualFunc(p.Keys, o.Keys, PublicKey.Equal) &&
+		slices.Equal(p.PredicateTypes, o.PredicateTypes) && slices.Equal(p.Digests, o.Digests)
+}
+
 // AnyPredicateType in [Policy].PredicateTypes accepts whatever the signer signed
 // about the artifact: statements of any type, and signatures of the artifact.
 const AnyPredicateType = "*"
@@ -73,6 +80,11 @@ type PublicKey struct {
 	Details KeyDetails `json:"algorithm,omitzero"`
 	// ValidFor is when the key may have signed. A bundle must then prove a time.
 	ValidFor TimeRange `json:"validFor,omitzero"`
+}
+
+// Equal reports whether k and o are the same key with the same restrictions.
+func (k PublicKey) Equal(o PublicKey) bool {
+	return bytes.Equal(k.Key, o.Key) && k.Details == o.Details && k.ValidFor.Equal(o.ValidFor)
 }
 
 // SubjectPublicKeyInfo is a DER public key (RFC 5280 §4.1.2.7). As text it is PEM.

@@ -49,6 +49,9 @@ type TimeRange struct {
 	End   time.Time `json:"end,omitzero"`
 }
 
+// Equal reports whether r and o are the same span.
+func (r TimeRange) Equal(o TimeRange) bool { return r.Start.Equal(o.Start) && r.End.Equal(o.End) }
+
 // IsZero reports whether r is open at both ends.
 func (r TimeRange) IsZero() bool { return r.Start.IsZero() && r.End.IsZero() }
 

@@ -81,6 +81,15 @@ func (f *Failure) Passed() []Check {
 	return f.trial.explain()
 }
 
+// Bundle is the one that was refused, nil when its form was wrong or when several
+// fell short of a policy. It is not to be changed, nor believed.
+func (f *Failure) Bundle() *sigbox.Bundle {
+	if f.trial == nil {
+		return nil
+	}
+	return f.trial.bundle
+}
+
 // Signer is whom the bundle's certificate names, for failures that came after the
 // certificate was found to be good; false before, and for bundles by key.
 func (f *Failure) Signer() (sigbox.Identity, bool) {

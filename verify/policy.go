@@ -2,7 +2,6 @@ package verify
 
 import (
 	"bytes"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -77,7 +76,7 @@ func (c *policies) compile(p sigbox.Policy) (*policy, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range c.known {
-		if reflect.DeepEqual(c.known[i].source, p) {
+		if p.Equal(c.known[i].source) {
 			return c.known[i].policy, nil
 		}
 	}
@@ -252,7 +251,7 @@ func (p *policy) statement(predicateType string) error {
 
 // signature says whether the policy accepts a signature of the artifact itself.
 func (p *policy) signature() error {
-	if len(p.predicateTypes) == 0 || slices.Contains(p.predicateTypes, sigbox.AnyPredicateType) || slices.Contains(p.predicateTypes, sigbox.CosignSignPredicateType) {
+	if len(p.predicateTypes) == 0 || slices.Contains(p.predicateTypes, sigbox.AnyPredicateType) {
 		return nil
 	}
 	return mismatch(StepPredicate, "the policy wants a statement, the bundle signs the artifact itself: predicate type", strings.Join(p.predicateTypes, " or "), "none")

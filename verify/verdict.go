@@ -94,6 +94,9 @@ func (v *Verdict) Key() (sigbox.SubjectPublicKeyInfo, bool) {
 	return slices.Clone(s.spki), s.leaf == nil && s.spki != nil
 }
 
+// Bundle is the one that was verified. It is not to be changed.
+func (v *Verdict) Bundle() *sigbox.Bundle { return v.found().bundle }
+
 // Digest is the artifact's, as it was given or in one of the algorithms that it was
 // verified with.
 func (v *Verdict) Digest() sigbox.NamedDigest { return v.found().content.any() }
