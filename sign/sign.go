@@ -215,8 +215,12 @@ func keyCredential(key crypto.Signer) (*credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	if details == sigbox.Ed25519 {
+	switch {
+	case details == sigbox.Ed25519:
 		details = sigbox.Ed25519ph
+	case details.Legacy():
+		return nil, sigbox.Errorf(sigbox.Invalid, "a key %s is too weak to sign with: what it signed is verified, no more", sigbox.DescribeKey(key.Public())).
+			WithHint("make a new key: ECDSA P-256, Ed25519, or RSA of 3072 bits")
 	}
 	der, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -161,8 +162,13 @@ func TestKey(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	f := newFakes(t)
+	weak, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]Config{
 		"nothing": {}, "no token": {CA: f.ca}, "both": {CA: f.ca, Token: f.config.Token, Key: newKey(t)}, "token for a key": {Key: newKey(t), Token: f.config.Token},
+		"a key that is too weak": {Key: weak, Log: f.config.Log},
 	} {
 		if _, err := New(c); err == nil {
 			t.Errorf("%s: accepted", name)

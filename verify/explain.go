@@ -126,12 +126,15 @@ func (t *trial) explainSignature(x *explanation) {
 		over = "artifact"
 		x.add(StepArtifact, t.content.any().String())
 	}
+	algorithm, signature := t.algorithm.String(), base64.StdEncoding.EncodeToString(t.signature)
+	if t.algorithm.Legacy() {
+		algorithm += " (legacy: not to be signed with any more)"
+	}
 	if t.signer.leaf != nil {
-		x.add(StepSignature, t.algorithm.String()+" by the certificate's key, over the "+over, "signature", base64.StdEncoding.EncodeToString(t.signature))
+		x.add(StepSignature, algorithm+" by the certificate's key, over the "+over, "signature", signature)
 		return
 	}
-	x.add(StepSignature, t.algorithm.String()+" by the key given, over the "+over,
-		"signature", base64.StdEncoding.EncodeToString(t.signature), "key", fingerprint(t.signer.spki))
+	x.add(StepSignature, algorithm+" by the key given, over the "+over, "signature", signature, "key", fingerprint(t.signer.spki))
 }
 
 func (t *trial) explainStatement(x *explanation) {
