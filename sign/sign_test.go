@@ -168,7 +168,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 	for name, c := range map[string]Config{
 		"nothing": {}, "no token": {CA: f.ca}, "both": {CA: f.ca, Token: f.config.Token, Key: newKey(t)}, "token for a key": {Key: newKey(t), Token: f.config.Token},
-		"a key that is too weak": {Key: weak, Log: f.config.Log},
+		"a key that is too weak": {Key: weak},
 	} {
 		if _, err := New(c); err == nil {
 			t.Errorf("%s: accepted", name)
