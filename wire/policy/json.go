@@ -60,7 +60,7 @@ func (r *jsonReader) syntax(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return r.mark(int64(len(r.text))).errorf("", "the JSON ends early")
 	}
-	return r.mark(offset).errorf("", "not valid JSON: %.160s", why.Error()).WithCause(err)
+	return r.mark(offset).errorf("", "not valid JSON: %.160s", why.Error())
 }
 
 func (r *jsonReader) value(depth int) (*node, error) {

@@ -54,7 +54,7 @@ func empty() error {
 
 func syntax(err error) error {
 	return sigbox.Errorf(sigbox.Invalid, "policy: not valid YAML: %.200s", strings.TrimPrefix(err.Error(), "yaml: ")).
-		WithHint("text with any of \\ * & ! # : { [ in it, as regular expressions have, is best put in single quotes").WithCause(err)
+		WithHint("text with any of \\ * & ! # : { [ in it, as regular expressions have, is best put in single quotes")
 }
 
 func fromNode(y *yaml.Node, depth int) (*node, error) {
