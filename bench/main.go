@@ -1,6 +1,6 @@
 // Command bench measures sigbox and its peers side by side: the same requests,
 // over the same public wire formats, from the same load program, on the same
-// machine, one after the other. It prints one Markdown table.
+// machine, one after the other. It prints Markdown tables.
 //
 // Each server runs on a random loopback port with a temporary directory, and is
 // ended and cleaned up afterwards. The load program shares the machine with the
@@ -29,7 +29,10 @@ type config struct {
 	parts   string
 	alone   bool
 	runs    int
-	work    string // temporary directory
+	// Where bundles of the public-good instance are, for the part verify.
+	conformance, sigstoreGo string
+
+	work string // temporary directory
 }
 
 func main() {
@@ -46,9 +49,11 @@ func run(ctx context.Context) error {
 	clients := flag.String("clients", "1,64,1024,2048", "how many clients at once, one measurement each")
 	flag.StringVar(&c.bin, "bin", "", "directory of the programs")
 	flag.DurationVar(&c.span, "span", 10*time.Second, "how long a measurement lasts")
-	flag.StringVar(&c.parts, "parts", "log,certificates,timestamps,processes", "what to measure")
+	flag.StringVar(&c.parts, "parts", "processes,verify,log,certificates,timestamps", "what to measure")
 	flag.BoolVar(&c.alone, "alone", false, "measure sigbox without its peers")
 	flag.IntVar(&c.runs, "runs", 15, "how often each whole process is run; the median counts")
+	flag.StringVar(&c.conformance, "conformance", "", "directory of the conformance suite's bundles, where there is one")
+	flag.StringVar(&c.sigstoreGo, "sigstore-go", "", "directory of sigstore-go's source")
 	flag.Parse()
 	for s := range strings.SplitSeq(*clients, ",") {
 		n, err := strconv.Atoi(s)
@@ -73,7 +78,7 @@ func run(ctx context.Context) error {
 	}{
 		// Processes first, while this one is small: a child's peak memory begins
 		// with what its parent had.
-		{"processes", measureProcesses}, {"log", measureLog}, {"certificates", measureCertificates}, {"timestamps", measureTimestamps},
+		{"processes", measureProcesses}, {"verify", measureVerify}, {"log", measureLog}, {"certificates", measureCertificates}, {"timestamps", measureTimestamps},
 	} {
 		if !strings.Contains(","+c.parts+",", ","+part.name+",") {
 			continue

@@ -7,10 +7,13 @@ import (
 )
 
 // table is the outcome, a row for each thing measured.
-type table struct{ rows [][]string }
+type table struct {
+	rows [][]string
+	more []string // tables of other columns, which follow
+}
 
 func newTable() *table {
-	return &table{[][]string{
+	return &table{rows: [][]string{
 		{"what", "clients", "sigbox", "peer", "ratio"},
 		{"---", "--:", "---", "---", "--:"},
 	}}
@@ -29,6 +32,11 @@ func (t *table) write(w io.Writer) error {
 			}
 		}
 		if _, err := fmt.Fprintln(w, "|"); err != nil {
+			return err
+		}
+	}
+	for _, text := range t.more {
+		if _, err := fmt.Fprint(w, "\n", text); err != nil {
 			return err
 		}
 	}
