@@ -186,31 +186,3 @@ func TestAppend(t *testing.T) {
 		t.Errorf("found %v, expected no signature", err)
 	}
 }
-
-// FuzzParse: no input panics, and what is read as v0.3 and written is the same.
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(doc("0.1", chain+","+entries(head, promise), message)))
-	f.Add([]byte(doc("0.3", cert+","+entries(head, proof, promise), message)))
-	f.Add([]byte(doc("0.3", key+`,"timestampVerificationData":{"rfc3161Timestamps":[{"signedTimestamp":"MAA="}]}`, dsse)))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		b, err := Parse(in)
-		if err != nil || b.Version < 3 {
-			return
-		}
-		out, err := Append(nil, b)
-		if err != nil {
-			t.Fatalf("read but not written: %v", err)
-		}
-		again, err := Parse(out)
-		if err != nil {
-			t.Fatalf("written but not read: %v\n%s", err, out)
-		}
-		b.MediaType = MediaTypeV03
-		if len(b.Entries) == 0 {
-			b.Entries = again.Entries
-		}
-		if diff := cmp.Diff(b, again, cmp.Comparer(func(x, y []byte) bool { return string(x) == string(y) })); diff != "" {
-			t.Error(diff)
-		}
-	})
-}

@@ -2,7 +2,11 @@ package entry_test
 
 import (
 	"bytes"
+	"encoding/json"
+	"reflect"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/entry"
@@ -45,6 +49,7 @@ func FuzzParseRequest(f *testing.F) {
 	})
 }
 
+// FuzzParseBody: what is read is JSON of that kind, which encoding/json says too.
 func FuzzParseBody(f *testing.F) {
 	for _, text := range bodies() {
 		f.Add([]byte(text))
@@ -55,9 +60,22 @@ func FuzzParseBody(f *testing.F) {
 			return
 		}
 		usable(t, b)
+		var other struct {
+			Kind    string `json:"kind"`
+			Version string `json:"apiVersion"`
+			Snake   string `json:"api_version"`
+		}
+		if err := json.Unmarshal(body, &other); err != nil || other.Kind != b.Kind || other.Version+other.Snake != b.Version {
+			t.Fatalf("found %s %s, encoding/json %+v, %v", b.Kind, b.Version, other, err)
+		}
+		again, err := entry.ParseBody(canonicalize(t, body))
+		if other.Snake == "" && (err != nil || !reflect.DeepEqual(b, again)) {
+			t.Fatalf("in canonical JSON it says something else: %v", err)
+		}
 	})
 }
 
+// FuzzParseLogEntry: what is read and written is read the same.
 func FuzzParseLogEntry(f *testing.F) {
 	le := sigbox.LogEntry{
 		LogIndex: 7, LogID: make([]byte, 32), Kind: "hashedrekord", Version: "0.0.2", Body: []byte("{}"), SignedEntryTimestamp: []byte("set"),
@@ -73,8 +91,11 @@ func FuzzParseLogEntry(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a, b := entry.AppendLogEntry(nil, &le), entry.AppendLogEntry(nil, &again); !bytes.Equal(a, b) {
-			t.Fatalf("%s\n%s", a, b)
+		if diff := cmp.Diff(le, again, cmp.Comparer(bytes.Equal)); diff != "" {
+			t.Fatal(diff)
+		}
+		if !json.Valid(entry.SETPayload(&le)) {
+			t.Fatal("what a promise is over is no JSON")
 		}
 	})
 }

@@ -23,8 +23,9 @@ import (
 	"github.com/sigbox/sigbox"
 )
 
-// MaxSize is the length of a policy that is read or written, in bytes.
-const MaxSize = 256 << 10
+// MaxSize is the length of a policy that is read or written, in bytes. As YAML it
+// takes several hundred times as much to read.
+const MaxSize = 128 << 10
 
 // Parse reads a policy: JSON if it begins with a brace, else YAML, of at most
 // [MaxSize] bytes. Times are given in UTC. Errors are of kind Invalid or TooLarge;

@@ -69,7 +69,7 @@ func TestParseRefuses(t *testing.T) {
 		"an end, then more":   {ada + "...\nmore", "expected one YAML document"},
 		"more after JSON":     {json(`"threshold": 1`) + "x", "line 3, column 18: more after the end of the JSON"},
 		"UTF-16":              {"\xff\xfea\x00", "not UTF-8"},
-		"too long":            {strings.Repeat(" ", policy.MaxSize+1), "at most 262144"},
+		"too long":            {strings.Repeat(" ", policy.MaxSize+1), "at most 131072"},
 		"too deep":            {strings.Repeat("[", 20) + strings.Repeat("]", 20), "more than 8 lists and objects"},
 		"too deep in JSON":    {`{"a":` + strings.Repeat("[", 20) + strings.Repeat("]", 20) + "}", "line 1, column 13: more than 8 lists and objects"},
 		"not YAML":            {"identities: [", "not valid YAML: line 1"},
@@ -179,7 +179,7 @@ func TestAppendRefuses(t *testing.T) {
 			Subject: strings.Repeat("a", sigbox.MaxPolicyText-2) + fmt.Sprint(10+i), Issuer: strings.Repeat("i", sigbox.MaxPolicyText),
 		})
 	}
-	for want, p := range map[string]sigbox.Policy{"no signers": {}, "at most 262144": long} {
+	for want, p := range map[string]sigbox.Policy{"no signers": {}, "at most 131072": long} {
 		for name, write := range map[string]func([]byte, sigbox.Policy) ([]byte, error){"YAML": policy.Append, "JSON": policy.AppendJSON} {
 			if out, err := write([]byte("before"), p); err == nil || out != nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: found %.20q, %v; expected %q", name, out, err, want)

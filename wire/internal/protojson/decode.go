@@ -98,6 +98,16 @@ const maxName = 1 << 10
 // with its name as it stands in fields (lowerCamelCase), and must read its
 // value. Fields are at most 32.
 func (d *Decoder) Object(member func(field string) error, fields ...string) error {
+	return d.object(true, member, fields)
+}
+
+// ObjectAsNamed is Object for a message that has its fields in lowerCamelCase in
+// the .proto too: they have no spelling in snake_case.
+func (d *Decoder) ObjectAsNamed(member func(field string) error, fields ...string) error {
+	return d.object(false, member, fields)
+}
+
+func (d *Decoder) object(snake bool, member func(field string) error, fields []string) error {
 	if err := d.open('{', "an object"); err != nil {
 		return err
 	}
@@ -110,7 +120,7 @@ func (d *Decoder) Object(member func(field string) error, fields ...string) erro
 		if len(name) > maxName { // too long to be repeated in the place
 			return sigbox.Errorf(sigbox.Invalid, "%s: unknown member, with a name of %d bytes", d.what, len(name))
 		}
-		i := find(fields, name)
+		i := find(fields, name, snake)
 		if i < 0 {
 			return d.Errorf("unknown member")
 		}
@@ -118,12 +128,7 @@ func (d *Decoder) Object(member func(field string) error, fields ...string) erro
 			return d.Errorf("the member stands twice")
 		}
 		seen |= 1 << i
-		if d.dec.PeekKind() == 'n' {
-			err = d.dec.SkipValue()
-		} else {
-			err = member(fields[i])
-		}
-		if err != nil {
+		if err := d.value(fields[i], member); err != nil {
 			return err
 		}
 	}
@@ -133,8 +138,20 @@ func (d *Decoder) Object(member func(field string) error, fields ...string) erro
 	return nil
 }
 
-// find gives the field that a quoted name stands for, or -1.
-func find(fields []string, name jsontext.Value) int {
+// value reads the value of a field; null says as much as a missing member.
+func (d *Decoder) value(field string, member func(field string) error) error {
+	if d.dec.PeekKind() != 'n' {
+		return member(field)
+	}
+	if err := d.dec.SkipValue(); err != nil {
+		return d.syntax(err)
+	}
+	return nil
+}
+
+// find gives the field that a quoted name stands for, or -1; in snake_case too, if
+// snake is set.
+func find(fields []string, name jsontext.Value, snake bool) int {
 	if bytes.IndexByte(name, '\\') >= 0 {
 		plain, err := jsontext.AppendUnquote(nil, name)
 		if err != nil {
@@ -145,7 +162,7 @@ func find(fields []string, name jsontext.Value) int {
 		name = name[1 : len(name)-1]
 	}
 	for i, f := range fields {
-		if f == string(name) || spelled(f, name) {
+		if f == string(name) || snake && spelled(f, name) {
 			return i
 		}
 	}
