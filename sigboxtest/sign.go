@@ -27,6 +27,9 @@ type Options struct {
 	Kind string
 	// NoTimestamp leaves the timestamp out.
 	NoTimestamp bool
+	// Twice has the log record the signature twice, and the authority timestamp it
+	// twice: evidence of the same operators. Faults happen to the first.
+	Twice bool
 	// Version of the bundle: 1, 2 or 3; 0 is 3.
 	Version int
 	// Fault is done to the bundle; its zero value is none.
@@ -228,22 +231,45 @@ func (f *forge) record() {
 	f.at(atEntry)
 	f.body = f.claim.body(kind, version)
 	f.at(atBody)
+	f.entry = f.logged(kind, version)
+	f.at(atProof)
+}
+
+// logged has the log take the entry.
+func (f *forge) logged(kind, version string) sigbox.LogEntry {
 	proof, err := f.log.add(f.body)
 	f.must(err)
-	f.entry = sigbox.LogEntry{LogIndex: proof.LogIndex, LogID: f.log.id, Kind: kind, Version: version, Inclusion: proof, Body: f.body}
+	le := sigbox.LogEntry{LogIndex: proof.LogIndex, LogID: f.log.id, Kind: kind, Version: version, Inclusion: proof, Body: f.body}
 	if f.promiseKey != nil {
-		f.entry.LogIndex += 1000 // of shards before
-		f.entry.IntegratedTime = f.promisedAt.Unix()
-		f.entry.SignedEntryTimestamp, err = promise(f.promiseKey, &f.entry)
+		le.LogIndex += 1000 // of shards before
+		le.IntegratedTime = f.promisedAt.Unix()
+		le.SignedEntryTimestamp, err = promise(f.promiseKey, &le)
 		f.must(err)
 	}
-	f.at(atProof)
+	return le
 }
 
 // timestamp has the signature timestamped.
 func (f *forge) timestamp() {
 	f.tsa, f.stampedAt, f.stampOver = f.World.tsa, Now(), f.signature
 	f.at(atTimestamp)
+}
+
+// stamped has the authority make a timestamp.
+func (f *forge) stamped() []byte {
+	token, err := f.tsa.stamp(f.stampOver, f.stampedAt, f.serial())
+	f.must(err)
+	return token
+}
+
+// again adds what log and authority say when they are asked a second time.
+func (f *forge) again() {
+	if len(f.b.Entries) > 0 {
+		f.b.Entries = append(f.b.Entries, f.logged(f.entry.Kind, f.entry.Version))
+	}
+	if len(f.b.Timestamps) > 0 {
+		f.b.Timestamps = append(f.b.Timestamps, f.stamped())
+	}
 }
 
 func (f *forge) assemble() {
@@ -257,9 +283,10 @@ func (f *forge) assemble() {
 		f.b.Entries = []sigbox.LogEntry{f.entry}
 	}
 	if !f.o.NoTimestamp {
-		token, err := f.tsa.stamp(f.stampOver, f.stampedAt, f.serial())
-		f.must(err)
-		f.b.Timestamps = [][]byte{token}
+		f.b.Timestamps = [][]byte{f.stamped()}
+	}
+	if f.o.Twice {
+		f.again()
 	}
 	if f.payload == nil {
 		f.b.Message = &sigbox.MessageSignature{Digest: f.hash().Sum(f.signed), Signature: f.signature}

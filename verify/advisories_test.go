@@ -133,9 +133,7 @@ func TestGHSA_w6c6_c85g_mmv6(t *testing.T) {
 func TestGHSA_9vcr_p3rj_q5q6(t *testing.T) {
 	t.Parallel()
 	w := sigboxtest.New(t)
-	b := w.Sign(artifact, sigboxtest.Options{})
-	b.Entries = append(b.Entries, b.Entries[0])
-	b.Timestamps = append(b.Timestamps, b.Timestamps[0])
+	b := w.Sign(artifact, sigboxtest.Options{Twice: true})
 	v1 := w.Root()
 	v1.Logs[0].Operator, v1.Logs[1].Operator = "example", "example"
 

@@ -12,6 +12,7 @@ package bundle
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -241,6 +242,24 @@ func check(b *sigbox.Bundle, version int) error {
 	for i := range b.Entries {
 		if err := checkEntry(&b.Entries[i], version); err != nil {
 			return sigbox.Errorf(sigbox.Invalid, "bundle: log entry %d: %w", i, err)
+		}
+	}
+	return checkRepeats(b)
+}
+
+// checkRepeats refuses evidence that stands twice: it proves nothing that it did
+// not prove before, and some verifiers have counted it twice.
+func checkRepeats(b *sigbox.Bundle) error {
+	for i, le := range b.Entries {
+		same := func(o sigbox.LogEntry) bool { return o.LogIndex == le.LogIndex && bytes.Equal(o.LogID, le.LogID) }
+		if first := slices.IndexFunc(b.Entries, same); first < i {
+			return sigbox.Errorf(sigbox.Invalid, "bundle: log entries %d and %d are the same one, of index %d", first, i, le.LogIndex)
+		}
+	}
+	for i, t := range b.Timestamps {
+		same := func(o []byte) bool { return bytes.Equal(o, t) }
+		if first := slices.IndexFunc(b.Timestamps, same); first < i {
+			return sigbox.Errorf(sigbox.Invalid, "bundle: timestamps %d and %d are the same one", first, i)
 		}
 	}
 	return nil

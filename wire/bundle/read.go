@@ -136,6 +136,9 @@ func (r *reader) digest() (sigbox.Digest, error) {
 		d.Value, err = r.Lines(sigbox.SHA512.Size())
 		return err
 	}, "algorithm", "digest")
+	if err == nil && d.IsZero() {
+		err = r.Errorf("expected an algorithm and a digest")
+	}
 	return d, err
 }
 
@@ -153,9 +156,10 @@ func (r *reader) hash() (sigbox.HashAlgorithm, error) {
 	return 0, r.Errorf("unsupported hash algorithm %.40q (%d): expected SHA2_256, SHA2_384 or SHA2_512", name, number)
 }
 
+// envelope reads envelope.proto's Envelope, whose payloadType is called so there.
 func (r *reader) envelope() (*sigbox.Envelope, error) {
 	v := new(sigbox.Envelope)
-	err := r.Object(func(field string) (err error) {
+	err := r.ObjectAsNamed(func(field string) (err error) {
 		switch field {
 		case "payload":
 			v.Payload, err = r.Lines(MaxSize)
