@@ -106,6 +106,9 @@ func (k *SubjectPublicKeyInfo) UnmarshalText(text []byte) error {
 		return Mismatch(Invalid, "public key: type of the PEM block", "PUBLIC KEY", block.Type)
 	case len(bytes.TrimSpace(rest)) > 0:
 		return Errorf(Invalid, "public key: more after the end of the PEM block")
+	case !bytes.HasPrefix(bytes.TrimSpace(text), []byte("-----BEGIN ")) || bytes.Count(text, []byte("-----BEGIN ")) > 1:
+		// pem.Decode passes over what it cannot read.
+		return Errorf(Invalid, "public key: more before the PEM block")
 	}
 	*k = block.Bytes
 	return nil

@@ -55,6 +55,7 @@ func TestParseRefuses(t *testing.T) {
 	identity := func(member string) string {
 		return "identities:\n  - issuer: https://id.example\n    " + member + "\n"
 	}
+	const pem = "      -----BEGIN PUBLIC KEY-----\n      MCowBQYDK2VwAyEAW5b0zr3Yeey7k6i0maEm4IUGGlgb2BgCqygZ8piEDHM=\n      -----END PUBLIC KEY-----\n"
 	json := func(members string) string {
 		return "{\n  \"identities\": [{\"subject\": \"a\", \"issuer\": \"b\"}],\n  " + members + "}"
 	}
@@ -139,6 +140,9 @@ func TestParseRefuses(t *testing.T) {
 		"a digest as object":   {ada + "digests: [sha256: 00]\n", "digests[0]: the wrong type: expected text, found an object"},
 		"no digest":            {ada + "digests: [abc]\n", "line 4, column 11: digests[0]: digest \"abc\": expected the name"},
 		"another key":          {"keys:\n  - publicKey: |\n      -----BEGIN RSA PUBLIC KEY-----\n      AAAA\n      -----END RSA PUBLIC KEY-----\n", "line 2, column 16: keys[0].publicKey: public key: type of the PEM block: expected PUBLIC KEY"},
+		"text before a key":    {"keys:\n  - publicKey: |\n      a key\n" + pem, "keys[0].publicKey: public key: more before the PEM block"},
+		"a broken key, a key":  {"keys:\n  - publicKey: |\n      -----BEGIN PUBLIC KEY-----\n      A!\n      -----END PUBLIC KEY-----\n" + pem, "more before the PEM block"},
+		"two keys in one":      {"keys:\n  - publicKey: |\n" + pem + pem, "more after the end of the PEM block"},
 		"no algorithm":         {"keys:\n  - algorithm: RSA\n", "line 2, column 16: keys[0].algorithm: key details \"RSA\""},
 		"many":                 {ada + "predicateTypes: [" + strings.Repeat("a, ", 65) + "]\n", "predicateTypes: 65 of them, at most 64"},
 
