@@ -10,6 +10,7 @@ import (
 // error of kind Invalid.
 func FuzzAnswers(f *testing.F) {
 	f.Add([]byte(entryV1JSON))
+	f.Add([]byte("[" + entryV1JSON + "]"))
 	f.Add([]byte(`{"signedCertificateEmbeddedSct":{"chain":{"certificates":[` + quoted(pemOf("leaf")) + `]}}}`))
 	f.Add([]byte(`{"signedCertificateDetachedSct":{"chain":{"certificates":[` + quoted(pemOf("leaf")) + `]}}}`))
 	f.Add([]byte(`{"code":3,"message":"no","details":[]}`))
@@ -20,6 +21,10 @@ func FuzzAnswers(f *testing.F) {
 		}
 		if _, err := parseEntryV1(request{}, body); err != nil && sigbox.KindOf(err) != sigbox.Invalid {
 			t.Error(err)
+		}
+		found, err := parseFoundV1(request{}, body)
+		if k := sigbox.Invalid; len(found) > maxFound || err != nil && sigbox.KindOf(err) != k && sigbox.KindOf(err) != sigbox.TooLarge {
+			t.Errorf("%d entries, %v", len(found), err)
 		}
 		if reason := reasonOf(response{body: body}); len(reason) > 2*maxReason {
 			t.Errorf("a reason of %d bytes", len(reason))
