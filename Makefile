@@ -4,8 +4,9 @@
 
 GO        ?= go
 FUZZTIME  ?= 10s
-# Debian packages, installed where they are missing.
-RACE_NEEDS    := gcc libc6-dev
+# Debian packages, installed where they are missing. OpenSSL is for the commands
+# that docs/verification.md shows; without it their test is skipped.
+RACE_NEEDS    := gcc libc6-dev openssl
 INTEROP_NEEDS := nodejs npm python3 python3-venv
 BUILDFLAGS := -trimpath -ldflags='-s -w'
 
