@@ -294,7 +294,7 @@ func TestDetachedEnvelope(t *testing.T) {
 			t.Fatal(err)
 		}
 		expectBundle(t, want, got)
-		if text, ok := cosign.Envelope(signature); !ok || !bytes.Equal(bytes.TrimSpace(text), files.Signature) {
+		if text, ok := cosign.Envelope(signature); !ok || !bytes.Equal(text, files.Signature) {
 			t.Errorf("envelope %q, %v", text, ok)
 		}
 	}

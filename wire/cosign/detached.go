@@ -53,11 +53,15 @@ func FromDetached(d Detached) (*sigbox.Bundle, error) {
 	return p.bundle()
 }
 
-// Envelope gives the text of the DSSE envelope in a signature file, or false when
-// the file is a plain signature. A log knows an envelope by its exact text.
+// Envelope gives the text of the DSSE envelope in a signature file, without white
+// space around it, or false when the file is no envelope. A log knows an envelope by
+// its exact text.
 func Envelope(signature []byte) ([]byte, bool) {
 	raw, err := readSignature(signature)
-	return raw, err == nil && isEnvelope(raw)
+	if err != nil || !isEnvelope(raw) {
+		return nil, false
+	}
+	return bytes.TrimSpace(raw), true
 }
 
 // isEnvelope tells an envelope's JSON from a signature's bytes, which may begin
