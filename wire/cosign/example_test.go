@@ -46,19 +46,3 @@ func Example() {
 	// Output:
 	// PKIX_ECDSA_P256_SHA_256
 }
-
-// A file of cosign's old --bundle flag. It has the log's promise, and no proof.
-func ExampleParseBundle() {
-	file, err := os.ReadFile("testdata/key.bundle")
-	if err != nil {
-		log.Fatal(err)
-	}
-	b, err := cosign.ParseBundle(file)
-	if err != nil {
-		log.Fatal(err)
-	}
-	e := b.Entries[0]
-	fmt.Println(e.Kind, e.Version, len(e.SignedEntryTimestamp) > 0, e.Inclusion != nil)
-	// Output:
-	// hashedrekord 0.0.1 true false
-}
