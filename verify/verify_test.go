@@ -322,15 +322,6 @@ func TestMutations(t *testing.T) {
 	})
 }
 
-// FuzzVerify is TestMutations with the fuzzer's choice of edits: what it finds is
-// about any world.
-func FuzzVerify(f *testing.F) {
-	m := newMutations(f)
-	f.Add([]byte{0, 0, 10, 'x'})
-	f.Add([]byte{3, 4, 0, '0', 3, 4, 1, '1'})
-	f.Fuzz(func(t *testing.T, edits []byte) { m.try(t, edits) })
-}
-
 // mutations are bundles of several shapes, encoded, with no more evidence than
 // they need: a timestamp that nobody asks for may become a stranger's.
 type mutations struct {
