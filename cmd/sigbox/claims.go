@@ -15,31 +15,38 @@ func missingIdentity(f verifyFlags, a artifact) error {
 		msg:  "it is not said who must have signed: --certificate-identity and --certificate-oidc-issuer (or --key) are missing",
 		hint: "any signature by anybody would do without them",
 	}
-	file := f.bundle
-	if file == "" {
-		files := bundlesBeside(a.path)
-		if len(files) == 0 {
+	from := evidence{f.evidence.bundle, f.evidence.signature, f.evidence.certificate, f.evidence.timestamp}
+	if !f.evidence.given() {
+		beside := evidenceBeside(a.path)
+		if len(beside) == 0 {
 			return e
 		}
-		file = files[0]
+		from = beside[0]
 	}
-	id, err := claimedIdentity(file)
+	if from.bundle == "-" {
+		return e
+	}
+	id, err := claimedIdentity(from)
 	if err != nil || printable(id.Subject+id.Issuer+a.String()) != id.Subject+id.Issuer+a.String() {
 		return e // nothing that is fit to be shown in a command
 	}
-	e.hint = file + " claims " + id.Subject + ", vouched for by " + id.Issuer + ". Anybody can write that into a bundle: " +
+	e.hint = from.String() + " claims " + id.Subject + ", vouched for by " + id.Issuer + ". Anybody can write that into a bundle: " +
 		"only if you know by another way that this is who should have signed, run: sigbox verify " + shellQuote(a.String())
-	if f.bundle != "" {
-		e.hint += " --bundle " + shellQuote(f.bundle)
+	for _, flag := range [...]struct{ name, value string }{
+		{"bundle", f.evidence.bundle}, {"signature", f.evidence.signature}, {"certificate", f.evidence.certificate}, {"rfc3161-timestamp", f.evidence.timestamp},
+	} {
+		if flag.value != "" {
+			e.hint += " --" + flag.name + " " + shellQuote(flag.value)
+		}
 	}
 	e.hint += " --certificate-identity " + shellQuote(id.Subject) + " --certificate-oidc-issuer " + shellQuote(id.Issuer)
 	return e
 }
 
-// claimedIdentity reads the identity in a file's first bundle, unverified.
-func claimedIdentity(file string) (sigbox.Identity, error) {
-	bundles, err := readBundles(file)
-	if err != nil {
+// claimedIdentity reads the identity in the first bundle, unverified.
+func claimedIdentity(from evidence) (sigbox.Identity, error) {
+	bundles, err := from.read()
+	if len(bundles) == 0 {
 		return sigbox.Identity{}, err
 	}
 	if len(bundles[0].Certificates) == 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -13,56 +14,47 @@ import (
 	"github.com/sigbox/sigbox"
 )
 
-const (
-	bundleSuffix = ".sigstore.json"
-	// maxBundleFile bounds what is read of a file of bundles, in bytes.
-	maxBundleFile = 32 << 20
-)
-
-// bundleSuffixes are the names that bundles are found under, beside an artifact.
-var bundleSuffixes = [...]string{bundleSuffix, ".sigstore.jsonl", ".sigstore"}
-
-// isBundleName reports whether a file is a bundle by its name.
-func isBundleName(path string) bool { return artifactOf(path) != path }
-
-// artifactOf gives the name of the artifact that a bundle of this name is for;
-// path itself when it is no bundle's name.
-func artifactOf(path string) string {
-	for _, s := range bundleSuffixes {
-		if a, ok := strings.CutSuffix(path, s); ok && filepath.Base(path) != s {
-			return a
-		}
-	}
-	return path
-}
-
-// bundlesBeside finds all files of bundles that belong to an artifact. What is no
-// regular file, such as a pipe that never ends, is none.
-func bundlesBeside(path string) []string {
-	var files []string
-	for _, s := range bundleSuffixes {
-		if info, err := os.Stat(path + s); err == nil && info.Mode().IsRegular() {
-			files = append(files, path+s)
-		}
-	}
-	return files
-}
-
 // versionControl are the directories that hold a repository's history.
 var versionControl = [...]string{".git", ".hg", ".svn", ".jj", ".bzr"}
 
-// artifact is what is signed or verified: a file, or a digest alone.
+// artifact is what is signed or verified.
 type artifact struct {
+	// One of these says what it is: a file, a digest, or standard input.
 	path   string
-	digest sigbox.Digest
+	digest sigbox.NamedDigest
+	stdin  bool
+
+	// list is what the file holds when it is one of checksums.
+	list *checksumFile
+	// listed are the lists that the file stands in, and what they say of it.
+	listed []listing
+	// alone: it was named, or found in a directory, not in a list only.
+	alone bool
+}
+
+// listing is a file's place in a list.
+type listing struct {
+	list *checksumFile
+	checksum
 }
 
 // String names the artifact as the user did.
 func (a artifact) String() string {
-	if a.path == "" {
+	switch {
+	case a.stdin:
+		return "-"
+	case a.path == "":
 		return a.digest.String()
 	}
 	return a.path
+}
+
+// what names it in a sentence.
+func (a artifact) what() string {
+	if a.stdin {
+		return "standard input"
+	}
+	return a.String()
 }
 
 // found is what a command line's arguments stand for.
@@ -93,18 +85,29 @@ func findArtifacts(ctx context.Context, args []string) (found, error) {
 	return f, nil
 }
 
-// dedupe keeps the first of what was named twice.
+// dedupe makes one of what was named twice.
 func (f *found) dedupe() {
-	seen := make(map[string]bool, len(f.artifacts))
-	f.artifacts = slices.DeleteFunc(f.artifacts, func(a artifact) bool {
-		key := filepath.Clean(a.path)
-		if a.path == "" {
-			key = a.digest.String()
+	places := make(map[string]int, len(f.artifacts))
+	kept := f.artifacts[:0]
+	for _, a := range f.artifacts {
+		key := a.String()
+		if a.path != "" {
+			key = filepath.Clean(a.path)
 		}
-		again := seen[key]
-		seen[key] = true
-		return again
-	})
+		at, again := places[key]
+		if !again {
+			places[key] = len(kept)
+			kept = append(kept, a)
+			continue
+		}
+		first := &kept[at]
+		first.alone = first.alone || a.alone
+		first.listed = append(first.listed, a.listed...)
+		if first.list == nil {
+			first.list = a.list
+		}
+	}
+	f.artifacts = kept
 }
 
 func (f *found) add(ctx context.Context, arg string) error {
@@ -117,30 +120,40 @@ func (f *found) add(ctx context.Context, arg string) error {
 	case err != nil:
 		return ioError(err)
 	case info.IsDir():
-		return f.addDirectory(ctx, arg)
+		return f.walk(ctx, arg, isBundleName, f.addFile)
 	case !info.Mode().IsRegular():
 		return usage("%s is no regular file", arg)
 	}
-	f.artifacts = append(f.artifacts, artifact{path: arg})
+	return f.addFile(arg)
+}
+
+func (f *found) addFile(path string) error {
+	f.artifacts = append(f.artifacts, artifact{path: path, alone: true})
 	return nil
 }
 
 func (f *found) addDigest(arg string) error {
-	d, err := sigbox.ParseDigest(arg)
+	d, err := sigbox.ParseNamedDigest(arg)
 	if err != nil {
 		return &usageError{msg: err.Error()}
 	}
-	f.artifacts = append(f.artifacts, artifact{digest: d})
+	f.artifacts = append(f.artifacts, artifact{digest: d, alone: true})
 	return nil
 }
 
+// isDigest reports whether an argument looks like a digest by the name of an
+// algorithm. One letter is the name of a drive.
 func isDigest(arg string) bool {
 	name, _, ok := strings.Cut(arg, ":")
-	_, known := sigbox.HashByName(name)
-	return ok && known
+	return ok && len(name) > 1 && !strings.ContainsFunc(name, func(r rune) bool {
+		return r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
 }
 
-func (f *found) addDirectory(ctx context.Context, root string) error {
+// walk visits the regular files below a directory, which may be a link to one. It
+// passes over bundles, version control and whatever is no regular file.
+func (f *found) walk(ctx context.Context, root string, isBundle func(string) bool, visit func(string) error) error {
+	root = strings.TrimSuffix(root, "/") + "/"
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -153,10 +166,10 @@ func (f *found) addDirectory(ctx context.Context, root string) error {
 		case d.IsDir():
 		case !d.Type().IsRegular():
 			f.passed.Odd++
-		case isBundleName(path):
+		case isBundle(path):
 			f.passed.Bundles++
 		default:
-			f.artifacts = append(f.artifacts, artifact{path: path})
+			return visit(path)
 		}
 		return nil
 	})
@@ -184,25 +197,30 @@ func (p passedOver) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// digestOf hashes an artifact's file with each of the algorithms, in one pass.
+// digestOf hashes an artifact's file.
 func digestOf(ctx context.Context, path string, algorithms ...sigbox.HashAlgorithm) ([]sigbox.Digest, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, ioError(err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	hashes := make([]io.Writer, len(algorithms))
-	digests := make([]sigbox.Digest, len(algorithms))
-	sums := make([]func([]byte) []byte, len(algorithms))
+	return hashAll(readerWith(ctx, f), algorithms)
+}
+
+// hashAll hashes what r gives with each of the algorithms, in one pass.
+func hashAll(r io.Reader, algorithms []sigbox.HashAlgorithm) ([]sigbox.Digest, error) {
+	hashes := make([]hash.Hash, len(algorithms))
+	writers := make([]io.Writer, len(algorithms))
 	for i, a := range algorithms {
-		h := a.New()
-		hashes[i], sums[i] = h, h.Sum
+		hashes[i] = a.New()
+		writers[i] = hashes[i]
 	}
-	if _, err := io.Copy(io.MultiWriter(hashes...), readerWith(ctx, f)); err != nil {
+	if _, err := io.CopyBuffer(io.MultiWriter(writers...), r, make([]byte, 256<<10)); err != nil {
 		return nil, ioError(err)
 	}
+	digests := make([]sigbox.Digest, len(algorithms))
 	for i, a := range algorithms {
-		digests[i] = sigbox.Digest{Algorithm: a, Value: sums[i](nil)}
+		digests[i] = sigbox.Digest{Algorithm: a, Value: hashes[i].Sum(nil)}
 	}
 	return digests, nil
 }

@@ -1,7 +1,8 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
+	"context"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,8 +19,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sigbox/sigbox"
-	"github.com/sigbox/sigbox/wire/bundle"
 	"github.com/sigbox/sigbox/wire/cert"
+	"github.com/sigbox/sigbox/wire/entry"
 	"github.com/sigbox/sigbox/wire/note"
 	"github.com/sigbox/sigbox/wire/timestamp"
 )
@@ -30,25 +32,17 @@ func newInspectCommand(e *env) *cobra.Command {
 		GroupID: "sign",
 		Short:   "Show what a bundle claims, before anyone trusts it",
 		Long: `inspect shows what a bundle claims: who signed, when, where it was recorded, and
-what was signed. FILE is a bundle, or an artifact with its bundle beside it.
+what was signed. FILE is a bundle, or a file with its bundle beside it; what cosign
+wrote before there were bundles will do as well. Where the file is there, it says
+whether it is the one that the bundle speaks of.
 
-Nothing is verified: whoever made the file may have written anything into it.`,
+Nothing is verified: whoever made the bundle may have written anything into it.`,
 		Example: "  sigbox inspect app.tar.gz\n  sigbox inspect app.tar.gz.sigstore.json --output json",
 		Args:    exactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			report := inspection{File: args[0], Verified: false, Warning: unverified}
-			files, err := filesToInspect(args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			report, err := inspect(cmd.Context(), args[0])
 			if err != nil {
 				return err
-			}
-			for _, file := range files {
-				bundles, err := readBundles(file)
-				if err != nil {
-					return err
-				}
-				for _, b := range bundles {
-					report.Bundles = append(report.Bundles, claimsOf(file, b))
-				}
 			}
 			if output.json() {
 				return e.printJSON(report)
@@ -62,46 +56,107 @@ Nothing is verified: whoever made the file may have written anything into it.`,
 
 const unverified = "UNVERIFIED: these are the claims of whoever made the file"
 
-// filesToInspect gives the file itself if it is a bundle, else those beside it.
-func filesToInspect(path string) ([]string, error) {
+// inspect reads all that is claimed in a file, or beside it.
+func inspect(ctx context.Context, path string) (inspection, error) {
+	report := inspection{File: path, Verified: false, Warning: unverified}
+	sources, artifact, err := toInspect(path)
+	if err != nil {
+		return report, err
+	}
+	var broken []claimedJSON
+	var first error
+	for _, source := range sources {
+		bundles, err := source.read()
+		if err != nil {
+			first = cmp.Or(first, err)
+			c := claimedJSON{File: source.String(), Entries: []entryJSON{}, Timestamps: []timestampJSON{}}
+			c.problem("bundle", err)
+			broken = append(broken, c)
+		}
+		for _, b := range bundles {
+			c := claimsOf(source.String(), b)
+			if err := c.compare(ctx, artifact); err != nil {
+				return report, err
+			}
+			report.Bundles = append(report.Bundles, c)
+		}
+	}
+	if len(report.Bundles) == 0 {
+		return report, first
+	}
+	report.Bundles = append(report.Bundles, broken...)
+	return report, nil
+}
+
+// toInspect gives the file itself if it is a bundle or a part of one, else what is
+// beside it; and the artifact, "" when that is not here.
+func toInspect(path string) (sources []evidence, artifact string, err error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, &usageError{msg: "there is no file " + path, hint: "name a bundle, or a file with its bundle beside it"}
+		return nil, "", &usageError{msg: "there is no file " + path, hint: "name a bundle, or a file with its bundle beside it"}
 	case err != nil:
-		return nil, ioError(err)
+		return nil, "", ioError(err)
 	case info.IsDir():
-		return nil, &usageError{msg: path + " is a directory", hint: "name a bundle, or a file with its bundle beside it"}
-	case isBundleName(path):
-		return []string{path}, nil
+		return nil, "", &usageError{msg: path + " is a directory", hint: "name a bundle, or a file with its bundle beside it"}
 	}
-	beside := bundlesBeside(path)
-	if len(beside) > 0 {
-		return beside, nil
+	if artifact, ok := verifiedBy(path); ok {
+		if !isFile(artifact) {
+			artifact = ""
+		}
+		for _, v := range evidenceBeside(artifact) {
+			if v.bundle == path || v.signature == path || v.certificate == path {
+				return []evidence{v}, artifact, nil
+			}
+		}
+		return []evidence{{bundle: path}}, artifact, nil
 	}
-	if _, err := readBundles(path); err != nil {
-		return nil, sigbox.Errorf(sigbox.NotFound, "%s is no bundle, and there is none beside it", path).WithCause(err).
+	if beside := evidenceBeside(path); len(beside) > 0 {
+		return beside, path, nil
+	}
+	if bundles, err := readBundles(path); len(bundles) == 0 {
+		return nil, "", sigbox.Errorf(sigbox.NotFound, "%s is no bundle, and there is none beside it", path).WithCause(err).
 			WithHint("expected %s%s", path, bundleSuffix)
 	}
-	return []string{path}, nil
+	return []evidence{{bundle: path}}, "", nil
 }
 
-// readBundles reads a file with one bundle, or with one in each line.
-func readBundles(path string) ([]*sigbox.Bundle, error) {
-	b, err := readFile(path, maxBundleFile)
-	if err != nil {
-		return nil, err
-	}
-	one, err := bundle.Parse(b)
-	if err == nil {
-		return []*sigbox.Bundle{one}, nil
-	}
-	if line, _, several := bytes.Cut(bytes.TrimSpace(b), []byte{'\n'}); several || strings.HasSuffix(path, "l") {
-		if _, lerr := bundle.Parse(line); lerr == nil || strings.HasSuffix(path, ".jsonl") {
-			return bundle.ParseLines(b)
+// compare says whether an artifact, if there is one, has a digest that is claimed.
+func (c *claimedJSON) compare(ctx context.Context, artifact string) error {
+	var algorithms []sigbox.HashAlgorithm
+	claims := c.claimedDigests()
+	for h := sigbox.SHA256; h <= sigbox.SHA512; h++ {
+		if slices.ContainsFunc(claims, func(d sigbox.NamedDigest) bool { return d.Algorithm == h.String() }) {
+			algorithms = append(algorithms, h)
 		}
 	}
-	return nil, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", path, err)
+	if artifact == "" || len(algorithms) == 0 {
+		return nil
+	}
+	found, err := digestOf(ctx, artifact, algorithms...)
+	if err != nil {
+		return err
+	}
+	matches := slices.ContainsFunc(found, func(d sigbox.Digest) bool { return slices.Contains(claims, d.Named()) })
+	c.Artifact, c.Matches, c.artifactDigest = artifact, &matches, found[0]
+	return nil
+}
+
+// claimedDigests are all digests that the bundle says what was signed has.
+func (c *claimedJSON) claimedDigests() []sigbox.NamedDigest {
+	var claims []sigbox.NamedDigest
+	if d, err := sigbox.ParseNamedDigest(c.Digest); err == nil {
+		claims = append(claims, d)
+	}
+	if c.Statement == nil {
+		return claims
+	}
+	for _, s := range c.Statement.Subjects {
+		for name, value := range s.Digest {
+			claims = append(claims, sigbox.NamedDigest{Algorithm: name, Value: value})
+		}
+	}
+	return claims
 }
 
 // inspection is what "inspect --output json" prints. File is the argument, and
@@ -123,8 +178,14 @@ type claimedJSON struct {
 	Statement   *statementJSON   `json:"statement,omitempty"`
 	Entries     []entryJSON      `json:"logEntries"`
 	Timestamps  []timestampJSON  `json:"timestamps"`
+	// Artifact is the file that was compared, Matches whether it has a digest that is
+	// claimed.
+	Artifact string `json:"artifact,omitempty"`
+	Matches  *bool  `json:"matches,omitempty"`
 	// Problems are what could not be read.
 	Problems []string `json:"problems,omitempty"`
+
+	artifactDigest sigbox.Digest
 }
 
 type certificateJSON struct {
@@ -179,13 +240,27 @@ func claimsOf(file string, b *sigbox.Bundle) claimedJSON {
 		}
 		c.Timestamps = append(c.Timestamps, timestampJSON{token.Time.UTC(), token.Policy.String()})
 	}
-	if b.Message != nil && !b.Message.Digest.IsZero() {
-		c.Digest = b.Message.Digest.String()
+	if b.Message != nil {
+		c.readDigest(b)
 	}
 	if b.Envelope != nil {
 		c.readEnvelope(b.Envelope)
 	}
 	return c
+}
+
+// readDigest takes the digest from the signature or, where that has none as in
+// cosign's old forms, from a log entry.
+func (c *claimedJSON) readDigest(b *sigbox.Bundle) {
+	d := b.Message.Digest
+	for i := 0; d.IsZero() && i < len(b.Entries); i++ {
+		if body, err := entry.ParseBody(b.Entries[i].Body); err == nil {
+			d = body.Digest
+		}
+	}
+	if !d.IsZero() {
+		c.Digest = d.String()
+	}
 }
 
 func (c *claimedJSON) problem(what string, err error) {
@@ -274,11 +349,13 @@ func (c claimedJSON) print(w io.Writer) error {
 		fmt.Fprintf(tw, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
 	}
 	row("bundle", "%s", c.File)
-	if c.Certificate != nil {
+	switch {
+	case c.MediaType == "": // it could not be read
+	case c.Certificate != nil:
 		row("signed by", "%s (%s)", c.Certificate.Subject, c.Certificate.Kind)
 		row("vouched for by", "%s", c.Certificate.Issuer)
-	} else {
-		row("signed by", "the key with the hint %s", c.KeyHint)
+	default:
+		row("signed by", "the key with the hint %s", cmp.Or(c.KeyHint, "(none)"))
 	}
 	if c.Digest != "" {
 		row("signed", "a file with digest %s", c.Digest)
@@ -286,6 +363,7 @@ func (c claimedJSON) print(w io.Writer) error {
 	if c.Statement != nil {
 		c.Statement.rows(row)
 	}
+	c.rowCompared(row)
 	for _, t := range c.Timestamps {
 		row("timestamp", "%s, policy %s", t.Time.Format(time.RFC3339), t.Policy)
 	}
@@ -295,11 +373,24 @@ func (c claimedJSON) print(w io.Writer) error {
 	if c.Certificate != nil {
 		c.Certificate.rows(row)
 	}
-	row("format", "%s", c.MediaType)
+	if c.MediaType != "" {
+		row("format", "%s", c.MediaType)
+	}
 	for _, p := range c.Problems {
 		row("problem", "%s", p)
 	}
 	return tw.Flush()
+}
+
+// rowCompared says whether the file beside is the one that is spoken of.
+func (c claimedJSON) rowCompared(row rowFunc) {
+	switch {
+	case c.Matches == nil:
+	case *c.Matches:
+		row("this file", "%s has the digest that is claimed", c.Artifact)
+	default:
+		row("this file", "%s DIFFERS: it has %s, so it is not the one that is spoken of", c.Artifact, c.artifactDigest)
+	}
 }
 
 type rowFunc func(name, format string, args ...any)
@@ -307,7 +398,8 @@ type rowFunc func(name, format string, args ...any)
 func (c *certificateJSON) rows(row rowFunc) {
 	row("certified by", "%s", c.Authority)
 	row("certificate valid", "%s to %s", c.NotBefore.Format(time.RFC3339), c.NotAfter.Format(time.RFC3339))
-	for _, name := range extensionNames {
+	for arc := range sigbox.MaxExtensionArc + 1 {
+		name, _ := new(sigbox.Extensions).Field(arc)
 		if v := c.Extensions[name]; v != "" {
 			row(name, "%s", v)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/app"
 	"github.com/sigbox/sigbox/internal/app/apptest"
 )
@@ -120,8 +121,8 @@ func TestJSONDocumented(t *testing.T) {
 		}
 	}
 	want := map[string]string{}
-	for arc, name := range extensionNames {
-		if name != "" {
+	for arc := range sigbox.MaxExtensionArc + 1 {
+		if name, value := new(sigbox.Extensions).Field(arc); value != nil {
 			want[name] = strconv.Itoa(arc)
 		}
 	}

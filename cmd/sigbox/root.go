@@ -146,6 +146,10 @@ func printError(w io.Writer, err error) {
 		fmt.Fprintf(w, "  next: %s\n", printable(hint))
 		return
 	}
+	if u, ok := errors.AsType[unverifiedError](err); ok {
+		u.print(w)
+		return
+	}
 	text, hint := splitHint(err)
 	fmt.Fprintf(w, "sigbox: %s\n", printable(text))
 	if hint != "" {

@@ -47,7 +47,7 @@ Kubernetes mounts), else from a login in the browser.`,
 		Args:    minArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return e.sign(cmd.Context(), f, args) },
 	}
-	f.trust.register(e, cmd, true)
+	f.trust.register(e, cmd, forSigning)
 	f.login.register(cmd)
 	cmd.Flags().StringVar(&f.bundle, "bundle", "", "`FILE` to write the bundle to, when one file is signed (default FILE"+bundleSuffix+")")
 	cmd.Flags().StringVar(&f.key, "key", "", "`FILE` with a private key to sign with, in place of an identity")

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,23 +32,41 @@ const (
 
 // trustFlags say whom to trust and, to sign, which services to use.
 type trustFlags struct {
-	instance      string
-	trustedRoot   string
-	signingConfig string
-	offline       bool
+	// Several of these are tried by verify; sign has one at most.
+	instances, trustedRoots []string
+	signingConfig           string
+	offline                 bool
 }
 
-func (f *trustFlags) register(e *env, cmd *cobra.Command, signing bool) {
+func (f *trustFlags) register(e *env, cmd *cobra.Command, p purpose) {
 	fs := cmd.Flags()
-	fs.StringVar(&f.instance, "instance", "", "`NAME` or URL of the instance (default $SIGBOX_INSTANCE, else the one in use)")
-	_ = cmd.RegisterFlagCompletionFunc("instance", e.completeInstance)
-	fs.StringVar(&f.trustedRoot, "trusted-root", "", "`FILE` with a trusted root, in place of an instance's")
-	if signing {
+	if p == forSigning {
+		fs.Var((*single)(&f.instances), "instance", "`NAME` or URL of the instance (default $SIGBOX_INSTANCE, else the one in use)")
+		fs.Var((*single)(&f.trustedRoots), "trusted-root", "`FILE` with a trusted root, in place of an instance's")
 		fs.StringVar(&f.signingConfig, "signing-config", "", "`FILE` with the services to sign with, in place of an instance's")
-		return
+	} else {
+		fs.StringArrayVar(&f.instances, "instance", nil, "`NAME` or URL of the instance to trust (default $SIGBOX_INSTANCE, else the one in use; of several each is tried)")
+		fs.StringArrayVar(&f.trustedRoots, "trusted-root", nil, "`FILE` with trusted roots, in place of the instance in use (repeatable)")
+		fs.BoolVar(&f.offline, "offline", false, "never use the network: what is cached or given has to do")
 	}
-	fs.BoolVar(&f.offline, "offline", false, "never use the network: what is cached or given has to do")
+	_ = cmd.RegisterFlagCompletionFunc("instance", e.completeInstance)
 }
+
+// single is a flag's value that the last one given replaces.
+type single []string
+
+// String, Set and Type make it a pflag.Value.
+func (s *single) String() string { return strings.Join(*s, "") }
+
+func (s *single) Set(v string) error {
+	*s = nil
+	if v != "" {
+		*s = single{v}
+	}
+	return nil
+}
+
+func (s *single) Type() string { return "string" }
 
 // purpose is what trust material is loaded for.
 type purpose bool
@@ -70,38 +89,45 @@ type trusted struct {
 	source string
 }
 
-// loadTrust finds the trust material for a verb: in files that the flags name, or
-// from an instance, which is asked when that is due.
+// loadTrust finds the trust material for a verb: in files that the flags name, and
+// from instances, which are asked when that is due.
 func (e *env) loadTrust(ctx context.Context, f trustFlags, p purpose) (trusted, error) {
 	t, err := trustFiles(f)
 	if err != nil {
 		return trusted{}, err
 	}
-	if t.roots != nil && (p == forVerifying || t.config != nil) {
-		return t, nil
+	names := f.instances
+	if len(names) == 0 && (t.roots == nil || p == forSigning && t.config == nil) {
+		names = []string{""} // the one in use
 	}
-	if f.trustedRoot != "" && f.instance != "" && p == forVerifying {
-		return trusted{}, usage("--trusted-root takes the place of --instance: use one of them")
+	for _, name := range names {
+		if p == forSigning && t.roots != nil && t.config != nil {
+			break
+		}
+		store, i, err := e.findInstance(name)
+		if err != nil {
+			return trusted{}, err
+		}
+		if t, err = e.instanceTrust(ctx, f, p, store, i, t); err != nil {
+			return trusted{}, err
+		}
 	}
-	store, i, err := e.findInstance(f.instance)
-	if err != nil {
-		return trusted{}, err
-	}
-	return e.instanceTrust(ctx, f, p, store, i, t)
+	return t, nil
 }
 
 // trustFiles reads what the flags name.
 func trustFiles(f trustFlags) (trusted, error) {
 	var t trusted
-	if f.trustedRoot != "" {
-		b, err := readFile(f.trustedRoot, maxTrustFile)
+	for _, file := range f.trustedRoots {
+		b, err := readFile(file, maxTrustFile)
 		if err != nil {
 			return t, err
 		}
-		if t.roots, err = trust.ParseRoots(b); err != nil {
-			return t, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", f.trustedRoot, err)
+		roots, err := trust.ParseRoots(b)
+		if err != nil {
+			return t, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", file, err)
 		}
-		t.source = f.trustedRoot
+		t.add(file, roots...)
 	}
 	if f.signingConfig != "" {
 		b, err := readFile(f.signingConfig, maxTrustFile)
@@ -115,7 +141,17 @@ func trustFiles(f trustFlags) (trusted, error) {
 	return t, nil
 }
 
-// instanceTrust fills in from an instance what files have left open.
+// add takes roots from a source.
+func (t *trusted) add(source string, roots ...*sigbox.TrustedRoot) {
+	t.roots = append(t.roots, roots...)
+	if t.source != "" {
+		t.source += "; "
+	}
+	t.source += source
+}
+
+// instanceTrust fills in from an instance what files have left open. To verify, its
+// root is one more that is tried.
 func (e *env) instanceTrust(ctx context.Context, f trustFlags, p purpose, store *instance.Store, i instance.Instance, t trusted) (trusted, error) {
 	client, err := e.tufClient(store, i)
 	if err != nil {
@@ -123,7 +159,7 @@ func (e *env) instanceTrust(ctx context.Context, f trustFlags, p purpose, store 
 	}
 	t.name, t.insecureHTTP = i.Name, i.InsecureHTTP
 	r := refresher{env: e, client: client, instance: i, mark: filepath.Join(store.Cache(i.Name), unreachableFile), offline: f.offline}
-	if t.roots == nil {
+	if p == forVerifying || t.roots == nil {
 		target, err := r.target(ctx, remote.TrustedRootTarget)
 		if err != nil {
 			return trusted{}, err
@@ -132,8 +168,7 @@ func (e *env) instanceTrust(ctx context.Context, f trustFlags, p purpose, store 
 		if err != nil {
 			return trusted{}, err
 		}
-		t.roots = []*sigbox.TrustedRoot{root}
-		t.source = "instance " + i.Name + ", " + e.freshness(target)
+		t.add("instance "+i.Name+", "+e.freshness(target), root)
 	}
 	if p == forSigning && t.config == nil {
 		target, err := r.target(ctx, remote.SigningConfigTarget)

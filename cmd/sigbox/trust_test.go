@@ -79,11 +79,11 @@ func TestTrustFiles(t *testing.T) {
 	b := newBench(t)
 	root := b.file("root.json", string(instance.PublicGoodSeed().TrustedRoot))
 	config := b.file("config.json", string(instance.PublicGoodSeed().SigningConfig))
-	got, err := b.env.loadTrust(t.Context(), trustFlags{trustedRoot: root, signingConfig: config}, forSigning)
+	got, err := b.env.loadTrust(t.Context(), trustFlags{trustedRoots: []string{root}, signingConfig: config}, forSigning)
 	if err != nil || len(got.roots) != 1 || got.config == nil || got.name != "" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := b.env.loadTrust(t.Context(), trustFlags{trustedRoot: config}, forVerifying); err == nil {
+	if _, err := b.env.loadTrust(t.Context(), trustFlags{trustedRoots: []string{config}}, forVerifying); err == nil {
 		t.Error("a signing config was taken for a trusted root")
 	}
 	if _, err := os.Stat(b.vars["SIGBOX_HOME"] + "/instances"); err == nil {

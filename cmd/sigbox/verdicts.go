@@ -4,142 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/sigbox/sigbox"
-	"github.com/sigbox/sigbox/verify"
 )
-
-// The words for an outcome in JSON.
-const (
-	statusVerified    = "verified"
-	statusNotVerified = "notVerified"
-	statusUndecided   = "undecided"
-)
-
-// verifyReport is what "verify --output json" prints.
-type verifyReport struct {
-	// Trust says whose roots were used and how fresh they are.
-	Trust       string `json:"trust"`
-	Verified    int    `json:"verified"`
-	NotVerified int    `json:"notVerified"`
-	Undecided   int    `json:"undecided"`
-	// PassedOver is what directories have besides.
-	PassedOver passedOver     `json:"passedOver"`
-	Results    []verifyResult `json:"results"`
-}
-
-// verifyResult is what became of one artifact.
-type verifyResult struct {
-	Artifact string `json:"artifact"`
-	Bundle   string `json:"bundle,omitempty"`
-	// Status is "verified", "notVerified" or "undecided". The members between it
-	// and Error are there when it is "verified".
-	Status     string         `json:"status"`
-	Digest     string         `json:"digest,omitempty"`
-	Algorithm  string         `json:"algorithm,omitempty"`
-	Identity   *identityJSON  `json:"identity,omitempty"` // absent with --key
-	Times      []time.Time    `json:"times,omitempty"`
-	LogEntries []loggedJSON   `json:"logEntries,omitempty"`
-	Statement  *statementJSON `json:"statement,omitempty"`
-	Steps      []stepJSON     `json:"steps,omitempty"` // with --explain
-	Error      string         `json:"error,omitempty"`
-	FailedStep string         `json:"failedStep,omitempty"`
-	Next       string         `json:"next,omitempty"`
-	err        error
-}
-
-type loggedJSON struct {
-	Log   string     `json:"log"`
-	Index int64      `json:"logIndex"`
-	Kind  string     `json:"kind"`
-	Time  *time.Time `json:"integratedTime,omitempty"`
-}
-
-type stepJSON struct {
-	Step  string `json:"step"`
-	Found string `json:"found"`
-}
-
-func newVerifyReport(trust string, results []verifyResult) verifyReport {
-	r := verifyReport{Trust: trust, Results: results}
-	for _, v := range results {
-		switch v.Status {
-		case statusVerified:
-			r.Verified++
-		case statusNotVerified:
-			r.NotVerified++
-		default:
-			r.Undecided++
-		}
-	}
-	return r
-}
-
-// statusOf says what an error means for an artifact.
-func statusOf(err error) string {
-	switch exitStatus(err) {
-	case exitOK:
-		return statusVerified
-	case exitUndecided:
-		return statusUndecided
-	}
-	return statusNotVerified
-}
-
-// newVerifyResult writes an outcome down, with the steps if explain is set.
-func newVerifyResult(o outcome, explain bool) verifyResult {
-	j := verifyResult{Artifact: o.artifact.String(), Bundle: o.bundle, Status: statusOf(o.err), err: o.err}
-	if o.err != nil {
-		j.Error, j.Next = splitHint(o.err)
-		if s := verify.FailedStep(o.err); s != 0 {
-			j.FailedStep = s.String()
-		}
-		if f, ok := errors.AsType[*verify.Failure](o.err); ok && explain {
-			j.Steps = steps(f.Passed())
-		}
-		return j
-	}
-	v := o.verdict
-	j.Digest, j.Algorithm, j.Times = v.Digest().String(), v.Algorithm().String(), v.Times()
-	if id, ok := v.Identity(); ok {
-		identity := newIdentityJSON(id)
-		j.Identity = &identity
-	}
-	for _, e := range v.LogEntries() {
-		l := loggedJSON{Log: e.Log, Index: e.Index, Kind: e.Kind}
-		if !e.Time.IsZero() {
-			l.Time = &e.Time
-		}
-		j.LogEntries = append(j.LogEntries, l)
-	}
-	if s := v.Statement(); s != nil {
-		j.Statement = newStatementJSON(s)
-	}
-	if explain {
-		j.Steps = steps(v.Steps())
-	}
-	return j
-}
-
-func newStatementJSON(s *verify.Statement) *statementJSON {
-	out := &statementJSON{PayloadType: sigbox.InTotoPayloadType, Type: s.Type, PredicateType: s.PredicateType}
-	for _, subject := range s.Subjects {
-		out.Subjects = append(out.Subjects, subjectJSON{subject.Name, subject.Digests})
-	}
-	return out
-}
-
-func steps(checks []verify.Check) []stepJSON {
-	out := make([]stepJSON, len(checks))
-	for i, c := range checks {
-		out[i] = stepJSON{c.Step.String(), c.Found}
-	}
-	return out
-}
 
 // printVerified prints what became of the artifacts and gives the error that the
 // verb ends with.
@@ -149,17 +21,29 @@ func (e *env) printVerified(f verifyFlags, r verifyReport) error {
 	case f.output.json():
 		err = e.printJSON(r)
 	case len(r.Results) == 1:
-		err = e.printVerdict(r.Results[0], r.Trust)
+		err = printVerdict(e.stdout, r.Results[0], r.Trust)
 	default:
-		err = e.printTable(r)
-		if s := r.PassedOver.String(); s != "" {
-			e.note("Passed over: %s.", s)
-		}
+		err = e.printTable(r, f.explain)
+		e.notePassedOver(r)
 	}
 	if err != nil {
 		return err
 	}
 	return concludeVerify(f, r)
+}
+
+// notePassedOver tells what was not looked at.
+func (e *env) notePassedOver(r verifyReport) {
+	parts := []string{r.PassedOver.String()}
+	if parts[0] == "" {
+		parts = nil
+	}
+	if r.Missing > 0 {
+		parts = append(parts, count(r.Missing, "missing file", "missing files"))
+	}
+	if len(parts) > 0 {
+		e.note("Passed over: %s.", strings.Join(parts, ", "))
+	}
 }
 
 // concludeVerify gives the error for what was not verified: for one artifact its
@@ -169,60 +53,140 @@ func concludeVerify(f verifyFlags, r verifyReport) error {
 	case r.NotVerified+r.Undecided == 0:
 		return nil
 	case len(r.Results) == 1 && !f.output.json():
-		return fmt.Errorf("%s: %w", r.Results[0].Artifact, r.Results[0].err)
+		return unverifiedError{r.Results[0]}
 	case r.NotVerified > 0:
 		return silentError{exitNotVerified}
 	}
 	return silentError{exitUndecided}
 }
 
-// printVerdict tells of one artifact.
-func (e *env) printVerdict(v verifyResult, trust string) error {
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+// unverifiedError is what became of one artifact, as the error of the verb.
+type unverifiedError struct{ result verifyResult }
+
+func (u unverifiedError) Error() string { return u.result.Artifact + ": " + u.result.err.Error() }
+
+func (u unverifiedError) Unwrap() error { return u.result.err }
+
+// print tells of it: what went wrong, who signed in fact, and the next step.
+func (u unverifiedError) print(w io.Writer) {
+	fmt.Fprintf(w, "sigbox: %s: %s\n", printable(u.result.Artifact), printable(u.result.headline()))
+	u.result.printNext(w)
+}
+
+// headline says what is wrong; both identities are not repeated where rows follow.
+func (v verifyResult) headline() string {
+	if e, ok := errors.AsType[*sigbox.Error](v.err); ok && v.mismatch != nil {
+		return e.Msg
+	}
+	return v.Error
+}
+
+// printNext tells who signed in fact, and the next step.
+func (v verifyResult) printNext(w io.Writer) {
+	if v.mismatch != nil {
+		fmt.Fprint(w, v.mismatch.rows())
+		if n := v.mismatch.others; n > 0 {
+			fmt.Fprintf(w, "  The policy has %s, which differ as much or more.\n", count(n, "other identity", "other identities"))
+		}
+	}
+	if v.Next != "" {
+		fmt.Fprintf(w, "  next: %s\n", printable(v.Next))
+	}
+}
+
+// printVerdict tells of one artifact at length.
+func printVerdict(out io.Writer, v verifyResult, trust string) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "  %s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(w, "  %s\t%s\n", printable(name), printable(fmt.Sprintf(format, args...)))
 	}
 	if v.Status == statusVerified {
 		fmt.Fprintf(w, "%s: verified\n", printable(v.Artifact))
 		v.rows(row)
 		row("trust", "%s", trust)
+	} else if len(v.Steps) > 0 {
+		fmt.Fprintf(w, "%s: %s\n", printable(v.Artifact), verdictWord(v.Status))
 	}
-	for i, s := range v.Steps {
-		row(fmt.Sprintf("%d. %s", i+1, s.Step), "%s", s.Found)
-	}
+	v.explain(row)
 	return w.Flush()
 }
 
 // rows tells what was found of a verified artifact.
 func (v verifyResult) rows(row rowFunc) {
-	if v.Identity != nil {
-		row("signed by", "%s", v.Identity.Subject)
-		row("vouched for by", "%s", v.Identity.Issuer)
-	} else {
-		row("signed by", "the key given")
+	for _, list := range v.Checksums {
+		row("listed in", "%s, which is verified", list)
 	}
-	for _, t := range v.Times {
-		row("at", "%s", t.UTC().Format(time.RFC3339))
+	if v.Algorithm != "" {
+		v.signatureJSON.rows(row)
 	}
-	for _, l := range v.LogEntries {
-		row("recorded", "%s, index %d", l.Log, l.Index)
-	}
-	if v.Statement != nil {
-		row("statement", "%s", v.Statement.PredicateType)
+	for _, s := range v.OtherSignatures {
+		s.rows(row)
 	}
 	row("digest", "%s", v.Digest)
 }
 
-// printTable tells of several artifacts, a line each, failures first.
-func (e *env) printTable(r verifyReport) error {
+func (s signatureJSON) rows(row rowFunc) {
+	if s.Identity != nil {
+		row("signed by", "%s", s.Identity.Subject)
+		row("vouched for by", "%s", s.Identity.Issuer)
+	} else {
+		row("signed by", "the key given, %s", s.Key)
+	}
+	for _, t := range s.Times {
+		row("at", "%s", t.UTC().Format(time.RFC3339))
+	}
+	for _, l := range s.LogEntries {
+		row("recorded", "%s, index %d", l.Log, l.Index)
+	}
+	if s.Statement != nil {
+		row("statement", "%s", s.Statement.PredicateType)
+	}
+}
+
+// explain lists the steps with their evidence, then the one that failed.
+func (v verifyResult) explain(row rowFunc) {
+	if len(v.Steps) == 0 {
+		return
+	}
+	v.signatureJSON.explain(row)
+	for _, s := range v.OtherSignatures {
+		row("", "and of %s", s.Bundle)
+		s.explain(row)
+	}
+	if v.Error != "" {
+		row("failed", "%s", v.headline())
+	}
+}
+
+func (s signatureJSON) explain(row rowFunc) {
+	for i, step := range s.Steps {
+		row(fmt.Sprintf("%d. %s", i+1, step.Step), "%s", step.Found)
+		for _, f := range step.Evidence {
+			row("     "+f.Name, "%s", f.Value)
+		}
+	}
+}
+
+// printTable tells of several artifacts, failures first: a line each, or with their
+// steps at length.
+func (e *env) printTable(r verifyReport, explain bool) error {
 	byNeed := slices.Clone(r.Results)
 	slices.SortStableFunc(byNeed, func(a, b verifyResult) int { return cmp.Compare(a.need(), b.need()) })
+	if explain {
+		for _, v := range byNeed {
+			if v.Status != statusVerified && len(v.Steps) == 0 {
+				fmt.Fprintf(e.stdout, "%s: %s\n  %s\n", printable(v.Artifact), verdictWord(v.Status), printable(v.Error))
+			}
+			if err := printVerdict(e.stdout, v, r.Trust); err != nil {
+				return err
+			}
+		}
+		e.summarizeVerified(r, byNeed)
+		return nil
+	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	for _, v := range byNeed {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", verdictWord(v.Status), printable(v.Artifact), printable(v.brief()))
-		for n, s := range v.Steps {
-			fmt.Fprintf(w, "\t\t%d. %s: %s\n", n+1, printable(s.Step), printable(s.Found))
-		}
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -258,18 +222,32 @@ func (v verifyResult) brief() string {
 	if v.Error != "" {
 		return v.Error
 	}
+	var parts []string
+	for _, list := range v.Checksums {
+		parts = append(parts, "listed in "+list)
+	}
+	if v.Algorithm != "" {
+		parts = append(parts, v.signatureJSON.brief())
+	}
+	for _, s := range v.OtherSignatures {
+		parts = append(parts, s.brief())
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (s signatureJSON) brief() string {
 	parts := []string{"the key given"}
-	if v.Identity != nil {
-		parts[0] = v.Identity.Subject
+	if s.Identity != nil {
+		parts[0] = s.Identity.Subject
 	}
-	if len(v.Times) > 0 {
-		parts = append(parts, v.Times[0].UTC().Format(time.RFC3339))
+	if len(s.Times) > 0 {
+		parts = append(parts, s.Times[0].UTC().Format(time.RFC3339))
 	}
-	for _, l := range v.LogEntries {
+	for _, l := range s.LogEntries {
 		parts = append(parts, fmt.Sprintf("log index %d", l.Index))
 	}
-	if v.Statement != nil {
-		parts = append(parts, "statement "+v.Statement.PredicateType)
+	if s.Statement != nil {
+		parts = append(parts, "statement "+s.Statement.PredicateType)
 	}
 	return strings.Join(parts, ", ")
 }
@@ -288,9 +266,18 @@ func (e *env) summarizeVerified(r verifyReport, byNeed []verifyResult) {
 	}
 	if len(bad) > 0 {
 		e.note("NOT VERIFIED: %s.", strings.Join(bad, ", "))
-		if next := byNeed[0].Next; next != "" {
-			e.note("  next, for %s: %s", byNeed[0].Artifact, next)
-		}
+		e.noteNext(byNeed[0])
 	}
 	e.note("%d of %s verified. Trust: %s.", r.Verified, count(len(r.Results), "file", "files"), r.Trust)
+}
+
+// noteNext tells what to do about the first failure.
+func (e *env) noteNext(v verifyResult) {
+	if v.mismatch != nil {
+		e.note("%s: %s", v.Artifact, v.headline())
+		fmt.Fprint(e.stderr, v.mismatch.rows())
+	}
+	if v.Next != "" {
+		e.note("  next, for %s: %s", v.Artifact, v.Next)
+	}
 }

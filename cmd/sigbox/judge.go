@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/verify"
+)
+
+// verifyParallel is how many artifacts are judged at once: enough to keep every
+// processor busy while files are read, few enough for the descriptors that a shell
+// leaves us.
+func verifyParallel() int { return min(max(4, 2*runtime.GOMAXPROCS(0)), 64) }
+
+// judge verifies artifacts, all by the same trust and policy.
+type judge struct {
+	verifier *verify.Verifier
+	policy   sigbox.Policy
+	evidence evidenceFlags
+	stdin    io.Reader
+	source   string // of the trust, for people
+	lookup   *lookup
+}
+
+func (e *env) newJudge(ctx context.Context, f verifyFlags) (*judge, error) {
+	p, err := f.policy.policy()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.checkLog(p); err != nil {
+		return nil, err
+	}
+	j := &judge{policy: p, evidence: f.evidence, stdin: e.stdin, source: f.trustWord()}
+	var config verify.Config
+	if !f.ignoreLog {
+		t, err := e.loadTrust(ctx, f.trust, forVerifying)
+		if err != nil {
+			return nil, err
+		}
+		config.Roots, j.source = t.roots, t.source
+		j.lookup = e.newLookup(f.trust, t.roots, p.Keys)
+	}
+	j.verifier, err = verify.New(config)
+	return j, err
+}
+
+// outcome is what became of one artifact: verdicts, as many as the policy wants
+// signers; or a digest that lists have; or an error.
+type outcome struct {
+	artifact artifact
+	verdicts []*verify.Verdict
+	listed   sigbox.Digest
+	err      error
+	// files are where the bundles were found that were judged.
+	files map[*sigbox.Bundle]string
+	// file is where the bundle was found that failed, "" when nobody knows.
+	file string
+}
+
+// all judges every artifact, many at once, and keeps their order. Of an outcome
+// only what result makes of it is kept: there may be very many. Lists come first,
+// since the files that they list depend on them.
+func (j *judge) all(ctx context.Context, artifacts []artifact, result func(outcome) verifyResult, step func()) []verifyResult {
+	results := make([]verifyResult, len(artifacts))
+	pass := func(chosen func(artifact) bool, done func(artifact, outcome)) {
+		var g errgroup.Group
+		g.SetLimit(verifyParallel())
+		for i, a := range artifacts {
+			if !chosen(a) {
+				continue
+			}
+			g.Go(func() error {
+				o := j.one(ctx, a)
+				done(a, o)
+				results[i] = result(o)
+				step()
+				return nil
+			})
+		}
+		_ = g.Wait() // results hold the errors
+	}
+	pass(func(a artifact) bool { return a.list != nil }, func(a artifact, o outcome) { a.list.err = o.err })
+	pass(func(a artifact) bool { return a.list == nil }, func(artifact, outcome) {})
+	return results
+}
+
+// one judges one artifact. What a list has is judged by the list, and if it was
+// named and has a signature of its own, by that as well.
+func (j *judge) one(ctx context.Context, a artifact) outcome {
+	o := outcome{artifact: a}
+	if a.list != nil && a.list.err != nil {
+		o.err = a.list.err
+		return o
+	}
+	for _, l := range a.listed {
+		if o.listed, o.err = l.list.check(ctx, l.checksum); o.err != nil {
+			return o
+		}
+	}
+	if len(a.listed) > 0 && (!a.alone || len(evidenceBeside(a.path)) == 0) {
+		return o
+	}
+	j.signed(ctx, &o)
+	return o
+}
+
+// signed judges an artifact by the signatures that there are for it. Those that a
+// log must be asked for are tried when the others do not do.
+func (j *judge) signed(ctx context.Context, o *outcome) {
+	sources := j.sources(o.artifact)
+	if len(sources) == 0 {
+		o.err = sigbox.Errorf(sigbox.NotVerified, "there is no bundle beside it").
+			WithHint("expected %s, or name the bundle with --bundle", o.artifact.path+bundleSuffix)
+		return
+	}
+	o.files = make(map[*sigbox.Bundle]string)
+	var complete, unlogged []*sigbox.Bundle
+	from := make(map[*sigbox.Bundle]evidence)
+	for _, source := range sources {
+		bundles, err := j.read(ctx, source)
+		o.fail(err, source.String())
+		for _, b := range bundles {
+			o.files[b], from[b] = source.String(), source
+			if source.signature != "" && j.lookup.wants(b) {
+				unlogged = append(unlogged, b)
+			} else {
+				complete = append(complete, b)
+			}
+		}
+	}
+	if len(complete) > 0 && j.settle(ctx, o, o.artifact, complete) || len(unlogged) == 0 {
+		return
+	}
+	a, digest := j.digested(ctx, o.artifact)
+	found := complete
+	for _, b := range unlogged {
+		err := j.lookup.complete(ctx, b, from[b], digest)
+		if o.fail(err, o.files[b]); err == nil {
+			found = append(found, b)
+		}
+	}
+	if len(found) > len(complete) {
+		j.settle(ctx, o, a, found)
+	}
+}
+
+// sources are where the signatures of an artifact may be.
+func (j *judge) sources(a artifact) []evidence {
+	if f := j.evidence; f.given() {
+		return []evidence{{f.bundle, f.signature, f.certificate, f.timestamp}}
+	}
+	return evidenceBeside(a.path)
+}
+
+// digested gives what hashes an artifact before it is judged. Standard input can be
+// read but once: what is judged then is its digest.
+func (j *judge) digested(ctx context.Context, a artifact) (artifact, func(sigbox.HashAlgorithm) (sigbox.Digest, error)) {
+	known := func(d sigbox.NamedDigest) func(sigbox.HashAlgorithm) (sigbox.Digest, error) {
+		return func(h sigbox.HashAlgorithm) (sigbox.Digest, error) {
+			if d.Algorithm != h.String() {
+				return sigbox.Digest{}, sigbox.Errorf(sigbox.NotVerified, "to find its entry in a log, the %s of the artifact is needed, and it is given as %s", h, d.Algorithm)
+			}
+			return sigbox.ParseDigest(d.String())
+		}
+	}
+	switch {
+	case a.list != nil:
+		return a, func(h sigbox.HashAlgorithm) (sigbox.Digest, error) { return h.Sum(a.list.content), nil }
+	case a.stdin:
+		d, err := hashAll(readerWith(ctx, j.stdin), []sigbox.HashAlgorithm{sigbox.SHA256})
+		if err != nil {
+			return a, func(sigbox.HashAlgorithm) (sigbox.Digest, error) { return sigbox.Digest{}, err }
+		}
+		return artifact{digest: d[0].Named()}, known(d[0].Named())
+	case a.path == "":
+		return a, known(a.digest)
+	}
+	return a, func(h sigbox.HashAlgorithm) (sigbox.Digest, error) {
+		d, err := digestOf(ctx, a.path, h)
+		if err != nil {
+			return sigbox.Digest{}, err
+		}
+		return d[0], nil
+	}
+}
+
+// read reads evidence; standard input holds bundles.
+func (j *judge) read(ctx context.Context, v evidence) ([]*sigbox.Bundle, error) {
+	if v.bundle != "-" {
+		return v.read()
+	}
+	b, err := io.ReadAll(io.LimitReader(readerWith(ctx, j.stdin), maxBundleFile+1))
+	switch {
+	case err != nil:
+		return nil, ioError(err)
+	case len(b) > maxBundleFile:
+		return nil, sigbox.Errorf(sigbox.TooLarge, "standard input is larger than %d bytes", maxBundleFile)
+	case len(b) == 0:
+		return nil, sigbox.Errorf(sigbox.Invalid, "standard input is empty, and a bundle was expected there")
+	}
+	bundles, err := parseBundles(b, false)
+	if err != nil {
+		err = sigbox.Errorf(sigbox.KindOf(err), "standard input: %w", err)
+	}
+	return bundles, err
+}
+
+// settle judges an artifact by bundles, and reports whether they do.
+func (j *judge) settle(ctx context.Context, o *outcome, a artifact, bundles []*sigbox.Bundle) bool {
+	verdicts, err := j.verify(ctx, a, bundles)
+	if err == nil {
+		o.verdicts, o.err = verdicts, nil
+		return true
+	}
+	file := ""
+	if f, ok := errors.AsType[*verify.Failure](err); ok && f.Bundle() != nil {
+		file = o.files[f.Bundle()]
+	}
+	o.fail(err, file)
+	return false
+}
+
+// fail notes a failure. Of several the one counts that came closer to success,
+// which tells more; what could not be decided weighs most: it may have been the one.
+func (o *outcome) fail(err error, file string) {
+	closer := func() bool {
+		if o.err == nil || exitStatus(o.err) != exitStatus(err) {
+			return o.err == nil || exitStatus(err) > exitStatus(o.err)
+		}
+		return verify.FailedStep(err) >= verify.FailedStep(o.err)
+	}
+	if err != nil && closer() {
+		o.err, o.file = err, file
+	}
+}
+
+// verify puts the question to the library.
+func (j *judge) verify(ctx context.Context, a artifact, bundles []*sigbox.Bundle) ([]*verify.Verdict, error) {
+	switch {
+	case a.stdin:
+		return j.verifier.VerifyAll(verify.Reader(readerWith(ctx, j.stdin)), bundles, j.policy)
+	case a.list != nil:
+		return j.verifier.VerifyAll(verify.Bytes(a.list.content), bundles, j.policy)
+	case a.path == "":
+		return j.verifier.VerifyAll(verify.Named(a.digest), bundles, j.policy)
+	}
+	f, err := os.Open(a.path)
+	if err != nil {
+		return nil, ioError(err)
+	}
+	defer func() { _ = f.Close() }() // only read
+	return j.verifier.VerifyAll(verify.Reader(readerWith(ctx, f)), bundles, j.policy)
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/pflag"
+
+	"github.com/sigbox/sigbox"
+)
+
+// mismatch is a certificate's identity beside the one that was expected.
+type mismatch struct {
+	found   sigbox.Identity
+	columns []column
+	// others is how many identities the policy has besides.
+	others int
+}
+
+// column is one thing that was compared.
+type column struct {
+	name            string // "subject", "issuer", or an extension's
+	expected, found string
+	same            bool
+}
+
+// compare puts what is expected of an identity beside what was found. Extensions
+// are there where they differ.
+func compare(want sigbox.IdentityMatch, id sigbox.Identity) []column {
+	columns := []column{
+		newColumn("subject", want.Subject, want.SubjectRegexp, id.Subject),
+		newColumn("issuer", want.Issuer, want.IssuerRegexp, id.Issuer),
+	}
+	for arc := range sigbox.MaxExtensionArc + 1 {
+		name, exact := want.Extensions.Field(arc)
+		if exact == nil {
+			continue
+		}
+		_, pattern := want.ExtensionsRegexp.Field(arc)
+		_, found := id.Extensions.Field(arc)
+		if *exact+*pattern == "" {
+			continue
+		}
+		if c := newColumn(name, *exact, *pattern, *found); !c.same {
+			columns = append(columns, c)
+		}
+	}
+	return columns
+}
+
+func newColumn(name, exact, pattern, found string) column {
+	c := column{name: name, expected: exact, found: found, same: exact == found}
+	if pattern != "" {
+		re, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
+		c.expected, c.same = "/"+pattern+"/", err == nil && re.MatchString(found)
+	}
+	return c
+}
+
+// nearest compares with the identity of a policy that differs least.
+func nearest(wanted []sigbox.IdentityMatch, id sigbox.Identity) *mismatch {
+	if len(wanted) == 0 {
+		return nil
+	}
+	all := make([][]column, len(wanted))
+	for i, want := range wanted {
+		all[i] = compare(want, id)
+	}
+	differ := func(c []column) (n int) {
+		for _, one := range c {
+			if !one.same {
+				n++
+			}
+		}
+		return n
+	}
+	best := slices.MinFunc(all, func(a, b []column) int { return cmp.Compare(differ(a), differ(b)) })
+	return &mismatch{found: id, columns: best, others: len(wanted) - 1}
+}
+
+// rows shows both identities, one below the other, each thing in its column.
+func (m *mismatch) rows() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	row := func(name string, cell func(column) string) {
+		fmt.Fprintf(w, "  %s", name)
+		for _, c := range m.columns {
+			fmt.Fprintf(w, "\t%s", printable(cell(c)))
+		}
+		fmt.Fprintln(w)
+	}
+	row("", func(c column) string { return c.name })
+	row("expected", func(c column) string { return c.expected })
+	row("found", func(c column) string { return cmp.Or(c.found, "(none)") })
+	row("", func(c column) string {
+		if c.same {
+			return ""
+		}
+		return "differs"
+	})
+	_ = w.Flush() // to memory
+	return b.String()
+}
+
+const onlyIf = "only if you know by another way that this is who should have signed"
+
+// acceptIdentity says how the identity that was found would be accepted, as a
+// command to run or, with a policy in a file, as a line for it.
+func (r *reporter) acceptIdentity(m *mismatch) string {
+	if m == nil || !m.fitForCommand(r.args) {
+		return ""
+	}
+	if r.flags.policy.file != "" {
+		return fmt.Sprintf("%s, add to the identities in %s: {subject: %q, issuer: %q}", onlyIf, r.flags.policy.file, m.found.Subject, m.found.Issuer)
+	}
+	return onlyIf + ", run: " + r.command(m)
+}
+
+// fitForCommand reports whether all that would be typed shows as what it is.
+func (m *mismatch) fitForCommand(args []string) bool {
+	said := m.found.Subject + m.found.Issuer + strings.Join(args, "")
+	for _, c := range m.columns {
+		said += c.found
+	}
+	return printable(said) == said
+}
+
+// command is the command line that was typed, with what differs in m replaced.
+func (r *reporter) command(m *mismatch) string {
+	words := []string{"sigbox", "verify"}
+	flags := r.words(m)
+	var args []string
+	dashed := false
+	for _, a := range r.args {
+		args = append(args, shellQuote(a))
+		dashed = dashed || a != "-" && strings.HasPrefix(a, "-")
+	}
+	if dashed {
+		words = append(append(words, flags...), "--")
+		return strings.Join(append(words, args...), " ")
+	}
+	return strings.Join(append(append(words, args...), flags...), " ")
+}
+
+// words are the flags of the command.
+func (r *reporter) words(m *mismatch) []string {
+	var words []string
+	add := func(flag, value string) { words = append(words, "--"+flag, shellQuote(value)) }
+	replaced := r.replaced(m)
+	r.flags.set.Visit(func(flag *pflag.Flag) {
+		if _, gone := replaced[flag.Name]; gone {
+			return
+		}
+		switch v := flag.Value.(type) {
+		case pflag.SliceValue:
+			for _, one := range v.GetSlice() {
+				if flag.Name == extensionFlag {
+					one = m.extension(one)
+				}
+				if one != "" {
+					add(flag.Name, one)
+				}
+			}
+		default:
+			if v.Type() == "bool" {
+				words = append(words, "--"+flag.Name+boolSuffix(v.String()))
+				return
+			}
+			add(flag.Name, v.String())
+		}
+	})
+	for _, flag := range slices.Sorted(maps.Keys(replaced)) {
+		if v := replaced[flag]; v != "" {
+			add(flag, v)
+		}
+	}
+	return words
+}
+
+// replaced are the flags that differ, with the values that would not; "" is for
+// flags that go.
+func (r *reporter) replaced(m *mismatch) map[string]string {
+	flags := make(map[string]string)
+	for _, c := range m.columns {
+		switch {
+		case c.same:
+		case c.name == "subject":
+			flags[identityFlag], flags[identityFlag+"-regexp"] = c.found, ""
+		case c.name == "issuer":
+			flags[issuerFlag], flags[issuerFlag+"-regexp"] = c.found, ""
+		}
+		for _, g := range r.flags.policy.github.all() {
+			if g.extension == c.name && *g.value != "" {
+				flags[githubFlag+g.flag] = c.found
+			}
+		}
+	}
+	return flags
+}
+
+// extension gives NAME=VALUE as it was found, "" where the certificate has none.
+func (m *mismatch) extension(nameValue string) string {
+	name, _, _ := strings.Cut(nameValue, "=")
+	found := extensionByName(&m.found.Extensions, name)
+	if found == nil || *found == "" {
+		return ""
+	}
+	return name + "=" + *found
+}
+
+func boolSuffix(value string) string {
+	if value == "true" {
+		return ""
+	}
+	return "=" + value
+}
+
+// acceptType says how an attestation would be accepted whose type is not a wanted
+// one. Its signature was found to be good before its type was looked at.
+func (r *reporter) acceptType(b *sigbox.Bundle) string {
+	switch {
+	case b == nil:
+		return ""
+	case b.Envelope == nil && r.flags.policy.file != "":
+		return ""
+	case b.Envelope == nil:
+		return "without --type a signature of the file itself will do"
+	}
+	var c claimedJSON
+	c.readEnvelope(b.Envelope)
+	t := c.Statement.PredicateType
+	switch {
+	case t == "" || printable(t) != t:
+		return ""
+	case r.flags.policy.file != "":
+		return fmt.Sprintf("if an attestation of this type is what you want, add to %s: predicateTypes: [%q]", r.flags.policy.file, t)
+	}
+	return "if an attestation of this type is what you want: --type " + shellQuote(t)
+}

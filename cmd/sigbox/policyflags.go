@@ -1,0 +1,303 @@
+package main
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/verify"
+	"github.com/sigbox/sigbox/wire/policy"
+)
+
+// policyFlags say who must have signed, and what: a policy in a file, or flags that
+// are a shorthand for one.
+type policyFlags struct {
+	file  string
+	print bool
+
+	keys                     []string
+	identity, identityRegexp string
+	issuer, issuerRegexp     string
+	github                   githubFlags
+	extensions               []string
+	types                    []string
+}
+
+// githubFlags are cosign's flags for extensions that GitHub's certificates have.
+type githubFlags struct{ name, ref, repository, sha, trigger string }
+
+const (
+	identityFlag  = "certificate-identity"
+	issuerFlag    = "certificate-oidc-issuer"
+	extensionFlag = "certificate-extension"
+	githubFlag    = "certificate-github-workflow-"
+	typeFlag      = "type"
+)
+
+func (f *policyFlags) register(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.file, "policy", "", "`FILE` with the policy, in YAML or JSON, in place of the flags that say who must have signed what")
+	fs.BoolVar(&f.print, "print-policy", false, "print the policy that the flags stand for, and verify nothing")
+	fs.StringArrayVar(&f.keys, "key", nil, "`FILE` with a public key that may have signed, in place of an identity (repeatable)")
+	fs.StringVar(&f.identity, identityFlag, "", "who must have signed: the `NAME` in the certificate, such as an email address")
+	fs.StringVar(&f.identityRegexp, identityFlag+"-regexp", "", "`REGEXP` that the whole name must match")
+	fs.StringVar(&f.issuer, issuerFlag, "", "`URL` of the OpenID provider that must have vouched for the name")
+	fs.StringVar(&f.issuerRegexp, issuerFlag+"-regexp", "", "`REGEXP` that the provider's whole URL must match")
+	for _, x := range f.github.all() {
+		fs.StringVar(x.value, githubFlag+x.flag, "", "what the certificate's "+x.extension+" must be: `VALUE`")
+		_ = cmd.RegisterFlagCompletionFunc(githubFlag+x.flag, cobra.NoFileCompletions)
+	}
+	fs.StringArrayVar(&f.extensions, extensionFlag, nil, "`NAME=VALUE` that the certificate must have, such as sourceRepositoryRef=refs/heads/main (repeatable)")
+	fs.StringArrayVar(&f.types, typeFlag, nil, "predicate `TYPE` of attestations to accept: a URI, a name such as slsaprovenance1 or spdxjson, or any (repeatable)")
+	for _, name := range []string{identityFlag, identityFlag + "-regexp", issuerFlag, issuerFlag + "-regexp"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+	}
+	_ = cmd.RegisterFlagCompletionFunc(extensionFlag, completeExtension)
+	_ = cmd.RegisterFlagCompletionFunc(typeFlag, completePredicateType)
+}
+
+// githubExtension is one of the githubFlags: its name, that of the extension, and
+// where its value is.
+type githubExtension struct {
+	flag, extension string
+	value           *string
+}
+
+func (g *githubFlags) all() []githubExtension {
+	return []githubExtension{
+		{"name", "githubWorkflowName", &g.name},
+		{"ref", "githubWorkflowRef", &g.ref},
+		{"repository", "githubWorkflowRepository", &g.repository},
+		{"sha", "githubWorkflowSHA", &g.sha},
+		{"trigger", "githubWorkflowTrigger", &g.trigger},
+	}
+}
+
+// given names the flags that are a shorthand and were given.
+func (f *policyFlags) given() []string {
+	values := map[string]string{
+		"key": strings.Join(f.keys, ""), identityFlag: f.identity, identityFlag + "-regexp": f.identityRegexp,
+		issuerFlag: f.issuer, issuerFlag + "-regexp": f.issuerRegexp,
+		extensionFlag: strings.Join(f.extensions, ""), typeFlag: strings.Join(f.types, ""),
+	}
+	for _, x := range f.github.all() {
+		values[githubFlag+x.flag] = *x.value
+	}
+	maps.DeleteFunc(values, func(_, v string) bool { return v == "" })
+	return slices.Sorted(maps.Keys(values))
+}
+
+// check finds what makes no sense in the flags, before anything is read.
+func (f *policyFlags) check() error {
+	given := f.given()
+	if f.file != "" && len(given) > 0 {
+		return &usageError{msg: "--policy takes the place of --" + given[0], hint: "write it into " + f.file + "; --print-policy shows what flags stand for"}
+	}
+	for _, name := range given {
+		if len(f.keys) > 0 && strings.HasPrefix(name, "certificate-") {
+			return &usageError{msg: "--key and --" + name + " exclude each other: a key has no identity", hint: "to accept either, write both into a file for --policy"}
+		}
+	}
+	for _, p := range []struct{ exact, pattern, name string }{
+		{f.identity, f.identityRegexp, identityFlag}, {f.issuer, f.issuerRegexp, issuerFlag},
+	} {
+		if p.exact != "" && p.pattern != "" {
+			return usage("--%s and --%s-regexp exclude each other", p.name, p.name)
+		}
+		if _, err := regexp.Compile(p.pattern); err != nil {
+			return usage("--%s-regexp: %v", p.name, err)
+		}
+	}
+	if _, err := f.wantedExtensions(); err != nil {
+		return err
+	}
+	_, err := f.predicateTypes()
+	return err
+}
+
+// namesSigner reports whether the flags say who must have signed.
+func (f *policyFlags) namesSigner() bool {
+	return f.file != "" || len(f.keys) > 0 || f.identity+f.identityRegexp != "" && f.issuer+f.issuerRegexp != ""
+}
+
+// policy is what the flags stand for.
+func (f *policyFlags) policy() (sigbox.Policy, error) {
+	if f.file != "" {
+		return readPolicy(f.file)
+	}
+	types, err := f.predicateTypes()
+	if err != nil {
+		return sigbox.Policy{}, err
+	}
+	p := sigbox.Policy{PredicateTypes: types}
+	for _, file := range f.keys {
+		key, err := readPublicKey(file)
+		if err != nil {
+			return sigbox.Policy{}, err
+		}
+		p.Keys = append(p.Keys, key)
+	}
+	if len(p.Keys) > 0 {
+		return p, nil
+	}
+	id := sigbox.IdentityMatch{Subject: f.identity, SubjectRegexp: f.identityRegexp, Issuer: f.issuer, IssuerRegexp: f.issuerRegexp}
+	if id.Extensions, err = f.wantedExtensions(); err != nil {
+		return sigbox.Policy{}, err
+	}
+	p.Identities = []sigbox.IdentityMatch{id}
+	return p, nil
+}
+
+func readPolicy(file string) (sigbox.Policy, error) {
+	b, err := readFile(file, policy.MaxSize)
+	if err != nil {
+		return sigbox.Policy{}, err
+	}
+	p, err := policy.Parse(b)
+	if err != nil {
+		return sigbox.Policy{}, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", file, err)
+	}
+	return p, nil
+}
+
+func readPublicKey(file string) (sigbox.PublicKey, error) {
+	b, err := readFile(file, maxTrustFile)
+	if err != nil {
+		return sigbox.PublicKey{}, err
+	}
+	key, err := verify.ParseKey(b)
+	if err != nil {
+		return sigbox.PublicKey{}, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", file, err)
+	}
+	return key, nil
+}
+
+// wantedExtensions are those that the certificate must have.
+func (f *policyFlags) wantedExtensions() (sigbox.Extensions, error) {
+	var x sigbox.Extensions
+	want := func(flag, name, value string) error {
+		field := extensionByName(&x, name)
+		switch {
+		case field == nil:
+			return &usageError{msg: "--" + flag + ": there is no extension " + name, hint: "the names are those of docs/json.md, such as " + strings.Join(extensionNames()[:3], ", ")}
+		case value == "":
+			return usage("--%s: %s has no value", flag, name)
+		case *field != "" && *field != value:
+			return usage("--%s: %s cannot be both %s and %s", flag, name, *field, value)
+		}
+		*field = value
+		return nil
+	}
+	for _, g := range f.github.all() {
+		if *g.value == "" {
+			continue
+		}
+		if err := want(githubFlag+g.flag, g.extension, *g.value); err != nil {
+			return x, err
+		}
+	}
+	for _, one := range f.extensions {
+		name, value, ok := strings.Cut(one, "=")
+		if !ok {
+			return x, usage("--%s: expected NAME=VALUE, found %s", extensionFlag, one)
+		}
+		if err := want(extensionFlag, name, value); err != nil {
+			return x, err
+		}
+	}
+	return x, nil
+}
+
+// extensionByName gives the field of x by its name in JSON, nil for none.
+func extensionByName(x *sigbox.Extensions, name string) *string {
+	for arc := range sigbox.MaxExtensionArc + 1 {
+		if n, value := x.Field(arc); value != nil && n == name {
+			return value
+		}
+	}
+	return nil
+}
+
+// extensionNames are all names, in the order of their numbers.
+func extensionNames() []string {
+	var names []string
+	for arc := range sigbox.MaxExtensionArc + 1 {
+		if name, value := new(sigbox.Extensions).Field(arc); value != nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// predicateNames are cosign's short names for predicate types.
+//
+// Source: sigstore/cosign, cmd/cosign/cli/options/predicate.go.
+func predicateNames() map[string]string {
+	return map[string]string{
+		"any":              sigbox.AnyPredicateType,
+		"custom":           "https://cosign.sigstore.dev/attestation/v1",
+		"cyclonedx":        "https://cyclonedx.org/bom",
+		"link":             "https://in-toto.io/Link/v1",
+		"openvex":          "https://openvex.dev/ns",
+		"slsaprovenance":   "https://slsa.dev/provenance/v0.2",
+		"slsaprovenance02": "https://slsa.dev/provenance/v0.2",
+		"slsaprovenance1":  "https://slsa.dev/provenance/v1",
+		"spdx":             "https://spdx.dev/Document",
+		"spdxjson":         "https://spdx.dev/Document",
+		"vuln":             "https://cosign.sigstore.dev/attestation/vuln/v1",
+	}
+}
+
+// predicateTypes are those of --type, short names written out.
+func (f *policyFlags) predicateTypes() ([]string, error) {
+	names := predicateNames()
+	var types []string
+	for _, t := range f.types {
+		uri, known := names[t]
+		if !known {
+			uri = t
+		}
+		switch {
+		case !known && !strings.Contains(t, ":"):
+			return nil, &usageError{msg: "--type " + t + " is no predicate type", hint: "give a URI, or one of " + strings.Join(slices.Sorted(maps.Keys(names)), ", ")}
+		case !slices.Contains(types, uri):
+			types = append(types, uri)
+		}
+	}
+	return types, nil
+}
+
+func completePredicateType(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var all []string
+	names := predicateNames()
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		all = append(all, name+"\t"+names[name])
+	}
+	return all, cobra.ShellCompDirectiveNoFileComp
+}
+
+func completeExtension(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	names := extensionNames()
+	for i := range names {
+		names[i] += "="
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// printPolicy prints a policy in place of verifying by it.
+func (e *env) printPolicy(p sigbox.Policy, asJSON bool) error {
+	write := policy.Append
+	if asJSON {
+		write = policy.AppendJSON
+	}
+	b, err := write(nil, p)
+	if err != nil {
+		return err
+	}
+	_, err = e.stdout.Write(b)
+	return err
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/verify"
+)
+
+// The words for an outcome in JSON.
+const (
+	statusVerified    = "verified"
+	statusNotVerified = "notVerified"
+	statusUndecided   = "undecided"
+)
+
+// verifyReport is what "verify --output json" prints.
+type verifyReport struct {
+	// Trust says whose roots were used and how fresh they are.
+	Trust       string `json:"trust"`
+	Verified    int    `json:"verified"`
+	NotVerified int    `json:"notVerified"`
+	Undecided   int    `json:"undecided"`
+	// Missing are files that --ignore-missing passed over.
+	Missing int `json:"missing"`
+	// PassedOver is what directories have besides.
+	PassedOver passedOver     `json:"passedOver"`
+	Results    []verifyResult `json:"results"`
+}
+
+// verifyResult is what became of one artifact.
+type verifyResult struct {
+	Artifact string `json:"artifact"`
+	// Status is "verified", "notVerified" or "undecided".
+	Status string `json:"status"`
+	// Digest is there when it is "verified".
+	Digest string `json:"digest,omitempty"`
+	// Checksums are the verified files of checksums that it stands in.
+	Checksums []string `json:"checksums,omitempty"`
+	// The signature that was verified, or of the one that failed its file and steps.
+	signatureJSON
+	// OtherSignatures are there when the policy wants several.
+	OtherSignatures []signatureJSON `json:"otherSignatures,omitempty"`
+
+	Error      string `json:"error,omitempty"`
+	FailedStep string `json:"failedStep,omitempty"`
+	// FoundIdentity is who signed in fact, when that is somebody else.
+	FoundIdentity *identityJSON `json:"foundIdentity,omitempty"`
+	Next          string        `json:"next,omitempty"`
+
+	err      error
+	mismatch *mismatch
+}
+
+// signatureJSON is a signature that was verified.
+type signatureJSON struct {
+	Bundle     string         `json:"bundle,omitempty"`
+	Algorithm  string         `json:"algorithm,omitempty"`
+	Identity   *identityJSON  `json:"identity,omitempty"`
+	Key        string         `json:"key,omitempty"` // in place of Identity
+	Times      []time.Time    `json:"times,omitempty"`
+	LogEntries []loggedJSON   `json:"logEntries,omitempty"`
+	Statement  *statementJSON `json:"statement,omitempty"`
+	Steps      []stepJSON     `json:"steps,omitempty"` // with --explain
+}
+
+type loggedJSON struct {
+	Log   string     `json:"log"`
+	Index int64      `json:"logIndex"`
+	Kind  string     `json:"kind"`
+	Time  *time.Time `json:"integratedTime,omitempty"`
+}
+
+type stepJSON struct {
+	Step     string     `json:"step"`
+	Found    string     `json:"found"`
+	Evidence []factJSON `json:"evidence"`
+}
+
+type factJSON struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+func newVerifyReport(trust string, results []verifyResult) verifyReport {
+	r := verifyReport{Trust: trust, Results: results}
+	for _, v := range results {
+		switch v.Status {
+		case statusVerified:
+			r.Verified++
+		case statusNotVerified:
+			r.NotVerified++
+		default:
+			r.Undecided++
+		}
+	}
+	return r
+}
+
+// statusOf says what an error means for an artifact.
+func statusOf(err error) string {
+	switch exitStatus(err) {
+	case exitOK:
+		return statusVerified
+	case exitUndecided:
+		return statusUndecided
+	}
+	return statusNotVerified
+}
+
+// reporter writes outcomes down.
+type reporter struct {
+	flags  verifyFlags
+	policy sigbox.Policy
+	args   []string
+}
+
+func newReporter(f verifyFlags, p sigbox.Policy, args []string) *reporter {
+	return &reporter{f, p, args}
+}
+
+// result keeps of an outcome what is printed.
+func (r *reporter) result(o outcome) verifyResult {
+	j := verifyResult{Artifact: o.artifact.String(), Status: statusOf(o.err), err: o.err}
+	if o.err != nil {
+		j.Bundle = o.file
+		r.fail(&j, o.err)
+		return j
+	}
+	for _, l := range o.artifact.listed {
+		j.Checksums = append(j.Checksums, l.list.path)
+	}
+	if len(o.verdicts) == 0 {
+		j.Digest = o.listed.String()
+		return j
+	}
+	j.Digest = o.verdicts[0].Digest().String()
+	for i, v := range o.verdicts {
+		s := r.signature(v)
+		s.Bundle = o.files[v.Bundle()]
+		if i == 0 {
+			j.signatureJSON = s
+		} else {
+			j.OtherSignatures = append(j.OtherSignatures, s)
+		}
+	}
+	return j
+}
+
+func (r *reporter) signature(v *verify.Verdict) signatureJSON {
+	s := signatureJSON{Algorithm: v.Algorithm().String(), Times: v.Times()}
+	if id, ok := v.Identity(); ok {
+		identity := newIdentityJSON(id)
+		s.Identity = &identity
+	}
+	if key, ok := v.Key(); ok {
+		s.Key = sigbox.SHA256.Sum(key).String()
+	}
+	for _, e := range v.LogEntries() {
+		l := loggedJSON{Log: e.Log, Index: e.Index, Kind: e.Kind}
+		if !e.Time.IsZero() {
+			l.Time = &e.Time
+		}
+		s.LogEntries = append(s.LogEntries, l)
+	}
+	if st := v.Statement(); st != nil {
+		s.Statement = newStatementJSON(st)
+	}
+	if r.flags.explain {
+		s.Steps = steps(v.Steps())
+	}
+	return s
+}
+
+// fail writes down why an artifact is not verified, and what might help.
+func (r *reporter) fail(j *verifyResult, err error) {
+	j.Error, j.Next = splitHint(err)
+	f, ok := errors.AsType[*verify.Failure](err)
+	if !ok {
+		return
+	}
+	j.FailedStep = f.Step().String()
+	if r.flags.explain {
+		j.Steps = steps(f.Passed())
+	}
+	switch id, known := f.Signer(); {
+	case f.Step() == verify.StepIdentity && known:
+		identity := newIdentityJSON(id)
+		j.FoundIdentity, j.mismatch = &identity, nearest(r.policy.Identities, id)
+		j.Next = r.acceptIdentity(j.mismatch)
+	case f.Step() == verify.StepPredicate:
+		if next := r.acceptType(f.Bundle()); next != "" {
+			j.Next = next
+		}
+	}
+}
+
+func newStatementJSON(s *verify.Statement) *statementJSON {
+	out := &statementJSON{PayloadType: sigbox.InTotoPayloadType, Type: s.Type, PredicateType: s.PredicateType}
+	for _, subject := range s.Subjects {
+		out.Subjects = append(out.Subjects, subjectJSON{subject.Name, subject.Digests})
+	}
+	return out
+}
+
+func steps(checks []verify.Check) []stepJSON {
+	out := make([]stepJSON, len(checks))
+	for i, c := range checks {
+		out[i] = stepJSON{c.Step.String(), c.Found, make([]factJSON, len(c.Evidence))}
+		for n, fact := range c.Evidence {
+			out[i].Evidence[n] = factJSON(fact)
+		}
+	}
+	return out
+}
