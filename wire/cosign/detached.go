@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/sigbox/sigbox"
@@ -104,8 +105,7 @@ func isForeign(text []byte) bool {
 
 // decodeText reads base64, perhaps in lines.
 func decodeText(what string, text []byte) ([]byte, error) {
-	text = bytes.ReplaceAll(bytes.ReplaceAll(text, []byte{'\r'}, nil), []byte{'\n'}, nil)
-	b, err := protojson.DecodeBase64(text)
+	b, err := protojson.DecodeBase64(slices.DeleteFunc(bytes.Clone(text), func(c byte) bool { return c == '\r' || c == '\n' }))
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "%s: %w", what, err)
 	}
