@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -275,8 +276,8 @@ func (d *Decoder) Lines(limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if bytes.IndexByte(s, '\n') >= 0 {
-		s = bytes.ReplaceAll(bytes.ReplaceAll(s, []byte{'\r'}, nil), []byte{'\n'}, nil)
+	if bytes.IndexByte(s, '\n') >= 0 { // it stood as an escape, so that s is a copy and ours
+		s = slices.DeleteFunc(s, func(c byte) bool { return c == '\r' || c == '\n' })
 	}
 	return d.decode(s, limit)
 }
