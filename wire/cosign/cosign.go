@@ -47,7 +47,8 @@ const (
 // may stand anywhere.
 func IsBundle(b []byte) bool {
 	const most = 3 // as many as there are
-	d := jsontext.NewDecoder(bytes.NewBuffer(b))
+	// Names that stand twice are for the parser: to look for them takes memory.
+	d := jsontext.NewDecoder(bytes.NewBuffer(b), jsontext.AllowDuplicateNames(true))
 	if d.PeekKind() != '{' {
 		return false
 	}

@@ -224,7 +224,7 @@ func TestIsBundle(t *testing.T) {
 		`[]`:                                 false,
 		`{"cert"`:                            false,
 		`{"cert":`:                           false,
-		`{"a":1,"a":2,"base64Signature":""}`: false,
+		`{"a":1,"a":2,"base64Signature":""}`: true,
 		`{"a":1,"b":2,"c":3,"base64Signature":"AAAA"}`:    false,
 		`{"mediaType":"x","verificationMaterial":{}}`:     false,
 		`{"a":{"base64Signature":"AAAA"},"mediaType":""}`: false,
