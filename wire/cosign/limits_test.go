@@ -21,7 +21,7 @@ func parseBundle(b []byte) error {
 // hostileBundles are large at every place of a bundle, and at those in front of it
 // by which it is known.
 func hostileBundles(tb testing.TB) []hostile.Input {
-	doc := strings.TrimSpace(string(read(tb, "v2.bundle")))
+	doc := strings.Replace(string(read(tb, "v2.bundle")), `"SignedEntryTimestamp":null`, `"SignedEntryTimestamp":"c2V0"`, 1)
 	at := func(name string) []hostile.Input {
 		before, after, ok := strings.Cut(doc, `"`+name+`":"`)
 		_, after, ok2 := strings.Cut(after, `"`)
