@@ -58,12 +58,18 @@ const InTotoPayloadType = "application/vnd.in-toto+json"
 // Source: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md
 func PAE(payloadType string, payload []byte) []byte {
 	b := make([]byte, 0, len(payload)+len(payloadType)+64)
-	b = append(b, "DSSEv1 "...)
-	b = strconv.AppendInt(b, int64(len(payloadType)), 10)
-	b = append(b, ' ')
-	b = append(b, payloadType...)
-	b = append(b, ' ')
-	b = strconv.AppendInt(b, int64(len(payload)), 10)
-	b = append(b, ' ')
+	b = AppendPAEHeader(b, payloadType, len(payload))
 	return append(b, payload...)
+}
+
+// AppendPAEHeader appends what stands ahead of a payload of size bytes in its
+// [PAE], for who hashes large payloads without a copy of them.
+func AppendPAEHeader(dst []byte, payloadType string, size int) []byte {
+	dst = append(dst, "DSSEv1 "...)
+	dst = strconv.AppendInt(dst, int64(len(payloadType)), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, payloadType...)
+	dst = append(dst, ' ')
+	dst = strconv.AppendInt(dst, int64(size), 10)
+	return append(dst, ' ')
 }

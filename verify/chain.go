@@ -115,23 +115,19 @@ func (p path) at(c *x509.Certificate, t time.Time) error {
 	if !p.validFor.Contains(t) {
 		return sigbox.Errorf(sigbox.NotVerified, "the trust root lists the certificate authority %s %s, the signature is of %s", p.name, period(p.validFor), stamp(t))
 	}
-	if err := validAt(c, "certificate", t); err != nil {
-		return err
+	if r := validity(c); !r.Contains(t) {
+		return sigbox.Errorf(sigbox.NotVerified, "the certificate was valid %s, the signature is of %s", period(r), stamp(t))
 	}
 	for _, ca := range p.certificates() {
-		if err := validAt(ca, "authority's certificate "+ca.Subject.String(), t); err != nil {
-			return err
+		if r := validity(ca); !r.Contains(t) {
+			return sigbox.Errorf(sigbox.NotVerified, "the authority's certificate %s was valid %s, the signature is of %s", ca.Subject, period(r), stamp(t))
 		}
 	}
 	return nil
 }
 
-func validAt(c *x509.Certificate, what string, t time.Time) error {
-	r := sigbox.TimeRange{Start: c.NotBefore, End: c.NotAfter}
-	if !r.Contains(t) {
-		return sigbox.Errorf(sigbox.NotVerified, "the %s was valid %s, the signature is of %s", what, period(r), stamp(t))
-	}
-	return nil
+func validity(c *x509.Certificate) sigbox.TimeRange {
+	return sigbox.TimeRange{Start: c.NotBefore, End: c.NotAfter}
 }
 
 // check checks what does not depend on time and remembers what it found good.

@@ -29,13 +29,17 @@ type inquiry struct {
 // hashed is text that each algorithm hashes but once, however many entries and
 // candidates ask for it.
 type hashed struct {
+	head    []byte // ahead of the text
 	text    []byte
 	digests [sigbox.SHA512 + 1]sigbox.Digest
 }
 
 func (h *hashed) digest(a sigbox.HashAlgorithm) sigbox.Digest {
 	if h.digests[a].IsZero() {
-		h.digests[a] = a.Sum(h.text)
+		sum := a.New()
+		sum.Write(h.head)
+		sum.Write(h.text)
+		h.digests[a] = sigbox.Digest{Algorithm: a, Value: sum.Sum(nil)}
 	}
 	return h.digests[a]
 }
@@ -62,7 +66,8 @@ func (v *Verifier) open(a *content, b *sigbox.Bundle, p *policy) (*inquiry, erro
 	} else {
 		c.signature = b.Envelope.Signatures[0].Signature
 		c.payload.text = b.Envelope.Payload
-		c.pae.text = sigbox.PAE(b.Envelope.PayloadType, b.Envelope.Payload)
+		c.pae.head = sigbox.AppendPAEHeader(nil, b.Envelope.PayloadType, len(b.Envelope.Payload))
+		c.pae.text = b.Envelope.Payload
 	}
 	if err := c.identify(v); err != nil {
 		return nil, err
@@ -502,7 +507,7 @@ func (t *trial) verifyMessage(k sigbox.KeyDetails) error {
 
 func (t *trial) verifyEnvelope(k sigbox.KeyDetails) error {
 	if !k.Hash().Valid() {
-		return k.VerifyMessage(t.signer.public, t.pae.text, t.signature)
+		return k.VerifyMessage(t.signer.public, sigbox.PAE(t.bundle.Envelope.PayloadType, t.bundle.Envelope.Payload), t.signature)
 	}
 	return k.VerifyDigest(t.signer.public, t.pae.digest(k.Hash()).Value, t.signature)
 }

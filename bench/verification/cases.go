@@ -43,7 +43,7 @@ func gather(o options) ([]subject, error) {
 	}
 	var out []subject
 	for _, s := range append(public, own...) {
-		if strings.Contains(s.name, o.only) {
+		if o.profile != "" || strings.Contains(s.name, o.only) {
 			out = append(out, s)
 		}
 	}

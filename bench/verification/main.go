@@ -51,7 +51,7 @@ func main() {
 	flag.StringVar(&o.conformance, "conformance", "", "directory of the conformance suite's bundles; passed over where it is not there")
 	flag.StringVar(&o.sigstore, "sigstore-go", "", "directory of sigstore-go's source, for its examples where there is no conformance suite")
 	flag.IntVar(&o.rounds, "rounds", 25, "how often each is measured; the median counts")
-	flag.StringVar(&o.only, "only", "", "measure those whose name contains this")
+	flag.StringVar(&o.only, "only", "", "measure those whose name contains this; for profiles name and state")
 	flag.StringVar(&o.profile, "profile", "", "do not compare: verify with sigbox alone for some seconds, and write processor profiles below this directory")
 	flag.Parse()
 	if err := run(o, os.Stdout); err != nil {

@@ -83,7 +83,10 @@ func profile(o options, cases []subject) error {
 			return err
 		}
 		for _, st := range s.states() {
-			if err := profileOne(filepath.Join(o.profile, strings.ReplaceAll(s.name, " ", "-")+"-"+st.String()), s.prepare(ours, st)); err != nil {
+			if !strings.Contains(s.name+" "+st.String(), o.only) {
+				continue
+			}
+			if err := profileOne(filepath.Join(o.profile, strings.ReplaceAll(s.name, " ", "-")+"-"+st.String()), s.prepare(ours, st), st == seen); err != nil {
 				return err
 			}
 		}
@@ -91,7 +94,9 @@ func profile(o options, cases []subject) error {
 	return nil
 }
 
-func profileOne(name string, p preparer) error {
+// profileOne writes the profiles of a batch; again has the same one run over and
+// over, without what prepares it.
+func profileOne(name string, p preparer, again bool) error {
 	cpu, err := os.Create(name + ".cpu")
 	if err != nil {
 		return err
@@ -100,12 +105,14 @@ func profileOne(name string, p preparer) error {
 	if err := pprof.StartCPUProfile(cpu); err != nil {
 		return err
 	}
+	var run batch
 	for start := time.Now(); time.Since(start) < 3*time.Second; {
-		b, err := p(1)
-		if err == nil {
-			err = b()
+		if run == nil || !again {
+			if run, err = p(1); err != nil {
+				return err
+			}
 		}
-		if err != nil {
+		if err := run(); err != nil {
 			return err
 		}
 	}
