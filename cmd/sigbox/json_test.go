@@ -172,7 +172,7 @@ func TestJSONPrinted(t *testing.T) {
 		{"sign", exitOK, []string{"--identity-token", token, signed}},
 		{"sign", exitOK, []string{"--identity-token", token, "--in-toto", statement}},
 		{"verify", exitNotVerified, append(who, "--explain", signed, unsigned)},
-		{"verify", exitOK, append(who, "--bundle", statement+bundleSuffix, signed)},
+		{"verify", exitOK, append(who, "--type", "any", "--bundle", statement+bundleSuffix, signed)},
 		{"inspect", exitOK, []string{signed}},
 		{"inspect", exitOK, []string{statement}},
 		{"instance list", exitOK, nil},
