@@ -59,6 +59,7 @@ var rooms = []room{
 	{path: "internal/keys", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{""}},
 	{path: "internal/atomicfile", floor: 2, below: []string{}},
 	{path: "internal/hostile", floor: 1, below: []string{}},
+	{path: "internal/flawed", floor: 1, below: []string{}},
 
 	// Bundles of another shape.
 	{path: "wire/cosign", floor: 1, knows: []string{"", "wire/bundle", "wire/entry", "wire/internal"}, bans: io},
@@ -77,7 +78,7 @@ var only = map[string][]string{
 	module + "/internal/store/storetest": {},
 	"crypto/tls":                         {"internal/app", "internal/remote"},
 	"github.com/spf13/cobra":             {"cmd"},
-	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest", "internal/hostile"},
+	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest", "internal/hostile", "internal/flawed"},
 }
 
 func TestImportsGoDown(t *testing.T) {

@@ -1,0 +1,21 @@
+package policy_test
+
+import (
+	"testing"
+
+	"github.com/sigbox/sigbox/internal/flawed"
+	"github.com/sigbox/sigbox/wire/policy"
+)
+
+// TestFlaws: a policy that is wrong at any place is refused.
+func TestFlaws(t *testing.T) {
+	t.Parallel()
+	flawed.TestJSON(t, func(b []byte) error { _, err := policy.Parse(b); return err }, `{
+		"identities": [{"subject": "ada@example.com", "issuer": "https://id.example", "extensions": {"sourceRepositoryRef": "refs/heads/main"}, "extensionsRegExp": {"buildTrigger": "push|tag"}}],
+		"threshold": 1,
+		"predicateTypes": ["https://slsa.dev/provenance/v1"],
+		"digests": ["gitCommit:da39a3ee5e6b4b0d3255bfef95601890afd80709"],
+		"signed": {"start": "2026-01-01T00:00:00Z", "end": "2027-01-01T00:00:00Z"},
+		"demands": {"logEntries": 1, "times": 2, "scts": 1}
+	}`)
+}
