@@ -86,7 +86,7 @@ func TestParseRefuses(t *testing.T) {
 		"0.1 without promise":   {doc("0.1", chain+","+entries(head, proof), message), "no inclusion promise"},
 		"0.2 without proof":     {doc("0.2", chain+","+entries(head, promise), message), "no inclusion proof"},
 		"no checkpoint":         {strings.Replace(good, `,"checkpoint":{"envelope":"log.example\n2\nAAAA\n\n"}`, "", 1), "no checkpoint"},
-		"negative index":        {strings.Replace(good, `"7"`, `"-7"`, 1), "log entry 0: log entry: /logIndex: expected an integer from 0"},
+		"negative index":        {strings.Replace(good, `"7"`, `"-7"`, 1), "tlogEntries/0/logIndex: expected an integer from 0"},
 		"an absurd index":       {strings.Replace(good, `"7"`, `"99999999999999999999"`, 1), "expected an integer"},
 		"an index in exponents": {strings.Replace(good, `"7"`, `7e0`, 1), "expected an integer"},
 		"a time after all":      {strings.Replace(good, "1700000000", "9223372036854775807", 1), "integratedTime"},

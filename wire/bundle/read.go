@@ -76,16 +76,9 @@ func (r *reader) verificationMaterial() error {
 }
 
 func (r *reader) entry() error {
-	raw, err := r.Raw()
-	if err != nil {
-		return err
-	}
-	le, err := entry.ParseLogEntry(raw)
-	if err != nil {
-		return sigbox.Errorf(sigbox.KindOf(err), "bundle: log entry %d: %w", len(r.b.Entries), err)
-	}
+	le, err := entry.ReadLogEntry(r.Decoder)
 	r.b.Entries = append(r.b.Entries, le)
-	return nil
+	return err
 }
 
 func (r *reader) certificate() error {

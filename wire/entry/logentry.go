@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/internal/protojson"
 )
 
 // AppendLogEntry appends le as a TransparencyLogEntry in the form of a v2 log's
@@ -76,14 +77,26 @@ func appendInclusion(dst []byte, p *sigbox.Inclusion) []byte {
 // ParseLogEntry reads a TransparencyLogEntry, as a v2 log answers it and as
 // bundles hold it. It checks shapes and bounds and proves nothing. Errors are of
 // kind Invalid, or TooLarge beyond [MaxLogEntrySize].
-func ParseLogEntry(b []byte) (sigbox.LogEntry, error) {
-	var le sigbox.LogEntry
-	err := read("log entry", b, MaxLogEntrySize, func(r reader) error { return r.logEntry(&le) })
+func ParseLogEntry(b []byte) (le sigbox.LogEntry, err error) {
+	err = read("log entry", b, MaxLogEntrySize, func(r reader) error {
+		le, err = ReadLogEntry(r.Decoder)
+		return err
+	})
 	if err != nil {
 		return sigbox.LogEntry{}, err
 	}
+	return le, nil
+}
+
+// ReadLogEntry is [ParseLogEntry] for an entry within a document, such as a
+// bundle.
+func ReadLogEntry(d *protojson.Decoder) (sigbox.LogEntry, error) {
+	var le sigbox.LogEntry
+	if err := (reader{d}).logEntry(&le); err != nil {
+		return sigbox.LogEntry{}, err
+	}
 	if le.Kind == "" || le.Version == "" || len(le.LogID) == 0 {
-		return sigbox.LogEntry{}, sigbox.Errorf(sigbox.Invalid, "a log entry has a logId and a kindVersion: found %q, %q, %q", le.LogID, le.Kind, le.Version)
+		return sigbox.LogEntry{}, d.Errorf("a log entry has a logId and a kindVersion: found %q, %q, %q", le.LogID, le.Kind, le.Version)
 	}
 	return le, nil
 }

@@ -312,24 +312,21 @@ var (
 // DecodeBase64 reads base64 of either alphabet (not of both), padded or not,
 // without white space and with nothing in the bits left over.
 func DecodeBase64(s []byte) ([]byte, error) {
-	// Package base64 passes over line ends, wherever they are.
-	if bytes.IndexByte(s, '\n') >= 0 || bytes.IndexByte(s, '\r') >= 0 {
-		return nil, sigbox.Errorf(sigbox.Invalid, "not base64 (it has line ends in it)")
+	std, url := stdPadded, urlPadded
+	if len(s)%4 != 0 {
+		std, url = stdRaw, urlRaw
 	}
-	isURL := bytes.IndexByte(s, '-') >= 0 || bytes.IndexByte(s, '_') >= 0
-	enc := stdPadded
-	switch isRaw := len(s)%4 != 0; {
-	case isURL && isRaw:
-		enc = urlRaw
-	case isURL:
-		enc = urlPadded
-	case isRaw:
-		enc = stdRaw
+	b := make([]byte, std.DecodedLen(len(s)))
+	n, err := std.Decode(b, s)
+	if err != nil && bytes.ContainsAny(s, "-_") {
+		n, err = url.Decode(b, s)
 	}
-	b := make([]byte, enc.DecodedLen(len(s)))
-	n, err := enc.Decode(b, s)
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "not base64 (%w)", err)
+	}
+	// Package base64 passes over line ends, wherever they are.
+	if text := bytes.TrimRight(s, "="); len(text) != base64.RawStdEncoding.EncodedLen(n) {
+		return nil, sigbox.Errorf(sigbox.Invalid, "not base64 (it has line ends in it)")
 	}
 	return b[:n], nil
 }

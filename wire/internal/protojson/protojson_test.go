@@ -165,3 +165,17 @@ func TestRoundTrip(t *testing.T) {
 		}
 	})
 }
+
+// TestLineEnds: package base64 passes over them, wherever they are.
+func TestLineEnds(t *testing.T) {
+	for _, text := range []string{"AAAA", "AAAAAAA", "AAAAAA", "AAAAAAA=", "AAAAAA==", "__8", "-_-_"} {
+		for _, end := range []string{"", "\n", "\r", "\r\n", "\n\n", "\r\n\r", "\n\n\n\n"} {
+			for at := range len(text) + 1 {
+				b, err := DecodeBase64([]byte(text[:at] + end + text[at:]))
+				if (err == nil) != (end == "") {
+					t.Errorf("%q with %q at %d: found %v, %v", text, end, at, b, err)
+				}
+			}
+		}
+	}
+}
