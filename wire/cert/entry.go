@@ -47,16 +47,19 @@ func (e Entry) MerkleTreeLeaf() []byte {
 
 // appendTimestamped appends the TimestampedEntry of RFC 6962 §3.4.
 func (e Entry) appendTimestamped(dst []byte) []byte {
+	dst = e.appendHead(dst)
+	dst = appendVector24(dst, e.Certificate)
+	return appendVector16(dst, e.Extensions)
+}
+
+// appendHead appends what stands ahead of the certificate in a TimestampedEntry.
+func (e Entry) appendHead(dst []byte) []byte {
 	dst = appendUint64(dst, e.Timestamp)
 	if e.Precert {
 		dst = append(dst, 0, entryPrecert)
-		dst = append(dst, e.IssuerKeyHash[:]...)
-	} else {
-		dst = append(dst, 0, entryX509)
+		return append(dst, e.IssuerKeyHash[:]...)
 	}
-	dst = appendVector24(dst, e.Certificate)
-	dst = append(dst, byte(len(e.Extensions)>>8), byte(len(e.Extensions)))
-	return append(dst, e.Extensions...)
+	return append(dst, 0, entryX509)
 }
 
 // AppendTileLeaf appends the entry as static-ct-api's data tiles hold it.
@@ -152,6 +155,11 @@ func badTile() error {
 
 func appendUint64(dst []byte, v uint64) []byte {
 	return append(dst, byte(v>>56), byte(v>>48), byte(v>>40), byte(v>>32), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+}
+
+func appendVector16(dst, v []byte) []byte {
+	dst = append(dst, byte(len(v)>>8), byte(len(v)))
+	return append(dst, v...)
 }
 
 func appendVector24(dst, v []byte) []byte {

@@ -34,7 +34,10 @@ func PrecertTBS(der []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.join()
+	if !t.cut {
+		return t.raw, nil
+	}
+	return t.append(make([]byte, 0, len(t.raw)))
 }
 
 // IsPrecert reports whether a DER certificate carries the poison extension, which
@@ -133,12 +136,12 @@ func classify(ext cryptobyte.String) (poison, sctList bool, err error) {
 	return true, false, nil
 }
 
-// join writes the TBSCertificate without the extension that was found.
-func (t *tbs) join() ([]byte, error) {
+// append appends the TBSCertificate without the extension that was found.
+func (t *tbs) append(dst []byte) ([]byte, error) {
 	if !t.cut {
-		return t.raw, nil
+		return append(dst, t.raw...), nil
 	}
-	b := cryptobyte.NewBuilder(make([]byte, 0, len(t.raw)))
+	b := cryptobyte.NewBuilder(dst)
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddBytes(t.head)
 		if len(t.before)+len(t.after) == 0 {

@@ -222,11 +222,28 @@ func SCTInput(s SCT, issuerKeyHash [sha256.Size]byte, tbs []byte) []byte {
 // judge. The error is of kind NotVerified for a wrong signature or another log's
 // key, Invalid for input that cannot be judged.
 func VerifySCT(s SCT, leafDER, issuerSPKI []byte, logKey crypto.PublicKey) error {
-	tbs, err := PrecertTBS(leafDER)
+	input, err := precertInput(s, leafDER, sha256.Sum256(issuerSPKI))
 	if err != nil {
 		return err
 	}
-	return VerifyLogSignature(logKey, s.Algorithm, SCTInput(s, sha256.Sum256(issuerSPKI), tbs), s.Signature)
+	return VerifyLogSignature(logKey, s.Algorithm, input, s.Signature)
+}
+
+// precertInput is [SCTInput] of a certificate's [PrecertTBS], made in one piece.
+func precertInput(s SCT, leafDER []byte, issuerKeyHash [sha256.Size]byte) ([]byte, error) {
+	t, err := splitTBS(leafDER)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 2, 2+8+2+sha256.Size+3+len(t.raw)+2+len(s.Extensions))
+	b = Entry{Timestamp: s.Timestamp, Precert: true, IssuerKeyHash: issuerKeyHash}.appendHead(b)
+	at := len(b)
+	if b, err = t.append(append(b, 0, 0, 0)); err != nil {
+		return nil, err
+	}
+	n := len(b) - at - 3
+	b[at], b[at+1], b[at+2] = byte(n>>16), byte(n>>8), byte(n)
+	return appendVector16(b, s.Extensions), nil
 }
 
 // VerifyLogSignature checks a CT log's signature over input, SHA-256 with ECDSA
