@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -58,9 +59,7 @@ func readChecksums(path string) (*checksumFile, error) {
 		return nil, err
 	}
 	c := &checksumFile{path: path, content: b}
-	if c.listed, err = parseChecksums(b); err != nil {
-		c.err = sigbox.Errorf(sigbox.KindOf(err), "%s: %w", path, err)
-	}
+	c.listed, c.err = parseChecksums(b)
 	return c, nil
 }
 
@@ -82,7 +81,7 @@ func parseChecksums(b []byte) ([]checksum, error) {
 		}
 		name, digest, err := parseChecksum(line)
 		if err != nil {
-			return nil, sigbox.Errorf(sigbox.KindOf(err), "line %d: %w", n, err)
+			return nil, inLine(n, err)
 		}
 		name = filepath.Clean(filepath.FromSlash(name))
 		at, known := places[name]
@@ -99,6 +98,17 @@ func parseChecksums(b []byte) ([]checksum, error) {
 		return nil, sigbox.Errorf(sigbox.Invalid, "it lists no files").WithHint("expected lines like: 5891b5b5…  app.tar.gz")
 	}
 	return list, nil
+}
+
+// inLine says where an error is, and keeps its next step.
+func inLine(n int, err error) error {
+	e, ok := errors.AsType[*sigbox.Error](err)
+	if !ok {
+		return err
+	}
+	placed := *e
+	placed.Msg = fmt.Sprintf("line %d: %s", n, e.Msg)
+	return &placed
 }
 
 // parseChecksum reads a line of any form.

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/sigboxtest"
+)
+
+// tree writes files into a directory of their own and goes there.
+func tree(t *testing.T, files map[string]string) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+}
+
+func TestExpandPattern(t *testing.T) {
+	tree(t, map[string]string{
+		"a.txt": "", "b.txt": "", "c.bin": "", ".hidden.txt": "", "x/a.txt": "", "x/y/a.txt": "", "x/y/z/b.txt": "", "x/.git/a.txt": "", "[1].txt": "",
+	})
+	if err := os.Symlink("..", "x/up"); err != nil { // a loop
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", "x/broken.txt"); err != nil {
+		t.Fatal(err)
+	}
+	cwd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pattern, want := range map[string]string{
+		"*.txt": "[1].txt a.txt b.txt", "?.txt": "a.txt b.txt", "[ab].txt": "a.txt b.txt", `\[1].txt`: "[1].txt", "[[]*": "[1].txt",
+		".*.txt": ".hidden.txt", "*": "[1].txt a.txt b.txt c.bin x", "*/": "x", "./*.bin": "c.bin",
+		"x/*": "x/a.txt x/broken.txt x/up x/y", "*/*.txt": "x/a.txt x/broken.txt", "*/*/*.txt": "x/up/[1].txt x/up/a.txt x/up/b.txt x/y/a.txt",
+		"**/a.txt": "a.txt x/a.txt x/y/a.txt", "x/**/b.txt": "x/y/z/b.txt", "**/**/**/**/**/z/*": "x/y/z/b.txt",
+		"x/**": "x/a.txt x/broken.txt x/up x/y/a.txt x/y/z/b.txt", "*.gone": "", "gone/*": "", "a.txt/*": "", "*/gone.txt": "",
+		cwd + "/*.bin": cwd + "/c.bin",
+	} {
+		got, err := expandPattern(pattern)
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, %v, want %s", pattern, got, err, want)
+		}
+	}
+	for _, pattern := range []string{"[", "a[", `*\`} {
+		if got, err := expandPattern(pattern); err == nil {
+			t.Errorf("%s: %q", pattern, got)
+		}
+	}
+}
+
+// TestVerifiedBy: names that other files have as well do not make a file a
+// signature, nor keep it from being verified.
+func TestVerifiedBy(t *testing.T) {
+	w := sigboxtest.New(t)
+	signed := w.Sign([]byte("hello\n"), sigboxtest.Options{Kind: "hashedrekord 0.0.1"})
+	files := sigboxtest.LegacyFiles(signed)
+	sig, pem, old := string(files.Signature), string(files.Certificate), string(sigboxtest.Legacy(signed, nil))
+	tree(t, map[string]string{
+		"app": "hello\n", "app.sig": sig, "app.pem": pem, "app.bundle": old,
+		"lone.sig": sig, "lone.bundle": old, // without their file
+		"repo": "x", "repo.bundle": "# v2 git bundle\n", // of another tool
+		"gpg": "x", "gpg.sig": "-----BEGIN PGP SIGNATURE-----\n", "gpg.pem": pem,
+		"keyed": "x", "keyed.sig": sig, "keyed.pem": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+		"own": "x", "own.sig": sig, "own.sig.sigstore.json": "{}", // a file like any other
+		"new.sigstore.json": "{}", ".sig": sig,
+	})
+	for path, want := range map[string]string{
+		"app.sig": "app", "app.pem": "app", "app.bundle": "app", "new.sigstore.json": "new", "keyed.sig": "keyed",
+		"app": "", "lone.sig": "", "lone.bundle": "", "repo.bundle": "", "gpg.sig": "", "gpg.pem": "", "keyed.pem": "", "own.sig": "", ".sig": "", "gone.sig": "",
+	} {
+		if got, _ := verifiedBy(path); got != want {
+			t.Errorf("%s is for %q, want %q", path, got, want)
+		}
+	}
+	found, err := findToVerify(t.Context(), verifyFlags{}, []string{"."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, a := range found.artifacts {
+		got[a.path] = true
+	}
+	want := []string{".sig", "app", "gpg", "gpg.pem", "gpg.sig", "keyed", "keyed.pem", "lone.bundle", "lone.sig", "own", "own.sig", "repo", "repo.bundle"}
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(got))); diff != "" || found.passed.Bundles != 6 {
+		t.Errorf("%s; %d bundles", diff, found.passed.Bundles)
+	}
+}
+
+// TestLists: what a list has is there once, also when it was named as well.
+func TestLists(t *testing.T) {
+	tree(t, map[string]string{
+		"SHA256SUMS": helloSum + "  a\n" + helloSum + "  ./a\n" + helloSum + "  gone\n" + helloSum + "  ../../etc/passwd\n", "a": "hello\n", "b": "",
+		"sums": helloSum + "  a\n", "empty_SHA256SUMS": "", "far_SHA256SUMS": helloSum + "  x\n" + helloSum + "  y\n",
+	})
+	type found struct {
+		List, Listed, Alone bool
+		Err                 string
+	}
+	for _, tt := range []struct {
+		name  string
+		lists listFlags
+		args  []string
+		want  map[string]found
+	}{
+		{"by name", listFlags{}, []string{"SHA256SUMS", "./a", "b"}, map[string]found{
+			"SHA256SUMS": {List: true, Alone: true}, "a": {Listed: true, Alone: true}, "b": {Alone: true}, "gone": {Listed: true}, "../../etc/passwd": {Listed: true},
+		}},
+		{"missing ignored", listFlags{ignoreMissing: true}, []string{"SHA256SUMS"}, map[string]found{
+			"SHA256SUMS": {List: true, Alone: true}, "a": {Listed: true}, "../../etc/passwd": {Listed: true},
+		}},
+		{"none here", listFlags{ignoreMissing: true}, []string{"far_SHA256SUMS"}, map[string]found{"far_SHA256SUMS": {List: true, Alone: true, Err: "none of the 2 files"}}},
+		{"empty", listFlags{}, []string{"empty_SHA256SUMS"}, map[string]found{"empty_SHA256SUMS": {List: true, Alone: true, Err: "lists no files"}}},
+		{"by flag", listFlags{checksums: listsFlag{true, true}}, []string{"sums"}, map[string]found{"sums": {List: true, Alone: true}, "a": {Listed: true}}},
+		{"never", listFlags{checksums: listsFlag{true, false}}, []string{"SHA256SUMS"}, map[string]found{"SHA256SUMS": {Alone: true}}},
+		{"nobody signed it", listFlags{}, []string{"."}, map[string]found{
+			"SHA256SUMS": {Alone: true}, "a": {Alone: true}, "b": {Alone: true}, "sums": {Alone: true}, "empty_SHA256SUMS": {Alone: true}, "far_SHA256SUMS": {Alone: true},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in, err := findToVerify(t.Context(), verifyFlags{lists: tt.lists}, tt.args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]found{}
+			for _, a := range in.artifacts {
+				f := found{List: a.list != nil, Listed: len(a.listed) > 0, Alone: a.alone}
+				if a.list != nil && a.list.err != nil {
+					f.Err = tt.want[a.path].Err
+					if !strings.Contains(a.list.err.Error(), f.Err) || f.Err == "" {
+						f.Err = a.list.err.Error()
+					}
+				}
+				got[filepath.Clean(a.path)] = f
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestParseBundles: of many bundles those that can be read are read.
+func TestParseBundles(t *testing.T) {
+	w := sigboxtest.New(t)
+	good := string(sigboxtest.File(w.Sign([]byte("a"), sigboxtest.Options{})))
+	old := string(sigboxtest.Legacy(w.Sign([]byte("a"), sigboxtest.Options{Kind: "hashedrekord 0.0.1"}), nil))
+	for _, tt := range []struct {
+		name, text string
+		lines      bool
+		want       int
+		err        string
+	}{
+		{"one", good, false, 1, ""},
+		{"old", old, false, 1, ""},
+		{"lines", good + "\n" + old + "\r\n\n" + good, false, 3, ""},
+		{"one line", good, true, 1, ""},
+		{"a broken line", good + "\n{}\n" + good, false, 2, "line 2"},
+		{"broken first", "hello\n" + good, true, 1, "line 1"},
+		{"broken first, not called so", "hello\n" + good, false, 0, ""},
+		{"only broken", "{}\n{}", true, 0, "line 1"},
+		{"empty", "", false, 0, ""},
+		{"empty lines", "\n\n", true, 0, "no bundle"},
+		{"too many", strings.Repeat(good+"\n", 1025), true, 0, "more than 1024"},
+	} {
+		got, err := parseBundles([]byte(tt.text), tt.lines)
+		if len(got) != tt.want || (err == nil) != (tt.want > 0 && tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: %d bundles, %v", tt.name, len(got), err)
+		}
+	}
+}
+
+func TestIsDigest(t *testing.T) {
+	for arg, want := range map[string]bool{
+		"sha256:00": true, "gitCommit:abc": true, "sha3_256:00": true, "C:/file": false, "file": false, ":x": false, "a/b:c": false, "http://x": true,
+	} {
+		if got := isDigest(arg); got != want {
+			t.Errorf("%s: %v", arg, got)
+		}
+	}
+}
+
+func TestMismatch(t *testing.T) {
+	id := sigbox.Identity{Subject: "ada@example.com", Issuer: "https://id.example", Extensions: sigbox.Extensions{SourceRepositoryRef: "refs/heads/main"}}
+	m := nearest([]sigbox.IdentityMatch{
+		{Subject: "eve@example.com", Issuer: "https://evil.example"},
+		{SubjectRegexp: `.*@example\.com`, Issuer: "https://id.example", Extensions: sigbox.Extensions{SourceRepositoryRef: "refs/heads/dev", BuildTrigger: "push"}, ExtensionsRegexp: sigbox.Extensions{RunnerEnvironment: "git.*"}},
+		{Subject: "x", IssuerRegexp: "y"},
+	}, id)
+	// The first and the last differ twice, the other three times.
+	want := "" +
+		"            subject          issuer\n" +
+		"  expected  eve@example.com  https://evil.example\n" +
+		"  found     ada@example.com  https://id.example\n" +
+		"            differs          differs\n"
+	if diff := cmp.Diff(want, m.rows()); diff != "" || m.others != 2 {
+		t.Error(diff, m.others)
+	}
+	m = nearest([]sigbox.IdentityMatch{{SubjectRegexp: `ada@.*`, Issuer: "https://id.example", Extensions: sigbox.Extensions{SourceRepositoryRef: "refs/heads/dev", BuildTrigger: "push"}}}, id)
+	want = "" +
+		"            subject          issuer              sourceRepositoryRef  buildTrigger\n" +
+		"  expected  /ada@.*/         https://id.example  refs/heads/dev       push\n" +
+		"  found     ada@example.com  https://id.example  refs/heads/main      (none)\n" +
+		"                                                 differs              differs\n"
+	if diff := cmp.Diff(want, m.rows()); diff != "" {
+		t.Error(diff)
+	}
+	// A regular expression matches as a whole.
+	if c := newColumn("subject", "", "a|b", "ab"); c.same {
+		t.Error("half a match was taken for one")
+	}
+}
