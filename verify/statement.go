@@ -26,7 +26,7 @@ type Statement struct {
 	PredicateType string `json:"predicateType"`
 	// Subjects are what the predicate is about.
 	Subjects []Subject `json:"subject"`
-	// Predicate is JSON, as signed.
+	// Predicate is JSON, as signed. It is a part of the bundle's payload.
 	Predicate jsontext.Value `json:"predicate,omitempty"`
 }
 
@@ -89,16 +89,33 @@ func readDigests(dec *jsontext.Decoder, digests *map[string]string) error {
 	return err
 }
 
+// span is where a value stands in what is read.
+type span struct{ start, end int64 }
+
+func (s *span) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	v, err := dec.ReadValue()
+	s.end = dec.InputOffset()
+	s.start = s.end - int64(len(v))
+	return err
+}
+
 // parseStatement reads a payload. JSON is read strictly, names are
 // case-sensitive; members that are not known are passed over, as in-toto's
 // parsing rules demand.
 func parseStatement(payload []byte) (*Statement, error) {
-	s := new(Statement)
-	if err := json.Unmarshal(payload, s, withinBounds); err != nil {
+	var in struct {
+		Statement
+		Predicate span `json:"predicate"` // in place of the statement's, so that it is not copied
+	}
+	if err := json.Unmarshal(payload, &in, withinBounds); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, refuse(StepStatement, "the payload is not JSON: it ends early")
 		}
 		return nil, refuse(StepStatement, "the payload is not an in-toto statement: %.200s", err.Error())
+	}
+	s := &in.Statement
+	if p := in.Predicate; p.end > 0 {
+		s.Predicate = payload[p.start:p.end:p.end]
 	}
 	switch {
 	case s.Type != "https://in-toto.io/Statement/v1" && s.Type != "https://in-toto.io/Statement/v0.1":
