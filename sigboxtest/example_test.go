@@ -7,6 +7,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/sigboxtest"
 	"github.com/sigbox/sigbox/verify"
+	"github.com/sigbox/sigbox/wire/bundle"
 )
 
 // t is the test that the example stands in.
@@ -39,4 +40,32 @@ func Example() {
 	// Output:
 	// good: <nil>
 	// bad: SCT
+}
+
+// Whatever is changed in a bundle's file, it does not become one of another
+// artifact.
+func ExampleMutations() {
+	w := sigboxtest.New(t)
+	verifier, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{w.Root()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ada := sigboxtest.DefaultIdentity()
+	policy := sigbox.Policy{Identities: []sigbox.IdentityMatch{{Subject: ada.Subject, Issuer: ada.Issuer}}}
+
+	file := sigboxtest.File(w.Sign([]byte("an artifact"), sigboxtest.Options{}))
+	accepted := 0
+	for m := range sigboxtest.Sample(sigboxtest.Mutations(file, 1), 200, 1) {
+		b, err := bundle.Parse(m.Bundle)
+		if err != nil {
+			continue
+		}
+		if _, err := verifier.Verify(verify.Bytes([]byte("another artifact")), b, policy); err == nil {
+			fmt.Println(m.Name(), "is accepted")
+			accepted++
+		}
+	}
+	fmt.Println("accepted:", accepted)
+	// Output:
+	// accepted: 0
 }

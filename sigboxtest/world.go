@@ -1,7 +1,8 @@
 // Package sigboxtest is a whole signing world in memory, for tests: certificate
 // authority, certificate log, transparency logs of both versions, timestamp
 // authority, and the trust root that lists them. It signs bundles, and makes
-// bundles with one chosen fault each.
+// bundles with one chosen fault each ([Faults]: the forger has keys) and files with
+// one change each ([Mutations], [Swaps]: the forger has none).
 //
 //	w := sigboxtest.New(t)
 //	b := w.Sign([]byte("artifact"), sigboxtest.Options{})
