@@ -331,6 +331,9 @@ func DecodeBase64(s []byte) ([]byte, error) {
 	return b[:n], nil
 }
 
+// maxInt64 is the length of the longest integer, in digits and a sign.
+const maxInt64 = 20
+
 // Int64 reads an integer, as a number or as a string of digits.
 func (d *Decoder) Int64() (int64, error) {
 	var text []byte
@@ -349,9 +352,10 @@ func (d *Decoder) Int64() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	v, err := strconv.ParseInt(string(text), 10, 64)
-	if err != nil || strconv.FormatInt(v, 10) != string(text) {
-		return 0, d.Errorf("expected an integer of 64 bits, found %.40q", text)
+	digits := string(text[:min(len(text), maxInt64)])
+	v, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || len(digits) < len(text) || strconv.FormatInt(v, 10) != digits {
+		return 0, d.Errorf("expected an integer of 64 bits, found %.40q", digits)
 	}
 	return v, nil
 }
