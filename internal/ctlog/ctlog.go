@@ -69,7 +69,26 @@ func LogConfig(origin string, key crypto.Signer) (tlog.Config, error) {
 	return tlog.Config{
 		Origin: origin, Signers: []*note.Signer{signer}, BundleDir: "data",
 		RawEntries: true, SplitEntries: cert.SplitTile, IndexLeaves: true,
+		LeafOf: leafOf, KeyOf: keyOf,
 	}, nil
+}
+
+// leafOf gives what the tree holds of an entry of a data tile.
+func leafOf(b []byte) ([]byte, error) {
+	e, rest, err := cert.ParseTileLeaf(b)
+	if err != nil {
+		return nil, err
+	}
+	if len(rest) > 0 {
+		return nil, sigbox.Errorf(sigbox.Invalid, "CT log: %d bytes after an entry", len(rest))
+	}
+	return e.MerkleTreeLeaf(), nil
+}
+
+// keyOf gives the key that an entry of a data tile was added with.
+func keyOf(b []byte) ([32]byte, error) {
+	e, _, err := cert.ParseTileLeaf(b)
+	return (&submission{entry: e}).key(), err
 }
 
 func checkKey(key crypto.Signer) error {

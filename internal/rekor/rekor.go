@@ -35,6 +35,16 @@ type Config struct {
 	Frozen bool
 }
 
+// LogConfig gives what is particular to a Rekor v2 log in the engine's
+// configuration. What is left to set is KV, Blob and what the engine has defaults
+// for.
+func LogConfig(signer *note.Signer) tlog.Config {
+	return tlog.Config{Origin: signer.Name(), Signers: []*note.Signer{signer}, KeyOf: keyOf}
+}
+
+// keyOf gives the key that a leaf was added with.
+func keyOf(leaf []byte) ([32]byte, error) { return sha256.Sum256(leaf), nil }
+
 // Service is a Rekor v2 log. It is safe for concurrent use.
 type Service struct {
 	cfg   Config

@@ -135,14 +135,15 @@ func (l *Log) findOrQueue(ctx context.Context, r *request) (*batch, error) {
 
 // find looks for the index of a key.
 func (l *Log) find(ctx context.Context, key Hash) (index uint64, found bool, err error) {
-	v, err := l.cfg.KV.Get(ctx, hashKey(rowDedup, &key))
+	row := hashKey(rowDedup, &key)
+	v, err := l.cfg.KV.Get(ctx, row)
 	if errors.Is(err, store.ErrNotFound) {
 		return 0, false, nil
 	}
 	if err != nil {
 		return 0, false, l.readError(ctx, err)
 	}
-	index, err = parseNumber(v)
+	index, err = parseNumber(row, v)
 	return index, err == nil, err
 }
 
@@ -154,6 +155,9 @@ func (l *Log) receipt(ctx context.Context, r *request, existing bool) (Receipt, 
 		var err error
 		if rc.Entry, rc.Time, err = l.Entry(ctx, r.index); err != nil {
 			return Receipt{}, err
+		}
+		if err := l.cfg.checkKey(&r.key, r.index, rc.Entry); err != nil {
+			return Receipt{}, l.readError(ctx, err)
 		}
 	}
 	var err error
@@ -168,7 +172,7 @@ func (l *Log) Lookup(ctx context.Context, key Hash) (Receipt, bool, error) {
 	if err != nil || !found || index >= snap.Size {
 		return Receipt{}, false, err
 	}
-	rc, err := l.receipt(ctx, &request{index: index, existing: true, snap: snap}, true)
+	rc, err := l.receipt(ctx, &request{key: key, index: index, existing: true, snap: snap}, true)
 	return rc, err == nil, err
 }
 
@@ -177,8 +181,16 @@ func cancelled(ctx context.Context) error {
 		WithHint("send the same entry again: it is logged once").WithCause(context.Cause(ctx))
 }
 
-// readError gives the error for a failed read.
+// readError gives the error for a failed read, and has operators told of damage.
+// nil stays nil.
 func (l *Log) readError(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if d, ok := errors.AsType[*Damage](err); ok {
+		l.tellDamage(d)
+		return err
+	}
 	if ctx.Err() != nil {
 		return sigbox.Errorf(sigbox.Unavailable, "the request ended while the log was read").WithCause(err)
 	}

@@ -72,7 +72,7 @@ func (l *Log) loadAt(ctx context.Context, row []byte) (*snapshot, error) {
 		return nil, err
 	}
 	if t.root != h.Root {
-		return nil, damaged("hashes that give the root of the head", "others at size %d", h.Size)
+		return nil, damaged("right edge of the tree", "hashes that give the root of the head", "others at size %d", h.Size)
 	}
 	if err := l.checkCheckpoint(h); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (l *Log) checkCheckpoint(h Head) error {
 				WithHint("a log's name is fixed when it is begun")
 		}
 		if cp.Size != h.Size || cp.Root != h.Root {
-			return damaged("a checkpoint of the head", "one of size %d at size %d", cp.Size, h.Size)
+			return damaged(rowName([]byte{rowHead}), "a checkpoint of the head", "one of size %d at size %d", cp.Size, h.Size)
 		}
 	}
 	return nil
@@ -108,12 +108,12 @@ func (l *Log) loadMoved(ctx context.Context, size uint64) error {
 	if err != nil {
 		return l.readError(ctx, err)
 	}
-	moved, err := parseNumber(v)
+	moved, err := parseNumber([]byte{rowMoved}, v)
 	if err != nil {
 		return err
 	}
 	if moved > size>>tileHeight { // or another process has gone on since the head was read
-		return &missingError{damaged("at most the full bundles to have been moved", "%d moved at size %d", moved, size)}
+		return &missingError{damaged(rowName([]byte{rowMoved}), "at most the full bundles to have been moved", "%d moved at size %d", moved, size)}
 	}
 	l.raiseMoved(moved)
 	return nil
@@ -155,12 +155,12 @@ func (l *Log) edgeHashes(ctx context.Context, lv uint, index, w uint64) ([]byte,
 		if err != nil {
 			return nil, err
 		}
-		return tileBytes(v, w)
+		return tileBytes(rowName(tileKey(lv, index)), v, w)
 	}
 	out := make([]byte, 0, w*uint64(len(Hash{})))
-	err := l.scanEntries(ctx, index*TileWidth, index*TileWidth+w, func(_ uint64, row entryRow) error {
-		if !l.cfg.RawEntries && LeafHash(row.entry) != *row.leaf {
-			return damaged("entries with their leaf hashes", "an entry with another one")
+	err := l.scanEntries(ctx, index*TileWidth, index*TileWidth+w, func(at uint64, row entryRow) error {
+		if err := l.cfg.checkLeaf("", at, row.entry, row.leaf); err != nil {
+			return err
 		}
 		out = append(out, row.leaf[:]...)
 		return nil
@@ -179,7 +179,7 @@ func (l *Log) scanEntries(ctx context.Context, from, to uint64, f func(index uin
 		if string(pair.Key) != string(numberKey(rowEntry, next)) {
 			break
 		}
-		row, err := parseEntry(pair.Value)
+		row, err := parseEntry(pair.Key, pair.Value)
 		if err != nil {
 			return err
 		}
@@ -189,7 +189,7 @@ func (l *Log) scanEntries(ctx context.Context, from, to uint64, f func(index uin
 		next++
 	}
 	if next != to {
-		return &missingError{damaged("an entry", "none at index %d", next)}
+		return &missingError{damaged(rowName(numberKey(rowEntry, next)), "an entry", "none")}
 	}
 	return nil
 }
@@ -234,24 +234,32 @@ func (l *Log) checkPublished(ctx context.Context, snap *snapshot) error {
 	return nil
 }
 
-// checkMoved makes sure that the blob store has what the kv store let go of last:
-// a log without its tiles would go on and prove nothing of what is older.
-func (l *Log) checkMoved(ctx context.Context) error {
+// checkMoved makes sure that the blob store has what the kv store let go of last,
+// and that it goes with the tree: a log without its tiles would go on and prove
+// nothing of what is older. What is older still is checked when it is read.
+func (l *Log) checkMoved(ctx context.Context, snap *snapshot) error {
 	moved := l.moved.Load()
-	if moved == 0 {
-		return nil
-	}
-	for _, name := range []string{tilePath(0, moved-1), l.bundlePath(moved - 1)} {
-		_, err := l.cfg.Blob.Get(ctx, name, maxBlob)
-		if errors.Is(err, store.ErrNotFound) {
-			return sigbox.Errorf(sigbox.Fatal, "the log %s keeps its first %d entries as files, and %s is gone", l.cfg.Origin, moved*TileWidth, name).
-				WithHint("restore the tiles; they go with the log's store")
+	for lv := uint(0); moved>>(tileHeight*lv) > 0; lv++ {
+		last := moved>>(tileHeight*lv) - 1
+		if _, err := l.fullTileOf(ctx, snap, lv, last); err != nil {
+			return l.movedError(err)
 		}
-		if err != nil {
-			return sigbox.Errorf(sigbox.KindOf(err), "cannot read the tiles of the log %s", l.cfg.Origin).WithCause(err)
+	}
+	if moved > 0 {
+		if _, err := l.bundleOf(ctx, snap, moved-1, TileWidth); err != nil {
+			return l.movedError(err)
 		}
 	}
 	return nil
+}
+
+// movedError says that the log's files do not go with its store.
+func (l *Log) movedError(err error) error {
+	if d, ok := errors.AsType[*Damage](err); ok && sigbox.KindOf(err) == sigbox.Fatal {
+		return sigbox.Errorf(sigbox.Fatal, "the log %s keeps its first %d entries as files, and %s is gone or damaged", l.cfg.Origin, l.moved.Load()*TileWidth, d.Name).
+			WithHint("restore the tiles, which go with the log's store; sigbox log fsck says what is damaged, and --repair makes tiles anew from entries").WithCause(err)
+	}
+	return sigbox.Errorf(sigbox.KindOf(err), "cannot read the tiles of the log %s", l.cfg.Origin).WithCause(err)
 }
 
 // publishedCheckpoint reads the checkpoint that was published last, if there is

@@ -15,6 +15,7 @@ type metrics struct {
 	commitTime prometheus.Histogram
 	moveErrors prometheus.Counter
 	commitErrs prometheus.Counter
+	damage     prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -24,6 +25,7 @@ func newMetrics() *metrics {
 		moved:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "sigbox_log_moved_bundles", Help: "Full entry bundles in the blob store."}),
 		moveErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "sigbox_log_move_errors_total", Help: "Failed moves of tiles to the blob store, and failed publications."}),
 		commitErrs: prometheus.NewCounter(prometheus.CounterOpts{Name: "sigbox_log_commit_errors_total", Help: "Batches that could not be written."}),
+		damage:     prometheus.NewCounter(prometheus.CounterOpts{Name: "sigbox_log_damage_total", Help: "Reads that met damage in the log's files or rows."}),
 		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "sigbox_log_batch_entries", Help: "Entries in a commit.", Buckets: prometheus.ExponentialBuckets(1, 4, 7),
 		}),
@@ -38,7 +40,7 @@ func (l *Log) collectors() []prometheus.Collector {
 	m := l.metrics
 	pending := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sigbox_log_pending_entries", Help: "Entries that wait for a commit."},
 		func() float64 { return float64(l.queue.pending()) })
-	return []prometheus.Collector{m.entries, m.size, m.moved, m.moveErrors, m.commitErrs, m.batchSize, m.commitTime, pending}
+	return []prometheus.Collector{m.entries, m.size, m.moved, m.moveErrors, m.commitErrs, m.damage, m.batchSize, m.commitTime, pending}
 }
 
 func (l *Log) registerer() prometheus.Registerer {

@@ -83,7 +83,7 @@ func (l *Log) moveFull(ctx context.Context, snap *snapshot) error {
 	full := snap.Size >> tileHeight
 	for from := l.moved.Load(); from < full; from = l.moved.Load() {
 		to := min(full, from+maxMoved)
-		b, err := l.putBundles(ctx, from, to)
+		b, err := l.putBundles(ctx, snap, from, to)
 		if err != nil {
 			return l.movedMeanwhile(ctx, snap, from, err)
 		}
@@ -110,7 +110,7 @@ func (l *Log) movedMeanwhile(ctx context.Context, snap *snapshot, from uint64, e
 
 // putBundles writes bundles and tiles to the blob store, and gives the batch that
 // then lets go of them in the kv store.
-func (l *Log) putBundles(ctx context.Context, from, to uint64) (store.Batch, error) {
+func (l *Log) putBundles(ctx context.Context, snap *snapshot, from, to uint64) (store.Batch, error) {
 	b := store.Batch{
 		Checks:  []store.Check{{Key: []byte{rowMoved}}},
 		Writes:  []store.Pair{{Key: []byte{rowMoved}, Value: binary.BigEndian.AppendUint64(nil, to)}},
@@ -120,7 +120,7 @@ func (l *Log) putBundles(ctx context.Context, from, to uint64) (store.Batch, err
 		b.Checks[0].Want = binary.BigEndian.AppendUint64(nil, from)
 	}
 	for n := from; n < to; n++ {
-		times, err := l.putBundle(ctx, n)
+		times, err := l.putBundle(ctx, snap, n)
 		if err != nil {
 			return b, err
 		}
@@ -129,7 +129,7 @@ func (l *Log) putBundles(ctx context.Context, from, to uint64) (store.Batch, err
 	for lv := uint(0); from>>(tileHeight*lv) < to>>(tileHeight*lv); lv++ {
 		first, end := from>>(tileHeight*lv), to>>(tileHeight*lv)
 		for i := first; i < end; i++ {
-			if err := l.putTile(ctx, lv, i); err != nil {
+			if err := l.putTile(ctx, snap, lv, i); err != nil {
 				return b, err
 			}
 		}
@@ -139,13 +139,18 @@ func (l *Log) putBundles(ctx context.Context, from, to uint64) (store.Batch, err
 }
 
 // putBundle writes a full bundle to the blob store and gives its entries' times.
-func (l *Log) putBundle(ctx context.Context, n uint64) ([]byte, error) {
+// What is damaged stays where it is.
+func (l *Log) putBundle(ctx context.Context, snap *snapshot, n uint64) ([]byte, error) {
+	t, err := l.tileOf(ctx, snap, 0, n)
+	if err != nil {
+		return nil, err
+	}
 	bundle := l.bundle[:0]
 	times := make([]int64, 0, TileWidth)
-	err := l.scanEntries(ctx, n*TileWidth, (n+1)*TileWidth, func(_ uint64, row entryRow) error {
+	err = l.scanEntries(ctx, n*TileWidth, (n+1)*TileWidth, func(at uint64, row entryRow) error {
 		bundle = l.cfg.appendBundled(bundle, row.entry)
 		times = append(times, row.time.UnixMilli())
-		return nil
+		return l.cfg.checkLeaf("", at, row.entry, t.at(0, at%TileWidth))
 	})
 	if err != nil {
 		return nil, err
@@ -157,15 +162,12 @@ func (l *Log) putBundle(ctx context.Context, n uint64) ([]byte, error) {
 }
 
 // putTile writes a full tile to the blob store.
-func (l *Log) putTile(ctx context.Context, lv uint, index uint64) error {
-	v, err := l.get(ctx, tileKey(lv, index))
+func (l *Log) putTile(ctx context.Context, snap *snapshot, lv uint, index uint64) error {
+	t, err := l.tileOf(ctx, snap, lv, index)
 	if err != nil {
 		return err
 	}
-	if v, err = tileBytes(v, TileWidth); err != nil {
-		return err
-	}
-	return l.putFull(ctx, tilePath(lv, index), v)
+	return l.putFull(ctx, tilePath(lv, index), t.hashes(TileWidth))
 }
 
 // putFull writes a full tile or bundle, and removes the partial ones that were
@@ -209,20 +211,20 @@ func (l *Log) publish(ctx context.Context, p store.Publisher, snap *snapshot) er
 			return err
 		}
 	}
-	if err := l.publishPartialBundle(ctx, p, snap.Size); err != nil {
+	if err := l.publishPartialBundle(ctx, p, snap); err != nil {
 		return err
 	}
 	return p.Replace(ctx, checkpointPath, []byte(snap.Checkpoint))
 }
 
-func (l *Log) publishPartialBundle(ctx context.Context, p store.Publisher, size uint64) error {
-	w := width(size, 0)
+func (l *Log) publishPartialBundle(ctx context.Context, p store.Publisher, snap *snapshot) error {
+	w := width(snap.Size, 0)
 	if w == 0 {
 		return nil
 	}
-	index := tileIndex(size, 0)
+	index := tileIndex(snap.Size, 0)
 	// It may be full by now, but it is not moved: that is the mover's work too.
-	bundle, err := l.hotBundle(ctx, index, w)
+	bundle, err := l.hotBundle(ctx, snap.tree.tile(0, index), index, w)
 	if err != nil {
 		return err
 	}

@@ -28,14 +28,11 @@ func (l *Log) Tile(ctx context.Context, lv int, index uint64, w int) ([]byte, er
 		return nil, noTile()
 	}
 	level, n := uint(lv), uint64(w)
-	if t := snap.tree.tile(level, index); t != nil {
-		return append([]byte(nil), t.hashes(n)...), nil
-	}
-	b, err := l.fullTile(ctx, level, index)
+	t, err := l.tileOf(ctx, snap, level, index)
 	if err != nil {
 		return nil, err
 	}
-	return b[:n*sha256.Size], nil
+	return append([]byte(nil), t.hashes(n)...), nil
 }
 
 func noTile() error {
@@ -51,74 +48,130 @@ func within(n uint64, lv uint, index, w uint64) bool {
 // Entries gives the first width entries, of at most 256, of an entry bundle
 // (tlog-tiles, Log entries). NotFound if the log does not have so many.
 func (l *Log) Entries(ctx context.Context, index uint64, w int) ([]byte, error) {
-	if w < 1 || w > TileWidth || !within(l.head.Load().Size, 0, index, uint64(w)) {
+	snap := l.head.Load()
+	if w < 1 || w > TileWidth || !within(snap.Size, 0, index, uint64(w)) {
 		return nil, noTile()
 	}
-	return movable(l.isMoved(index), func(moved bool) ([]byte, error) {
-		if !moved {
-			return l.hotBundle(ctx, index, uint64(w)) // #nosec G115 -- 1 to 256
-		}
-		b, err := l.blob(ctx, l.bundlePath(index))
-		if err != nil {
-			return nil, err
-		}
-		return l.cfg.firstEntries(b, w) // a full one too: it may have lost its end
-	})
+	return l.bundleOf(ctx, snap, index, uint64(w)) // #nosec G115 -- 1 to 256
 }
 
-// hotBundle makes the first w entries of a bundle from the kv store.
-func (l *Log) hotBundle(ctx context.Context, index, w uint64) ([]byte, error) {
+// bundleOf reads the first w entries of a bundle and checks them against the tree
+// of snap, which has so many.
+func (l *Log) bundleOf(ctx context.Context, snap *snapshot, index, w uint64) ([]byte, error) {
+	t, err := l.tileOf(ctx, snap, 0, index)
+	if err != nil {
+		return nil, err
+	}
+	b, err := movable(l.isMoved(index), func(moved bool) ([]byte, error) {
+		if moved {
+			return l.coldBundle(ctx, t, index, w)
+		}
+		return l.hotBundle(ctx, t, index, w)
+	})
+	return b, l.readError(ctx, err)
+}
+
+// coldBundle reads the first w entries of a bundle from the blob store, and checks
+// them against their tile.
+func (l *Log) coldBundle(ctx context.Context, t *tile, index, w uint64) ([]byte, error) {
+	name := l.bundlePath(index)
+	b, entries, err := l.splitBundle(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	end := 0
+	for i, e := range entries[:w] {
+		if err := l.cfg.checkLeaf(name, index*TileWidth+uint64(i), e, t.at(0, uint64(i))); err != nil { // #nosec G115 -- not negative
+			return nil, err
+		}
+		end += l.cfg.bundledLen(e)
+	}
+	return b[:end:end], nil
+}
+
+// splitBundle reads a full bundle from the blob store and takes it apart.
+func (l *Log) splitBundle(ctx context.Context, name string) (bundle []byte, entries [][]byte, err error) {
+	if bundle, err = l.blob(ctx, name); err != nil {
+		return nil, nil, err
+	}
+	if entries, err = l.cfg.split(name, bundle); err != nil {
+		return nil, nil, err
+	}
+	if len(entries) != TileWidth {
+		return nil, nil, damaged(name, "a bundle of 256 entries", "one of %d", len(entries))
+	}
+	return bundle, entries, nil
+}
+
+// hotBundle makes the first w entries of a bundle from the kv store, and checks
+// them against their tile.
+func (l *Log) hotBundle(ctx context.Context, t *tile, index, w uint64) ([]byte, error) {
 	var out []byte
-	err := l.scanEntries(ctx, index*TileWidth, index*TileWidth+w, func(_ uint64, row entryRow) error {
+	err := l.scanEntries(ctx, index*TileWidth, index*TileWidth+w, func(at uint64, row entryRow) error {
 		out = l.cfg.appendBundled(out, row.entry)
-		return nil
+		return l.cfg.checkLeaf("", at, row.entry, t.at(0, at%TileWidth))
 	})
 	return out, err
 }
 
 // Entry gives an entry and when it was logged. NotFound beyond the end.
 func (l *Log) Entry(ctx context.Context, index uint64) ([]byte, time.Time, error) {
-	if index >= l.head.Load().Size {
+	snap := l.head.Load()
+	if index >= snap.Size {
 		return nil, time.Time{}, sigbox.Errorf(sigbox.NotFound, "the log has no entry %d", index)
 	}
-	type timed struct {
-		entry []byte
-		time  time.Time
+	t, err := l.tileOf(ctx, snap, 0, index/TileWidth)
+	if err != nil {
+		return nil, time.Time{}, err
 	}
-	e, err := movable(l.isMoved(index/TileWidth), func(moved bool) (e timed, err error) {
+	want := t.at(0, index%TileWidth)
+	e, err := movable(l.isMoved(index/TileWidth), func(moved bool) (timedEntry, error) {
 		if moved {
-			e.entry, e.time, err = l.coldEntry(ctx, index)
-			return e, err
+			return l.coldEntry(ctx, index, want)
 		}
-		v, err := l.get(ctx, numberKey(rowEntry, index))
-		if err != nil {
-			return e, err
-		}
-		row, err := parseEntry(v)
-		return timed{row.entry, row.time}, err
+		return l.hotEntry(ctx, index, want)
 	})
-	return e.entry, e.time, err
+	return e.entry, e.time, l.readError(ctx, err)
+}
+
+// timedEntry is an entry and when it was logged.
+type timedEntry struct {
+	entry []byte
+	time  time.Time
+}
+
+// hotEntry reads an entry from the kv store.
+func (l *Log) hotEntry(ctx context.Context, index uint64, want *Hash) (timedEntry, error) {
+	key := numberKey(rowEntry, index)
+	v, err := l.get(ctx, key)
+	if err != nil {
+		return timedEntry{}, err
+	}
+	row, err := parseEntry(key, v)
+	if err != nil {
+		return timedEntry{}, err
+	}
+	return timedEntry{row.entry, row.time}, l.cfg.checkLeaf("", index, row.entry, want)
 }
 
 // coldEntry reads an entry that has moved.
-func (l *Log) coldEntry(ctx context.Context, index uint64) ([]byte, time.Time, error) {
-	b, err := l.blob(ctx, l.bundlePath(index/TileWidth))
+func (l *Log) coldEntry(ctx context.Context, index uint64, want *Hash) (timedEntry, error) {
+	name := l.bundlePath(index / TileWidth)
+	_, entries, err := l.splitBundle(ctx, name)
 	if err != nil {
-		return nil, time.Time{}, err
+		return timedEntry{}, err
 	}
-	entries, err := l.cfg.split(b)
+	e := entries[index%TileWidth]
+	if err := l.cfg.checkLeaf(name, index, e, want); err != nil {
+		return timedEntry{}, err
+	}
+	key := numberKey(rowTimes, index/TileWidth)
+	times, err := l.get(ctx, key)
 	if err != nil {
-		return nil, time.Time{}, err
+		return timedEntry{}, err
 	}
-	if len(entries) != TileWidth {
-		return nil, time.Time{}, damaged("a bundle of 256 entries", "%d", len(entries))
-	}
-	times, err := l.get(ctx, numberKey(rowTimes, index/TileWidth))
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	at, err := timeOf(times, index%TileWidth)
-	return entries[index%TileWidth], at, err
+	at, err := timeOf(key, times, index%TileWidth)
+	return timedEntry{e, at}, err
 }
 
 // Inclusion proves that a tree of some size holds the entry with an index
@@ -169,17 +222,24 @@ func (l *Log) rootAt(ctx context.Context, snap *snapshot, size uint64) (Hash, er
 // LeafIndex finds the index of a leaf by its hash; Config.IndexLeaves keeps what
 // it needs. NotFound if there is none.
 func (l *Log) LeafIndex(ctx context.Context, leaf Hash) (uint64, error) {
-	v, err := l.cfg.KV.Get(ctx, hashKey(rowLeaf, &leaf))
+	key := hashKey(rowLeaf, &leaf)
+	v, err := l.cfg.KV.Get(ctx, key)
+	snap := l.head.Load()
+	var index uint64
 	if err == nil {
-		var index uint64
-		if index, err = parseNumber(v); err == nil && index < l.head.Load().Size {
-			return index, nil
-		}
+		index, err = parseNumber(key, v)
 	}
-	if err == nil || errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || err == nil && index >= snap.Size {
 		return 0, sigbox.Errorf(sigbox.NotFound, "the log has no leaf with the hash %x", leaf)
 	}
-	return 0, l.readError(ctx, err)
+	if err != nil {
+		return 0, l.readError(ctx, err)
+	}
+	t, err := l.tileOf(ctx, snap, 0, index/TileWidth)
+	if err == nil && *t.at(0, index%TileWidth) != leaf {
+		err = l.readError(ctx, damaged(rowName(key), "the index of that leaf", "%d, of another", index))
+	}
+	return index, err
 }
 
 // Row reads a row that Leaf.Rows gave; store.ErrNotFound if there is none. Rows
@@ -210,7 +270,7 @@ func (l *Log) nodes(ctx context.Context, snap *snapshot) nodeFunc {
 			return *n, nil
 		}
 		lv, r := h/tileHeight, h%tileHeight
-		t, err := l.cachedTile(ctx, lv, i>>(tileHeight-r))
+		t, err := l.fullTileOf(ctx, snap, lv, i>>(tileHeight-r))
 		if err != nil {
 			return Hash{}, err
 		}
@@ -218,22 +278,39 @@ func (l *Log) nodes(ctx context.Context, snap *snapshot) nodeFunc {
 	}
 }
 
-// cachedTile gives a full tile from the cache, or reads it into the cache.
-func (l *Log) cachedTile(ctx context.Context, lv uint, index uint64) (*tile, error) {
+// tileOf gives a tile of which snap's tree has some hashes or all; those are right.
+func (l *Log) tileOf(ctx context.Context, snap *snapshot, lv uint, index uint64) (*tile, error) {
+	if t := snap.tree.tile(lv, index); t != nil {
+		return t, nil
+	}
+	return l.fullTileOf(ctx, snap, lv, index)
+}
+
+// fullTileOf gives a full tile of snap's tree, from the cache or from its store.
+// One that is read is checked against the tile above it, up to the right edge,
+// whose hashes were checked against the head when the log was opened.
+func (l *Log) fullTileOf(ctx context.Context, snap *snapshot, lv uint, index uint64) (*tile, error) {
 	id := tileID{lv, index}
 	if t := l.tiles.get(id); t != nil {
 		return t, nil
 	}
-	b, err := l.fullTile(ctx, lv, index)
+	want, err := l.nodes(ctx, snap)(tileHeight*(lv+1), index)
 	if err != nil {
 		return nil, err
 	}
+	b, err := l.fullTile(ctx, lv, index)
+	if err != nil {
+		return nil, l.readError(ctx, err)
+	}
 	t := newTile(b)
+	if top := t.top(); top != want {
+		return nil, l.readError(ctx, damaged(tilePath(lv, index), fmt.Sprintf("a tile with the root %x", want), "one with %x", top))
+	}
 	l.tiles.add(id, t)
 	return t, nil
 }
 
-// fullTile reads a full tile.
+// fullTile reads a full tile. Nobody has checked it.
 func (l *Log) fullTile(ctx context.Context, lv uint, index uint64) ([]byte, error) {
 	return movable(l.isMoved(lastBundle(lv, index)), func(moved bool) ([]byte, error) {
 		var b []byte
@@ -246,7 +323,7 @@ func (l *Log) fullTile(ctx context.Context, lv uint, index uint64) ([]byte, erro
 		if err != nil {
 			return nil, err
 		}
-		return tileBytes(b, TileWidth)
+		return tileBytes(tilePath(lv, index), b, TileWidth)
 	})
 }
 
@@ -260,9 +337,9 @@ func lastBundle(lv uint, index uint64) uint64 {
 }
 
 // tileBytes gives the first n hashes of a stored tile.
-func tileBytes(b []byte, n uint64) ([]byte, error) {
+func tileBytes(name string, b []byte, n uint64) ([]byte, error) {
 	if uint64(len(b)) < n*sha256.Size || len(b) > fullTile {
-		return nil, damaged(fmt.Sprintf("a tile of at least %d hashes", n), "%d bytes", len(b))
+		return nil, damaged(name, fmt.Sprintf("a tile of at least %d hashes", n), "%d bytes", len(b))
 	}
 	return b[:n*sha256.Size], nil
 }
@@ -283,7 +360,7 @@ func movable[T any](moved bool, read func(moved bool) (T, error)) (T, error) {
 func (l *Log) get(ctx context.Context, key []byte) ([]byte, error) {
 	v, err := l.cfg.KV.Get(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, &missingError{damaged("a row", "none with the key %x", key)}
+		return nil, &missingError{damaged(rowName(key), "a row", "none")}
 	}
 	if err != nil {
 		return nil, l.readError(ctx, err)
@@ -295,7 +372,7 @@ func (l *Log) get(ctx context.Context, key []byte) ([]byte, error) {
 func (l *Log) blob(ctx context.Context, name string) ([]byte, error) {
 	b, err := l.cfg.Blob.Get(ctx, name, maxBlob)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, &missingError{damaged("the published file "+name, "none")}
+		return nil, &missingError{damaged(name, "a file", "none")}
 	}
 	if err != nil {
 		return nil, l.readError(ctx, err)

@@ -3,7 +3,6 @@ package tlog
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"time"
 
 	"github.com/sigbox/sigbox"
@@ -54,9 +53,9 @@ func otherKey(key []byte) []byte {
 }
 
 // parseNumber reads a value that is one number.
-func parseNumber(v []byte) (uint64, error) {
+func parseNumber(key, v []byte) (uint64, error) {
 	if len(v) != 8 {
-		return 0, damaged("a number of 8 bytes", "%d bytes", len(v))
+		return 0, damaged(rowName(key), "a number of 8 bytes", "%d bytes", len(v))
 	}
 	return binary.BigEndian.Uint64(v), nil
 }
@@ -76,9 +75,9 @@ type entryRow struct {
 	entry []byte
 }
 
-func parseEntry(v []byte) (entryRow, error) {
+func parseEntry(key, v []byte) (entryRow, error) {
 	if len(v) < entryHeader {
-		return entryRow{}, damaged("an entry", "%d bytes", len(v))
+		return entryRow{}, damaged(rowName(key), "an entry", "%d bytes", len(v))
 	}
 	return entryRow{millis(v), (*Hash)(v[8:]), v[entryHeader:]}, nil
 }
@@ -102,7 +101,7 @@ func appendHead(dst []byte, id batchID, h Head) []byte {
 
 func parseHead(v []byte) (h Head, err error) {
 	if len(v) <= headHeader {
-		return Head{}, damaged("a head", "%d bytes", len(v))
+		return Head{}, damaged(rowName([]byte{rowHead}), "a head", "%d bytes", len(v))
 	}
 	v = v[batchIDLen:]
 	h.Size = binary.BigEndian.Uint64(v)
@@ -110,7 +109,7 @@ func parseHead(v []byte) (h Head, err error) {
 	h.Root = Hash(v[16:])
 	h.Checkpoint = string(v[16+sha256.Size:])
 	if h.Size >= 1<<62 {
-		return Head{}, damaged("a size", "%d", h.Size)
+		return Head{}, damaged(rowName([]byte{rowHead}), "a size", "%d", h.Size)
 	}
 	return h, nil
 }
@@ -126,13 +125,13 @@ func appendTimes(dst []byte, times []int64) []byte {
 	return dst
 }
 
-// timeOf reads the time of entry i of a bundle.
-func timeOf(v []byte, i uint64) (time.Time, error) {
+// timeOf reads the time of entry i of a bundle from the row with a key.
+func timeOf(key, v []byte, i uint64) (time.Time, error) {
 	ms := int64(0)
 	for range i + 1 {
 		d, n := binary.Varint(v)
 		if n <= 0 {
-			return time.Time{}, damaged("the times of a bundle", "fewer than %d", i+1)
+			return time.Time{}, damaged(rowName(key), "the times of a bundle", "fewer than %d", i+1)
 		}
 		ms, v = ms+d, v[n:]
 	}
@@ -145,7 +144,7 @@ func splitPrefixed(b []byte) ([][]byte, error) {
 	out := make([][]byte, 0, TileWidth)
 	for len(b) > 0 {
 		if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
-			return nil, damaged("an entry bundle", "one that ends within an entry")
+			return nil, sigbox.Errorf(sigbox.Invalid, "an entry bundle that ends within an entry")
 		}
 		n := 2 + int(binary.BigEndian.Uint16(b))
 		out = append(out, b[2:n:n])
@@ -178,33 +177,27 @@ func (c *Config) maxEntry() int {
 	return MaxEntry
 }
 
-// firstEntries cuts a bundle after its first n entries.
-func (c *Config) firstEntries(bundle []byte, n int) ([]byte, error) {
-	entries, err := c.split(bundle)
-	if err != nil {
-		return nil, err
-	}
-	if len(entries) < n {
-		return nil, damaged(fmt.Sprintf("a bundle of at least %d entries", n), "%d", len(entries))
-	}
-	end := 0
-	for _, e := range entries[:n] {
-		end += c.bundledLen(e)
-	}
-	return bundle[:end:end], nil
-}
-
-// split takes a published bundle apart; one that cannot be is damaged.
-func (c *Config) split(bundle []byte) ([][]byte, error) {
+// split takes a stored bundle apart; one that cannot be is damaged.
+func (c *Config) split(name string, bundle []byte) ([][]byte, error) {
 	entries, err := c.SplitEntries(bundle)
 	if err != nil {
-		return nil, damaged("a bundle of whole entries", "%d bytes", len(bundle)).WithCause(err)
+		return nil, damaged(name, "a bundle of whole entries", "%d bytes that are none", len(bundle))
 	}
 	return entries, nil
 }
 
-// damaged is the error for a store that does not hold what was written to it.
-func damaged(want, format string, args ...any) *sigbox.Error {
-	return sigbox.Mismatch(sigbox.Fatal, "the log's store is damaged", want, fmt.Sprintf(format, args...)).
-		WithHint("restore it from a backup that is not older than what was published")
+// leafHash gives the leaf hash of a stored entry.
+func (c *Config) leafHash(entry []byte) (Hash, error) {
+	if c.LeafOf == nil {
+		return LeafHash(entry), nil
+	}
+	leaf, err := c.LeafOf(entry)
+	if err != nil {
+		return Hash{}, err
+	}
+	return LeafHash(leaf), nil
 }
+
+// LeafKey is Config.KeyOf of a log whose leaves are their entries and are added
+// without a Key.
+func LeafKey(entry []byte) ([32]byte, error) { return LeafHash(entry), nil }

@@ -220,7 +220,7 @@ func (l *Log) recheck(requests []*request) error {
 			return err
 		}
 		if l.head.Load().Size == before.Size {
-			return l.lost(damaged("keys of entries in the log alone", "one beyond size %d", before.Size))
+			return l.lost(damaged("rows d", "keys of entries in the log alone", "one beyond size %d", before.Size))
 		}
 	}
 	return busy()

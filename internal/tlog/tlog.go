@@ -114,6 +114,21 @@ type Config struct {
 	SplitEntries func(bundle []byte) ([][]byte, error)
 	// IndexLeaves keeps the index of each leaf hash for [Log.LeafIndex].
 	IndexLeaves bool
+
+	// What follows from an entry is checked when the entry is read, and by [Check];
+	// [Repair] makes it anew. The three functions must give the same for the same
+	// entry as long as the log lives, and refuse what was never logged.
+
+	// LeafOf gives the leaf that is hashed for an entry; nil is the entry itself.
+	// RawEntries requires it.
+	LeafOf func(entry []byte) ([]byte, error)
+	// KeyOf gives the key that an entry was added with, as Leaf.Key; nil: keys do
+	// not follow from entries, and are not checked. [LeafKey] is that of leaves
+	// that are added without a Key.
+	KeyOf func(entry []byte) ([32]byte, error)
+	// RowsOf gives the rows of Leaf.Rows that [Check] compares. Their keys must be
+	// this entry's alone. nil: the log's rows do not follow from single entries.
+	RowsOf func(index uint64, logged time.Time, entry []byte) ([]store.Pair, error)
 }
 
 // Leaf is what Add takes.
@@ -182,6 +197,8 @@ type Log struct {
 	writes  []store.Pair
 	told    time.Time // when it was last logged that nothing can be written; zero when it can
 
+	damageTold atomic.Int64 // when damage was last logged, in ms since 1970
+
 	// The mover owns this.
 	bundle []byte
 
@@ -218,7 +235,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err := l.checkPublished(ctx, snap); err != nil {
 		return nil, err
 	}
-	if err := l.checkMoved(ctx); err != nil {
+	if err := l.checkMoved(ctx, snap); err != nil {
 		return nil, err
 	}
 	if err := l.register(); err != nil {
@@ -237,8 +254,8 @@ func newLog(cfg Config) (*Log, error) {
 	if cfg.Origin == "" || cfg.KV == nil || cfg.Blob == nil || len(cfg.Signers) == 0 {
 		return nil, sigbox.Errorf(sigbox.Invalid, "a log needs an origin, a kv store, a blob store and a signer")
 	}
-	if cfg.RawEntries && cfg.SplitEntries == nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "the log %s has raw entries, so it needs SplitEntries", cfg.Origin)
+	if cfg.RawEntries && (cfg.SplitEntries == nil || cfg.LeafOf == nil) {
+		return nil, sigbox.Errorf(sigbox.Invalid, "the log %s has raw entries, so it needs SplitEntries and LeafOf", cfg.Origin)
 	}
 	cfg.defaults()
 	l := &Log{cfg: cfg, log: cfg.Logger.With("log", cfg.Origin), tiles: newTileCache(cachedTiles), full: make(chan struct{}, 1), stop: make(chan struct{}), sequenced: make(chan struct{})}

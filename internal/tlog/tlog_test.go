@@ -40,7 +40,7 @@ func testConfig(t testing.TB) Config {
 	t.Helper()
 	return Config{
 		Origin: origin, KV: memory.NewKV(), Blob: memory.NewBlob(), Signers: []*note.Signer{testSigner(t, "key")},
-		PublishInterval: time.Hour,
+		PublishInterval: time.Hour, KeyOf: LeafKey,
 	}
 }
 
@@ -275,10 +275,16 @@ func (s *slowGet) Get(ctx context.Context, key []byte) ([]byte, error) {
 
 func TestMakeAndRows(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.IndexLeaves = true
+	cfg.IndexLeaves, cfg.KeyOf = true, nil
+	var leafBytes []byte
+	cfg.LeafOf = func(entry []byte) ([]byte, error) {
+		if string(entry) == "entry 1" {
+			return leafBytes, nil
+		}
+		return entry, nil
+	}
 	l := openLog(t, cfg)
 	add(t, l, "before")
-	var leafBytes []byte
 	leaf := Leaf{
 		Key: Hash{7},
 		Make: func(index uint64, now time.Time) ([]byte, []byte) {
@@ -519,6 +525,9 @@ func TestDamagedPublished(t *testing.T) {
 func TestRawEntries(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.RawEntries, cfg.BundleDir = true, "data"
+	entry := func(i int) []byte { return append([]byte{byte(i % 200)}, make([]byte, i%200)...) }
+	cfg.LeafOf = func(b []byte) ([]byte, error) { return b[:1], nil }
+	cfg.KeyOf = nil
 	_, err := Open(t.Context(), cfg)
 	expectKind(t, err, sigbox.Invalid)
 	cfg.SplitEntries = func(b []byte) ([][]byte, error) {
@@ -534,9 +543,8 @@ func TestRawEntries(t *testing.T) {
 		return out, nil
 	}
 	l := openLog(t, cfg)
-	entry := func(i int) []byte { return append([]byte{byte(i % 200)}, make([]byte, i%200)...) }
 	for i := range 300 {
-		_, err := l.Add(t.Context(), Leaf{Key: Hash{byte(i), byte(i >> 8), 1}, Make: func(uint64, time.Time) ([]byte, []byte) { return testLeaf(uint64(i)), entry(i) }})
+		_, err := l.Add(t.Context(), Leaf{Key: Hash{byte(i), byte(i >> 8), 1}, Make: func(uint64, time.Time) ([]byte, []byte) { return entry(i)[:1], entry(i) }})
 		must(t, err)
 	}
 	settleTiles(t, l)
