@@ -40,7 +40,7 @@ which kinds will do.`,
   sigbox verify dist/ --certificate-identity-regexp 'https://github\.com/acme/.*' \
     --certificate-oidc-issuer https://token.actions.githubusercontent.com
   sigbox verify SHA256SUMS --ignore-missing --key maintainer.pub
-  sigbox verify image.tar --policy release.yaml --type slsaprovenance1 --explain
+  sigbox verify app.tar.gz --policy release.yaml --explain
   curl -sL https://example.com/app | sigbox verify - --bundle app.sigstore.json --policy release.yaml`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if f.policy.print {
@@ -67,11 +67,12 @@ type verifyFlags struct {
 
 func (f *verifyFlags) register(e *env, cmd *cobra.Command) {
 	fs := cmd.Flags()
+	fs.SortFlags = false // by subject, and in commands that we suggest as they were typed
 	f.set = fs
-	f.trust.register(e, cmd, forVerifying)
 	f.policy.register(cmd)
 	f.evidence.register(cmd)
 	f.lists.register(cmd)
+	f.trust.register(e, cmd, forVerifying)
 	fs.BoolVar(&f.ignoreLog, "insecure-ignore-tlog", false, "with keys: be content with the signature alone, whether or not it was ever recorded")
 	fs.BoolVar(&f.explain, "explain", false, "say what each step of the verification found, with its evidence")
 	f.output.register(cmd)
