@@ -26,6 +26,7 @@ const (
 	caKey      = "ca"
 	ctLogKey   = "ctlog"
 	rekorKey   = "rekor2"
+	rekorV1Key = "rekor1"
 	tsaRootKey = "tsa-root"
 	tsaKey     = "tsa"
 	tufRootKey = "tuf-root"
@@ -41,6 +42,7 @@ func keyKinds() map[string]sigbox.KeyDetails {
 		caKey:      sigbox.ECDSAP256SHA256,
 		ctLogKey:   sigbox.ECDSAP256SHA256,
 		rekorKey:   sigbox.Ed25519,
+		rekorV1Key: sigbox.ECDSAP256SHA256,
 		tsaRootKey: sigbox.ECDSAP256SHA256,
 		tsaKey:     sigbox.ECDSAP256SHA256,
 		tufRootKey: sigbox.ECDSAP256SHA256,
@@ -58,17 +60,17 @@ type keyring map[string]crypto.Signer
 // for an encrypted one. One place is the RSA key's, which takes long to make.
 const keysAtOnce = 3
 
-// openKeys reads the instance's keys, a few at a time. With fresh, keys
-// that are missing are made; else clients trust those that were, and there is no
+// openKeys reads the instance's keys, a few at a time. Those that are fresh are made
+// when they are missing; of others clients trust those that were, and there is no
 // replacing them in silence.
-func openKeys(dir string, pass keys.Passphrase, fresh bool) (keyring, error) {
+func openKeys(dir string, pass keys.Passphrase, kinds map[string]sigbox.KeyDetails, fresh func(name string) bool) (keyring, error) {
 	var g errgroup.Group
 	g.SetLimit(keysAtOnce)
 	var mu sync.Mutex
 	ring := keyring{}
 	open := func(name string, details sigbox.KeyDetails) func() error {
 		return func() error {
-			key, err := openKey(dir, name, details, pass, fresh)
+			key, err := openKey(dir, name, details, pass, fresh(name))
 			if err != nil {
 				return err
 			}
@@ -78,11 +80,11 @@ func openKeys(dir string, pass keys.Passphrase, fresh bool) (keyring, error) {
 			return nil
 		}
 	}
-	kinds := keyKinds()
 	g.Go(open(oidcKey, kinds[oidcKey])) // the slow one first
-	delete(kinds, oidcKey)
 	for name, details := range kinds {
-		g.Go(open(name, details))
+		if name != oidcKey {
+			g.Go(open(name, details))
+		}
 	}
 	return ring, g.Wait()
 }

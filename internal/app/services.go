@@ -22,6 +22,7 @@ import (
 	"github.com/sigbox/sigbox/internal/keys"
 	"github.com/sigbox/sigbox/internal/oidc"
 	"github.com/sigbox/sigbox/internal/rekor"
+	"github.com/sigbox/sigbox/internal/rekor1"
 	"github.com/sigbox/sigbox/internal/remote"
 	"github.com/sigbox/sigbox/internal/store"
 	blobdir "github.com/sigbox/sigbox/internal/store/dir"
@@ -30,14 +31,16 @@ import (
 	"github.com/sigbox/sigbox/internal/tsa"
 	"github.com/sigbox/sigbox/internal/tuf"
 	"github.com/sigbox/sigbox/internal/web"
+	"github.com/sigbox/sigbox/wire/entry"
 	"github.com/sigbox/sigbox/wire/note"
 )
 
 // The parts of the one kv store, and of the one blob store. None begins another.
 const (
-	usersPart = "oidc/"
-	rekorPart = "rekor2/"
-	ctLogPart = "ctlog/"
+	usersPart   = "oidc/"
+	rekorPart   = "rekor2/"
+	rekorV1Part = "rekor1/"
+	ctLogPart   = "ctlog/"
 )
 
 // services are the parts of an instance; they know of each other by the
@@ -55,10 +58,11 @@ type services struct {
 	ca       *ca.Service
 	tsa      *tsa.Service
 	rekor    *rekor.Service
+	rekorV1  *rekor1.Service // nil when the instance has none
 	tuf      *tuf.Repository
 
-	// The two logs of the engine.
-	ctTree, rekorTree *tlog.Log
+	// The logs of the engine; the v1 log's is nil when the instance has none.
+	ctTree, rekorTree, rekorV1Tree *tlog.Log
 }
 
 // issuerURL is the name of the built-in provider of an instance.
@@ -71,7 +75,7 @@ func (a *App) openServices(ctx context.Context) error {
 	if err := s.openGround(ctx); err != nil {
 		return err
 	}
-	for _, open := range []func(context.Context) error{s.openProvider, s.openCA, s.openRekor, s.openTSA, s.openTUF, s.recordRoot} {
+	for _, open := range []func(context.Context) error{s.openProvider, s.openCA, s.openRekor, s.openRekorV1, s.openTSA, s.openTUF, s.recordRoot} {
 		if err := open(ctx); err != nil {
 			return err
 		}
@@ -89,7 +93,7 @@ func (s *services) openGround(ctx context.Context) error {
 	}
 	var g errgroup.Group
 	g.Go(func() (err error) {
-		s.keys, err = openKeys(a.cfg.Data, pass, !a.state.Complete)
+		s.keys, err = openKeys(a.cfg.Data, pass, a.keyKinds(), a.freshKey)
 		return err
 	})
 	err = s.openStores(ctx)
@@ -97,6 +101,21 @@ func (s *services) openGround(ctx context.Context) error {
 		err = keysErr
 	}
 	return err
+}
+
+// keyKinds are the keys that this instance has. That of the v1 log is made when the
+// log is first wanted.
+func (a *App) keyKinds() map[string]sigbox.KeyDetails {
+	kinds := keyKinds()
+	if a.state.RekorV1.IsZero() && !a.settings.rekorV1() {
+		delete(kinds, rekorV1Key)
+	}
+	return kinds
+}
+
+// freshKey reports whether nobody can have seen a key yet, so that it may be made.
+func (a *App) freshKey(name string) bool {
+	return !a.state.Complete || name == rekorV1Key && a.state.RekorV1.IsZero()
 }
 
 func (s *services) openStores(ctx context.Context) error {
@@ -204,12 +223,22 @@ func (s *services) openTSA(context.Context) error {
 }
 
 // past is the newest time that the logs have on record.
-func (s *services) past() time.Time {
-	ct, rekor := s.ctTree.Head().Time, s.rekorTree.Head().Time
-	if ct.After(rekor) {
-		return ct
+func (s *services) past() (newest time.Time) {
+	for _, l := range s.trees() {
+		if at := l.Head().Time; at.After(newest) {
+			newest = at
+		}
 	}
-	return rekor
+	return newest
+}
+
+// trees are the logs of the engine that there are.
+func (s *services) trees() []*tlog.Log {
+	trees := []*tlog.Log{s.rekorTree, s.ctTree}
+	if s.rekorV1Tree != nil {
+		trees = append(trees, s.rekorV1Tree)
+	}
+	return trees
 }
 
 func (s *services) openRekor(ctx context.Context) error {
@@ -217,11 +246,48 @@ func (s *services) openRekor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.rekorTree, err = s.openLog(ctx, rekorPart, tlog.Config{Origin: signer.Name(), Signers: []*note.Signer{signer}}); err != nil {
+	if s.rekorTree, err = s.openLog(ctx, rekorPart, rekor.LogConfig(signer)); err != nil {
 		return err
 	}
 	s.rekor, err = rekor.New(rekor.Config{Log: s.rekorTree, Signer: signer, Since: s.app.state.ValidFrom})
 	return err
+}
+
+// openRekorV1 opens the v1 log, or begins it. One that is turned off is frozen: what
+// it has stays readable and trusted.
+func (s *services) openRekorV1(ctx context.Context) error {
+	a := s.app
+	key := s.keys[rekorV1Key]
+	if key == nil {
+		return nil
+	}
+	if err := a.beginRekorV1(); err != nil {
+		return err
+	}
+	host := a.state.rekorV1Host()
+	cfg, err := rekor1.LogConfig(host, key)
+	if err != nil {
+		return err
+	}
+	if s.rekorV1Tree, err = s.openLog(ctx, rekorV1Part, cfg); err != nil {
+		return err
+	}
+	s.rekorV1, err = rekor1.New(rekor1.Config{
+		Log: s.rekorV1Tree, Key: key, Host: host, Since: a.state.RekorV1, Frozen: !a.settings.rekorV1(),
+	})
+	return err
+}
+
+// beginRekorV1 notes that the v1 log exists, now that its key does.
+func (a *App) beginRekorV1() error {
+	if !a.state.RekorV1.IsZero() {
+		return nil
+	}
+	a.state.RekorV1 = a.state.ValidFrom
+	if a.state.Complete { // an instance that had none
+		a.state.RekorV1 = validFrom(a.cfg.Now())
+	}
+	return a.state.save(a.cfg.Data)
 }
 
 // openLog opens a log in its part of the stores.
@@ -266,27 +332,50 @@ func (s *services) openTUF(context.Context) error {
 // recordRoot makes the TUF root the first entry of an empty transparency log,
 // signed by the root's own key: what clients are told to trust is on record before
 // anything else. It also spares clients the proof of a tree of one leaf, which is
-// empty: cosign then leaves the fields out, and sigstore-python wants them.
+// empty, and the index 0: cosign then leaves the fields out, and sigstore-python
+// wants them.
 func (s *services) recordRoot(ctx context.Context) error {
-	key := s.keys[tufRootKey]
-	if s.rekorTree.Head().Size > 0 || key == nil {
+	e, err := s.rootEntry()
+	if err != nil || e == nil {
+		return err
+	}
+	if s.rekorTree.Head().Size == 0 {
+		if _, err := s.rekor.Add(ctx, *e); err != nil {
+			return err
+		}
+	}
+	if s.rekorV1 == nil || s.rekorV1Tree.Head().Size > 0 {
 		return nil
+	}
+	p, err := entry.ParseProposal(entry.AppendProposal(nil, *e))
+	if err != nil {
+		return err
+	}
+	_, _, err = s.rekorV1.Add(ctx, p)
+	return err
+}
+
+// rootEntry is the log entry of the TUF root, nil when the root's key is kept
+// elsewhere.
+func (s *services) rootEntry() (*sigbox.Entry, error) {
+	key := s.keys[tufRootKey]
+	if key == nil {
+		return nil, nil
 	}
 	details, err := sigbox.DetailsOf(key.Public())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	digest := details.Hash().Sum(s.tuf.Root())
 	signature, err := key.Sign(rand.Reader, digest.Value, details.SignerOpts())
 	if err != nil {
-		return sigbox.Errorf(sigbox.Internal, "signing the TUF root's log entry: %w", err)
+		return nil, sigbox.Errorf(sigbox.Internal, "signing the TUF root's log entry: %w", err)
 	}
 	public, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
-		return sigbox.Errorf(sigbox.Internal, "%w", err)
+		return nil, sigbox.Errorf(sigbox.Internal, "%w", err)
 	}
-	_, err = s.rekor.Add(ctx, sigbox.Entry{Digest: digest, Signature: signature, PublicKey: public, Details: details})
-	return err
+	return &sigbox.Entry{Digest: digest, Signature: signature, PublicKey: public, Details: details}, nil
 }
 
 // register adds the routes of all services to mux.
@@ -296,6 +385,9 @@ func (s *services) register(mux *http.ServeMux) {
 	(&httpapi.CT{Service: s.ctLog, Logger: log, Prefix: ctLogPath}).Register(mux)
 	(&httpapi.Timestamp{Service: s.tsa, Logger: log}).Register(mux)
 	(&httpapi.Rekor{Service: s.rekor, Logger: log}).Register(mux)
+	if s.rekorV1 != nil {
+		(&httpapi.RekorV1{Service: s.rekorV1, Logger: log}).Register(mux)
+	}
 	(&httpapi.TUF{Repository: s.tuf, Logger: log}).Register(mux)
 	mux.Handle("/oidc/", s.provider.Handler())
 	mux.HandleFunc("GET /{$}", s.front)
@@ -308,7 +400,7 @@ func (s *services) front(w http.ResponseWriter, _ *http.Request) {
 
 // checks are the services' own words on whether they can serve.
 func (s *services) checks() []httpapi.Check {
-	return []httpapi.Check{
+	checks := []httpapi.Check{
 		{Name: "store", Err: s.kv.Err},
 		{Name: "certificate authority", Err: s.ca.Err},
 		{Name: "CT log", Err: s.ctLog.Err},
@@ -316,14 +408,22 @@ func (s *services) checks() []httpapi.Check {
 		{Name: "timestamp authority", Err: s.tsa.Err},
 		{Name: "TUF repository", Err: s.tuf.Err},
 	}
+	if s.rekorV1 != nil {
+		checks = append(checks, httpapi.Check{Name: "transparency log, v1", Err: s.rekorV1Tree.Err})
+	}
+	return checks
 }
 
 // logs says how far each log has come.
 func (s *services) logs() []LogStatus {
-	return []LogStatus{
+	logs := []LogStatus{
 		{Origin: s.app.state.LogHostname, Size: s.rekorTree.Head().Size},
 		{Origin: s.app.state.LogHostname + ctLogPath, Size: s.ctTree.Head().Size},
 	}
+	if s.rekorV1 != nil {
+		logs = append(logs, LogStatus{Origin: s.app.state.rekorV1Host(), Size: s.rekorV1Tree.Head().Size})
+	}
+	return logs
 }
 
 // run does what the services do by themselves, until ctx ends.

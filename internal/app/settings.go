@@ -43,6 +43,10 @@ type Settings struct {
 	// Issuers are the OpenID issuers whose tokens the CA takes besides those of
 	// the built-in provider. They are read again when the file changes.
 	Issuers []ca.Issuer `yaml:"issuers"`
+	// RekorV1 has the instance run a log of Rekor v1 beside that of v2; nil is true.
+	// Turned off again, the log takes no more entries, and what it has stays
+	// readable and trusted.
+	RekorV1 *bool `yaml:"rekor-v1"`
 	// Limits bound what is in flight.
 	Limits Limits `yaml:"limits"`
 }
@@ -135,6 +139,9 @@ func (s *Settings) check() error {
 	return nil
 }
 
+// rekorV1 reports whether the v1 log takes entries.
+func (s *Settings) rekorV1() bool { return s.RekorV1 == nil || *s.RekorV1 }
+
 // over gives s with the fields that flags sets in the place of s's own.
 func (s Settings) over(flags Settings) Settings {
 	set := func(to *string, flag string) {
@@ -150,6 +157,9 @@ func (s Settings) over(flags Settings) Settings {
 	}
 	s.InsecureHTTP = s.InsecureHTTP || flags.InsecureHTTP
 	s.Issuers = append(s.Issuers, flags.Issuers...)
+	if flags.RekorV1 != nil {
+		s.RekorV1 = flags.RekorV1
+	}
 	if flags.Limits != (Limits{}) {
 		s.Limits = flags.Limits
 	}

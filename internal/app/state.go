@@ -51,12 +51,18 @@ type state struct {
 	LogHostname string `json:"logHostname"`
 	// ValidFrom is when the services' validity begins: a whole UTC second.
 	ValidFrom time.Time `json:"validFrom"`
+	// RekorV1 is when the validity of the Rekor v1 log began, zero while there is
+	// none. Its key exists from then on.
+	RekorV1 time.Time `json:"rekorV1,omitzero"`
 	// URL is the public one of the last start.
 	URL string `json:"url"`
 	// Complete says that the first start came to its end, so that all keys and
 	// certificates were made.
 	Complete bool `json:"complete"`
 }
+
+// rekorV1Host is the name of the Rekor v1 log.
+func (s state) rekorV1Host() string { return "v1." + s.LogHostname }
 
 // newState is the state of a fresh instance that clients reach at publicURL.
 func newState(publicURL string, now time.Time) (state, error) {
@@ -67,10 +73,13 @@ func newState(publicURL string, now time.Time) (state, error) {
 	return state{
 		Schema:      store.SchemaVersion,
 		LogHostname: fmt.Sprintf("log%d-1.%s", now.UTC().Year(), logDomain(u.Hostname())),
-		ValidFrom:   now.UTC().Truncate(time.Second).Add(-backdate),
+		ValidFrom:   validFrom(now),
 		URL:         publicURL,
 	}, nil
 }
+
+// validFrom is when the validity of a service begins that is new now.
+func validFrom(now time.Time) time.Time { return now.UTC().Truncate(time.Second).Add(-backdate) }
 
 // logDomain is a name that no other instance's log has: the instance's own, or a
 // random one when it has none that is its alone.

@@ -25,10 +25,14 @@ func (s *services) targets() (map[string][]byte, error) {
 }
 
 // trustedRoot is what verifiers trust. It does not change with the public URL:
-// the log goes by its own hostname.
+// the logs go by hostnames of their own.
 func (s *services) trustedRoot() *sigbox.TrustedRoot {
+	logs := []sigbox.TransparencyLog{s.rekor.TransparencyLog()}
+	if s.rekorV1 != nil {
+		logs = append(logs, s.rekorV1.TransparencyLog())
+	}
 	return &sigbox.TrustedRoot{
-		Logs:                   []sigbox.TransparencyLog{s.rekor.TransparencyLog()},
+		Logs:                   logs,
 		CertificateAuthorities: []sigbox.CertificateAuthority{s.ca.CertificateAuthority()},
 		CTLogs:                 []sigbox.TransparencyLog{s.ctLog.TransparencyLog()},
 		TimestampAuthorities:   []sigbox.CertificateAuthority{s.tsa.CertificateAuthority()},
@@ -37,16 +41,23 @@ func (s *services) trustedRoot() *sigbox.TrustedRoot {
 
 // signingConfig tells signers where the services are now. Clients know the CA,
 // the provider and the timestamp authority as version 1, whatever their paths
-// say, and sigstore-js takes no selector but ANY.
+// say, and sigstore-js takes no selector but ANY. Of the two logs a client takes
+// the first of the highest version that it knows.
 func (s *services) signingConfig() *sigbox.SigningConfig {
 	at := func(url string, version int) []sigbox.Service {
 		return []sigbox.Service{{URL: url, MajorAPIVersion: version, ValidFor: sigbox.TimeRange{Start: s.app.state.ValidFrom}, Operator: operator}}
 	}
 	url := s.app.state.URL
+	logs := at(url, 2)
+	if s.rekorV1 != nil && s.app.settings.rekorV1() {
+		v1 := at(url, 1)
+		v1[0].ValidFor.Start = s.app.state.RekorV1
+		logs = append(logs, v1...)
+	}
 	return &sigbox.SigningConfig{
 		CAs:         at(url, 1),
 		OIDC:        at(issuerURL(url), 1),
-		Logs:        at(url, 2),
+		Logs:        logs,
 		TSAs:        at(s.timestampURL(), 1),
 		LogSelector: sigbox.Selector{Mode: "ANY"},
 		TSASelector: sigbox.Selector{Mode: "ANY"},

@@ -46,17 +46,24 @@ type rpcStatus struct {
 // writeError answers with err's status. Causes and internal failures are logged
 // and never shown.
 func writeError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
+	code, rpc, msg := refuse(w, r, log, err)
+	writeJSON(w, code, rpcStatus{rpc, msg, []any{}})
+}
+
+// refuse logs err and gives what to answer with, for a protocol to put into its own
+// form.
+func refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) (httpStatus, rpcCode int, msg string) {
 	kind := sigbox.KindOf(err)
-	code, rpc := status(kind)
-	msg := kind.String()
+	httpStatus, rpcCode = status(kind)
+	msg = kind.String()
 	if e, ok := errors.AsType[*sigbox.Error](err); ok && kind != sigbox.Internal && kind != sigbox.Fatal {
 		msg = e.Public()
 	}
-	log.Log(r.Context(), refusalLevel(code), refusedMessage, "method", r.Method, "path", r.URL.Path, "status", code, "err", err)
-	if code == http.StatusServiceUnavailable {
+	log.Log(r.Context(), refusalLevel(httpStatus), refusedMessage, "method", r.Method, "path", r.URL.Path, "status", httpStatus, "err", err)
+	if httpStatus == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
-	writeJSON(w, code, rpcStatus{rpc, msg, []any{}})
+	return httpStatus, rpcCode, msg
 }
 
 // refusalLevel is how much a refusal is worth in the log. Asking for what is not

@@ -24,8 +24,10 @@ type Body struct {
 	EnvelopeDigest sigbox.Digest
 	// PayloadType of the envelope (intoto 0.0.2; "" otherwise).
 	PayloadType string
-	// Signatures has at least one element. That of an intoto 0.0.1 entry has a
-	// key and no signature.
+	// Timestamp is a DER TimeStampResp (rfc3161; nil otherwise).
+	Timestamp []byte
+	// Signatures has at least one element, but for rfc3161. That of an intoto
+	// 0.0.1 entry has a key and no signature.
 	Signatures []BodySignature
 }
 
@@ -42,7 +44,7 @@ type BodySignature struct {
 }
 
 // ParseBody reads the body of a log entry: hashedrekord, dsse or intoto, each of
-// version 0.0.1 or 0.0.2. It checks shapes and bounds. Errors are of kind
+// version 0.0.1 or 0.0.2, or rfc3161 0.0.1. It checks shapes and bounds. Errors are of kind
 // Invalid, or TooLarge beyond [MaxBodySize].
 func ParseBody(body []byte) (*Body, error) {
 	b := new(Body)
@@ -83,17 +85,23 @@ func (r reader) spec(b *Body) error {
 		return r.inToto001(b)
 	case "intoto 0.0.2":
 		return r.Object(func(string) error { return r.inToto002(b) }, "content")
+	case "rfc3161 0.0.1":
+		return r.timestamp(b)
 	}
 	if b.Kind == "" || b.Version == "" {
 		return r.Errorf("expected apiVersion and kind before spec, as in canonical JSON")
 	}
-	return r.Errorf("entry of kind %q, version %q: expected hashedrekord, dsse or intoto of version 0.0.1 or 0.0.2", b.Kind, b.Version)
+	return r.Errorf("entry of kind %q, version %q: expected hashedrekord, dsse or intoto of version 0.0.1 or 0.0.2, or rfc3161 0.0.1", b.Kind, b.Version)
 }
 
 // check says whether what the kind needs is there.
 func (b *Body) check() error {
 	missing := ""
 	switch {
+	case b.Kind == KindRFC3161:
+		if len(b.Timestamp) == 0 {
+			missing = "the timestamp"
+		}
 	case len(b.Signatures) == 0:
 		missing = "a signature"
 	case b.Kind == KindHashedRekord && b.Digest.IsZero():
@@ -295,30 +303,68 @@ func (r reader) hashOutput(d *sigbox.Digest) error {
 }
 
 // pem reads base64 of PEM: a public key, or a certificate and perhaps the chain
-// above it, which is dropped. Blocks have no headers (RFC 7468 §2), which package
-// pem would put into a map that is many times as large.
+// above it, which is dropped.
 func (r reader) pem(s *BodySignature) error {
-	var text []byte
-	if err := r.bytes(&text); err != nil {
-		return err
+	v, err := r.pemVerifier()
+	if err == nil {
+		s.PublicKey, s.Certificate = v.key, v.signature(nil).Certificate
 	}
-	if bytes.IndexByte(text, ':') >= 0 {
-		return r.Errorf("expected PEM without headers")
+	return err
+}
+
+// pemVerifier reads base64 of PEM: a public key, or certificates. Blocks have no
+// headers (RFC 7468 §2), which package pem would put into a map that is many times
+// as large.
+func (r reader) pemVerifier() (v verifier, err error) {
+	if err := r.bytes(&v.text); err != nil {
+		return v, err
 	}
-	for n := 0; len(bytes.TrimSpace(text)) > 0; n++ {
-		block, rest := pem.Decode(text)
+	if bytes.IndexByte(v.text, ':') >= 0 {
+		return v, r.Errorf("expected PEM without headers")
+	}
+	rest := v.text
+	for n := 0; len(bytes.TrimSpace(rest)) > 0; n++ {
+		var block *pem.Block
+		block, rest = pem.Decode(rest)
 		if block == nil || n == maxCertificates || len(block.Bytes) == 0 {
-			return r.Errorf("expected PEM of a public key, or of at most %d certificates", maxCertificates)
+			return v, r.Errorf("expected PEM of a public key, or of at most %d certificates", maxCertificates)
 		}
 		switch {
 		case n == 0 && block.Type == "PUBLIC KEY":
-			s.PublicKey = block.Bytes
-		case n == 0 && block.Type == "CERTIFICATE":
-			s.Certificate = block.Bytes
-		case block.Type != "CERTIFICATE" || s.PublicKey != nil:
-			return r.Errorf("expected PEM of a public key or a certificate, found %.40q", block.Type)
+			v.key = block.Bytes
+		case block.Type == "CERTIFICATE" && v.key == nil:
+			v.chain = append(v.chain, block.Bytes)
+		default:
+			return v, r.Errorf("expected PEM of a public key or a certificate, found %.40q", block.Type)
 		}
-		text = rest
 	}
-	return nil
+	return v, nil
+}
+
+// pem gives the PEM of v as a v1 log stores it.
+func (v *verifier) pem() []byte {
+	if v.key != nil {
+		return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: v.key})
+	}
+	var b []byte
+	for _, der := range v.chain {
+		b = append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return b
+}
+
+// timestamp reads {tsr:{content}}.
+func (r reader) timestamp(b *Body) error {
+	return r.Object(func(string) error {
+		return r.Object(func(string) error { return r.bytes(&b.Timestamp) }, "content")
+	}, "tsr")
+}
+
+// appendHexDigest appends a digest as hexDigest reads it.
+func appendHexDigest(dst []byte, d sigbox.Digest) []byte {
+	dst = append(dst, `{"algorithm":"`...)
+	dst = append(dst, d.Algorithm.String()...)
+	dst = append(dst, `","value":"`...)
+	dst = hex.AppendEncode(dst, d.Value)
+	return append(dst, `"}`...)
 }

@@ -21,6 +21,12 @@ const (
 	// MaxRequestSize is the largest request that [ParseRequest] reads. Only an
 	// envelope's payload, of which the hash alone is logged, comes near it.
 	MaxRequestSize = 4 << 20
+	// MaxProposalSize is the largest entry that [ParseProposal] reads, and the
+	// largest question that [ParseQuery] does. An intoto payload in it is encoded
+	// twice.
+	MaxProposalSize = 8 << 20
+	// MaxQueries is how many entries [ParseQuery] lets one ask for at once.
+	MaxQueries = 10
 	// MaxLogEntrySize is the largest answer that [ParseLogEntry] reads.
 	MaxLogEntrySize = 8 << 20
 	// MaxBodySize is the largest body that [ParseBody] reads: an intoto 0.0.2
@@ -31,6 +37,11 @@ const (
 	maxProofHashes    = 64 // a path in a tree of 2^63 leaves has 63
 	maxSignatures     = 32 // of one entry
 	maxCertificates   = 10 // PEM blocks of one verifier
+	maxPayloadType    = 1024
+	maxKeyID          = 1024
+	// maxProposedSignatures bounds the signatures of an envelope to be logged, and
+	// their verifiers. Each of the one may be checked with each of the other.
+	maxProposedSignatures = 10
 )
 
 // The kinds and versions of entries, as they stand in leaves.
@@ -38,6 +49,7 @@ const (
 	KindHashedRekord = "hashedrekord"
 	KindDSSE         = "dsse"
 	KindInToto       = "intoto"
+	KindRFC3161      = "rfc3161"
 
 	Version001 = "0.0.1"
 	Version002 = "0.0.2"

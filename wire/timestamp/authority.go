@@ -48,17 +48,25 @@ func NewAuthority(ca sigbox.CertificateAuthority) (*Authority, error) {
 		}
 		chain[i] = c
 	}
-	a := &Authority{leaf: chain[0], validFor: ca.ValidFor, chain: commonTime(chain)}
-	if err := checkLeaf(a.leaf); err != nil {
+	a, err := newAuthority(chain[0])
+	if err != nil {
 		return nil, err
 	}
-	sum := sha1.Sum(a.leaf.Raw) //nolint:gosec // see the import
-	a.leafHash = map[sigbox.HashAlgorithm][]byte{0: sum[:]}
-	for h := sigbox.SHA256; h <= sigbox.SHA512; h++ {
-		a.leafHash[h] = h.Sum(a.leaf.Raw).Value
-	}
-	a.serial = integerContents(a.leaf)
+	a.validFor, a.chain = ca.ValidFor, commonTime(chain)
 	a.trusted = sync.OnceValue(func() error { return verifyChain(chain, a.chain.Start) })
+	return a, nil
+}
+
+// newAuthority prepares what tells an authority's tokens by its certificate.
+func newAuthority(leaf *x509.Certificate) (*Authority, error) {
+	if err := checkLeaf(leaf); err != nil {
+		return nil, err
+	}
+	sum := sha1.Sum(leaf.Raw) //nolint:gosec // see the import
+	a := &Authority{leaf: leaf, leafHash: map[sigbox.HashAlgorithm][]byte{0: sum[:]}, serial: integerContents(leaf)}
+	for h := sigbox.SHA256; h <= sigbox.SHA512; h++ {
+		a.leafHash[h] = h.Sum(leaf.Raw).Value
+	}
 	return a, nil
 }
 
@@ -109,13 +117,8 @@ func (a *Authority) VerifyToken(t *Token, signature []byte) error {
 	if !a.Signed(t) {
 		return notVerified("the timestamp's signer is not the authority of the trust root, %.200q", a.leaf.Subject)
 	}
-	for _, h := range t.signer.certHashes {
-		if !a.named(h) {
-			return notVerified("the timestamp's signing-certificate attribute names another certificate than the trust root's")
-		}
-	}
-	if got := t.signer.hash.Sum(t.info); !bytes.Equal(got.Value, t.signer.messageDigest) {
-		return notVerified("the timestamp's content does not match its message-digest attribute")
+	if err := a.checkContent(t); err != nil {
+		return err
 	}
 	if err := a.checkTime(t.Time); err != nil {
 		return err
@@ -124,6 +127,19 @@ func (a *Authority) VerifyToken(t *Token, signature []byte) error {
 		return err
 	}
 	return a.trusted()
+}
+
+// checkContent holds a token's content against its signed attributes.
+func (a *Authority) checkContent(t *Token) error {
+	for _, h := range t.signer.certHashes {
+		if !a.named(h) {
+			return notVerified("the timestamp's signing-certificate attribute names another certificate than its signer's")
+		}
+	}
+	if got := t.signer.hash.Sum(t.info); !bytes.Equal(got.Value, t.signer.messageDigest) {
+		return notVerified("the timestamp's content does not match its message-digest attribute")
+	}
+	return nil
 }
 
 // named reports whether h is the leaf's identifier.

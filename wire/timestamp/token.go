@@ -30,6 +30,7 @@ type Token struct {
 	bareHash bool
 	info     []byte // TSTInfo, DER: what message-digest is the digest of
 	signer   signerInfo
+	certs    []byte // contents of SignedData's certificates, nobody's word
 }
 
 // signerInfo is the one SignerInfo of a token (RFC 5652 §5.3).
@@ -92,15 +93,18 @@ func parseToken(der cryptobyte.String) (*Token, error) {
 	if !ok {
 		return nil, malformed("encapContentInfo of type TSTInfo")
 	}
-	// Certificates and revocation lists that came along are not looked at: the
-	// signer's certificate is the trust root's, or the token is refused.
-	if !sd.SkipOptionalASN1(tagContext0.Constructed()) || !sd.SkipOptionalASN1(tagContext1.Constructed()) {
+	// An authority does not look at certificates and revocation lists that came
+	// along: the signer's certificate is the trust root's, or the token is refused.
+	var certs cryptobyte.String
+	var some bool
+	if !sd.ReadOptionalASN1(&certs, &some, tagContext0.Constructed()) || !sd.SkipOptionalASN1(tagContext1.Constructed()) {
 		return nil, malformed("certificates")
 	}
 	t, err := parseInfo(info)
 	if err != nil {
 		return nil, err
 	}
+	t.certs = certs
 	if !sd.ReadASN1(&v, asn1.SET) || !sd.Empty() {
 		return nil, malformed("signerInfos")
 	}

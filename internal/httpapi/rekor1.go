@@ -1,0 +1,226 @@
+package httpapi
+
+import (
+	"encoding/hex"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/rekor1"
+	"github.com/sigbox/sigbox/wire/entry"
+)
+
+// RekorV1 serves the transparency log of Rekor's API v1.
+//
+//	POST /api/v1/log/entries                 a proposed entry in, 201 and the entry out
+//	GET  /api/v1/log/entries?logIndex=       the entry with an index
+//	GET  /api/v1/log/entries/{id}            the entry with a UUID or an entry ID
+//	POST /api/v1/log/entries/retrieve        the entries of a query, at most 10
+//	GET  /api/v1/log                         size, root hash, checkpoint, tree ID
+//	GET  /api/v1/log/proof                   a consistency proof
+//	GET  /api/v1/log/publicKey               the key, in PEM
+//
+// The /ping that Rekor has too is [Timestamp]'s, on the same port. An entry that is in the log already is answered with 409 and its Location, as v1
+// clients expect it. For monitors the log reads as C2SP tlog-tiles too:
+//
+//	GET  /api/v1/log/checkpoint                   the latest checkpoint
+//	GET  /api/v1/log/tile/{L}/{N}[.p/{W}]         a tile of hashes
+//	GET  /api/v1/log/tile/entries/{N}[.p/{W}]     an entry bundle
+//
+// Sources: openapi.yaml of sigstore/rekor; C2SP tlog-tiles.
+type RekorV1 struct {
+	Service *rekor1.Service
+	Logger  *slog.Logger
+}
+
+// entriesV1 is where entries are.
+const entriesV1 = "/api/v1/log/entries"
+
+// Register adds the routes to mux.
+func (h *RekorV1) Register(mux *http.ServeMux) {
+	handle := func(pattern string, f func(http.ResponseWriter, *http.Request) error) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if err := f(w, r); err != nil {
+				writeErrorV1(w, r, h.Logger, err)
+			}
+		})
+	}
+	handle("POST "+entriesV1, h.add)
+	handle("GET "+entriesV1, h.byIndex)
+	handle("GET "+entriesV1+"/{id}", h.byID)
+	handle("POST "+entriesV1+"/retrieve", h.retrieve)
+	handle("POST "+entriesV1+"/retrieve/{$}", h.retrieve)
+	handle("GET /api/v1/log", h.info)
+	handle("GET /api/v1/log/proof", h.proof)
+	handle("GET /api/v1/log/publicKey", h.publicKey)
+	handle("GET /api/v1/log/checkpoint", func(w http.ResponseWriter, _ *http.Request) error {
+		writeCheckpoint(w, h.Service.Checkpoint())
+		return nil
+	})
+	mux.Handle("GET /api/v1/log/tile/{path...}", &tiles{kind: "entries", hashes: h.Service.Tile, bundle: h.Service.Entries, logger: h.Logger})
+}
+
+// errorV1 is the error body of Rekor v1; the code is the HTTP status.
+type errorV1 struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+// writeErrorV1 is writeError in Rekor v1's form.
+func writeErrorV1(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
+	code, _, msg := refuse(w, r, log, err)
+	writeJSON(w, code, errorV1{code, msg})
+}
+
+func (h *RekorV1) add(w http.ResponseWriter, r *http.Request) error {
+	body, err := readBody(w, r, entry.MaxProposalSize)
+	if err != nil {
+		return asInvalid(err)
+	}
+	p, err := entry.ParseProposal(body)
+	if err != nil {
+		return asInvalid(err)
+	}
+	e, added, err := h.Service.Add(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	id := e.ID.String()
+	w.Header().Set("Location", entriesV1+"/"+id)
+	if !added {
+		// Clients take the words apart to find the entry.
+		writeJSON(w, http.StatusConflict, errorV1{http.StatusConflict, "an equivalent entry already exists in the transparency log with UUID " + id})
+		return nil
+	}
+	w.Header()["Etag"] = []string{id} // without quotes, as clients of Rekor know it
+	writeEntry(w, http.StatusCreated, e)
+	return nil
+}
+
+// writeEntry answers with an entry.
+func writeEntry(w http.ResponseWriter, code int, e rekor1.Entry) {
+	answer := entry.AppendEntry(nil, e.ID, &e.LogEntry)
+	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+	writeBytes(w, code, "application/json", answer)
+}
+
+func (h *RekorV1) byIndex(w http.ResponseWriter, r *http.Request) error {
+	index, err := number(r, "logIndex")
+	if err != nil {
+		return err
+	}
+	e, err := h.Service.ByIndex(r.Context(), int64(index)) // #nosec G115 -- number reads 63 bits
+	if err != nil {
+		return err
+	}
+	writeEntry(w, http.StatusOK, e)
+	return nil
+}
+
+func (h *RekorV1) byID(w http.ResponseWriter, r *http.Request) error {
+	id, err := entry.ParseID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	e, err := h.Service.ByID(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	writeEntry(w, http.StatusOK, e)
+	return nil
+}
+
+func (h *RekorV1) retrieve(w http.ResponseWriter, r *http.Request) error {
+	body, err := readBody(w, r, entry.MaxProposalSize)
+	if err != nil {
+		return asInvalid(err)
+	}
+	q, err := entry.ParseQuery(body)
+	if sigbox.KindOf(err) == sigbox.TooLarge { // more than is answered at once
+		writeJSON(w, http.StatusUnprocessableEntity, errorV1{http.StatusUnprocessableEntity, err.Error()})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	found, err := h.Service.Retrieve(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	answer := []byte{'['}
+	for i := range found {
+		if i > 0 {
+			answer = append(answer, ',')
+		}
+		answer = entry.AppendEntry(answer, found[i].ID, &found[i].LogEntry)
+	}
+	writeBytes(w, http.StatusOK, "application/json", append(answer, ']'))
+	return nil
+}
+
+// logInfo is LogInfo of openapi.yaml.
+type logInfo struct {
+	InactiveShards []struct{} `json:"inactiveShards"`
+	RootHash       string     `json:"rootHash"`
+	SignedTreeHead string     `json:"signedTreeHead"`
+	TreeID         string     `json:"treeID"`
+	TreeSize       uint64     `json:"treeSize"`
+}
+
+func (h *RekorV1) info(w http.ResponseWriter, _ *http.Request) error {
+	i := h.Service.Info()
+	writeJSON(w, http.StatusOK, logInfo{
+		InactiveShards: []struct{}{}, RootHash: hex.EncodeToString(i.Root[:]), SignedTreeHead: i.Checkpoint,
+		TreeID: strconv.FormatUint(i.Tree, 10), TreeSize: i.Size,
+	})
+	return nil
+}
+
+func (h *RekorV1) proof(w http.ResponseWriter, r *http.Request) error {
+	first, err := numberOr(r, "firstSize", 1)
+	if err != nil {
+		return err
+	}
+	last, err := number(r, "lastSize")
+	if err != nil {
+		return err
+	}
+	tree, err := numberOr(r, "treeID", 0)
+	if err != nil {
+		return err
+	}
+	c, err := h.Service.Consistency(r.Context(), tree, first, last)
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Hashes   []string `json:"hashes"`
+		RootHash string   `json:"rootHash"`
+	}{make([]string, len(c.Hashes)), hex.EncodeToString(c.Root[:])}
+	for i := range c.Hashes {
+		answer.Hashes[i] = hex.EncodeToString(c.Hashes[i][:])
+	}
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+func (h *RekorV1) publicKey(w http.ResponseWriter, r *http.Request) error {
+	tree, err := numberOr(r, "treeID", 0)
+	if err != nil {
+		return err
+	}
+	if own := h.Service.Info().Tree; tree != 0 && tree != own {
+		return sigbox.Errorf(sigbox.Invalid, "the log has no tree %d: its one is %d", tree, own)
+	}
+	writeBytes(w, http.StatusOK, "application/x-pem-file", h.Service.PublicKey())
+	return nil
+}
+
+// numberOr is number for a parameter that may be missing.
+func numberOr(r *http.Request, name string, missing uint64) (uint64, error) {
+	if r.URL.Query().Get(name) == "" {
+		return missing, nil
+	}
+	return number(r, name)
+}
