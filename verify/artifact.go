@@ -136,8 +136,12 @@ func (t *turn) giveBack() {
 	}
 }
 
-// readSize is how much of an artifact is read at a time, in bytes.
-const readSize = 256 << 10
+// How much of an artifact is read at first, for there are many small ones, and
+// then at a time, in bytes.
+const (
+	firstRead = 16 << 10
+	readSize  = 256 << 10
+)
 
 // load computes the digests that were asked for, and keeps the bytes if they
 // were. It reads the source once.
@@ -182,8 +186,19 @@ func pour(sinks []io.Writer, r io.Reader) error {
 		_, err := b.WriteTo(sinks[0])
 		return err
 	}
-	_, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(sinks...)}, struct{ io.Reader }{r}, make([]byte, readSize))
-	return err
+	all := io.MultiWriter(sinks...)
+	for buf := make([]byte, firstRead); ; {
+		n, err := r.Read(buf)
+		_, _ = all.Write(buf[:n])
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case n == len(buf) && n < readSize:
+			buf = make([]byte, readSize)
+		}
+	}
 }
 
 // bounded keeps what is written to it, up to maxContent.
