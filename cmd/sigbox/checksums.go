@@ -39,9 +39,11 @@ type checksumFile struct {
 	path    string
 	content []byte
 	listed  []checksum
-	// err says why it is not to be relied on. It is set while lists are judged, and
-	// read only when all of them have been.
+	// err says why nothing could make it a list to rely on.
 	err error
+	// What became of it: set while lists are judged, read when all have been.
+	verified bool
+	failure  error
 }
 
 // checksum is a file that a checksum file lists, with all digests that it has
@@ -201,8 +203,11 @@ func checksumDigest(digits string) (sigbox.Digest, error) {
 
 // check compares a listed file with the list. It gives a digest of the file.
 func (c *checksumFile) check(ctx context.Context, sum checksum) (sigbox.Digest, error) {
-	if c.err != nil {
-		return sigbox.Digest{}, sigbox.Errorf(sigbox.KindOf(c.err), "%s, which lists it, is not verified", c.path)
+	switch {
+	case c.failure != nil:
+		return sigbox.Digest{}, sigbox.Errorf(sigbox.KindOf(c.failure), "%s, which lists it, is not verified", c.path)
+	case !c.verified:
+		return sigbox.Digest{}, sigbox.Errorf(sigbox.Internal, "%s, which lists it, was not judged", c.path)
 	}
 	f, err := c.open(sum.name)
 	if err != nil {

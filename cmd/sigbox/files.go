@@ -142,10 +142,10 @@ func (f *found) addDigest(arg string) error {
 }
 
 // isDigest reports whether an argument looks like a digest by the name of an
-// algorithm. One letter is the name of a drive.
+// algorithm. One letter is the name of a drive, and slashes begin a URL.
 func isDigest(arg string) bool {
-	name, _, ok := strings.Cut(arg, ":")
-	return ok && len(name) > 1 && !strings.ContainsFunc(name, func(r rune) bool {
+	name, value, ok := strings.Cut(arg, ":")
+	return ok && len(name) > 1 && !strings.HasPrefix(value, "//") && !strings.ContainsFunc(name, func(r rune) bool {
 		return r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 	})
 }

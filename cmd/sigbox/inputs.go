@@ -53,6 +53,7 @@ type inputs struct {
 	ctx      context.Context
 	evidence evidenceFlags
 	lists    listFlags
+	read     map[string]bool // lists, by their clean paths
 	// missing counts files that lists name and that are not here, where that is no
 	// fault.
 	missing int
@@ -97,7 +98,7 @@ func (l *listsFlag) never() bool  { return l.given && !l.value }
 
 // findToVerify resolves the arguments of verify.
 func findToVerify(ctx context.Context, f verifyFlags, args []string) (*inputs, error) {
-	in := &inputs{ctx: ctx, evidence: f.evidence, lists: f.lists}
+	in := &inputs{ctx: ctx, evidence: f.evidence, lists: f.lists, read: make(map[string]bool)}
 	for _, arg := range args {
 		if err := in.add(arg); err != nil {
 			return nil, err
@@ -210,6 +211,10 @@ func (in *inputs) visit(path string) error {
 
 // addList takes a file of checksums with all files that it lists.
 func (in *inputs) addList(path string) error {
+	if in.read[filepath.Clean(path)] {
+		return nil
+	}
+	in.read[filepath.Clean(path)] = true
 	list, err := readChecksums(path)
 	if err != nil {
 		return err

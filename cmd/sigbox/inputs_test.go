@@ -187,7 +187,7 @@ func TestParseBundles(t *testing.T) {
 
 func TestIsDigest(t *testing.T) {
 	for arg, want := range map[string]bool{
-		"sha256:00": true, "gitCommit:abc": true, "sha3_256:00": true, "C:/file": false, "file": false, ":x": false, "a/b:c": false, "http://x": true,
+		"sha256:00": true, "gitCommit:abc": true, "sha3_256:00": true, "C:/file": false, "file": false, ":x": false, "a/b:c": false, "http://x": false,
 	} {
 		if got := isDigest(arg); got != want {
 			t.Errorf("%s: %v", arg, got)

@@ -68,46 +68,68 @@ type outcome struct {
 // since the files that they list depend on them.
 func (j *judge) all(ctx context.Context, artifacts []artifact, result func(outcome) verifyResult, step func()) []verifyResult {
 	results := make([]verifyResult, len(artifacts))
-	pass := func(chosen func(artifact) bool, done func(artifact, outcome)) {
-		var g errgroup.Group
-		g.SetLimit(verifyParallel())
-		for i, a := range artifacts {
-			if !chosen(a) {
-				continue
-			}
-			g.Go(func() error {
-				o := j.one(ctx, a)
-				done(a, o)
-				results[i] = result(o)
-				step()
-				return nil
-			})
+	inParallel(artifacts, func(i int, a artifact) {
+		if a.list == nil {
+			return
 		}
-		_ = g.Wait() // results hold the errors
-	}
-	pass(func(a artifact) bool { return a.list != nil }, func(a artifact, o outcome) { a.list.err = o.err })
-	pass(func(a artifact) bool { return a.list == nil }, func(artifact, outcome) {})
+		o := j.list(ctx, a)
+		a.list.verified, a.list.failure = o.err == nil, o.err
+		results[i] = result(o)
+		step()
+	})
+	inParallel(artifacts, func(i int, a artifact) {
+		if a.list == nil {
+			results[i] = result(j.one(ctx, a))
+			step()
+		} else if o := (outcome{artifact: a}); !o.isListed(ctx) { // by another list
+			results[i] = result(o)
+		}
+	})
 	return results
 }
 
-// one judges one artifact. What a list has is judged by the list, and if it was
-// named and has a signature of its own, by that as well.
+func inParallel(artifacts []artifact, do func(int, artifact)) {
+	var g errgroup.Group
+	g.SetLimit(verifyParallel())
+	for i, a := range artifacts {
+		g.Go(func() error {
+			do(i, a)
+			return nil
+		})
+	}
+	_ = g.Wait() // nobody gives an error
+}
+
+// list judges a file of checksums, by its own signatures alone.
+func (j *judge) list(ctx context.Context, a artifact) outcome {
+	o := outcome{artifact: a, err: a.list.err}
+	if o.err == nil {
+		j.signed(ctx, &o)
+	}
+	return o
+}
+
+// one judges any other artifact. What a list has is judged by the list, and if it
+// was named and has a signature of its own, by that as well.
 func (j *judge) one(ctx context.Context, a artifact) outcome {
 	o := outcome{artifact: a}
-	if a.list != nil && a.list.err != nil {
-		o.err = a.list.err
+	if !o.isListed(ctx) {
 		return o
 	}
-	for _, l := range a.listed {
+	if len(a.listed) == 0 || a.alone && len(evidenceBeside(a.path)) > 0 {
+		j.signed(ctx, &o)
+	}
+	return o
+}
+
+// isListed reports whether the artifact is as all lists say in which it stands.
+func (o *outcome) isListed(ctx context.Context) bool {
+	for _, l := range o.artifact.listed {
 		if o.listed, o.err = l.list.check(ctx, l.checksum); o.err != nil {
-			return o
+			return false
 		}
 	}
-	if len(a.listed) > 0 && (!a.alone || len(evidenceBeside(a.path)) == 0) {
-		return o
-	}
-	j.signed(ctx, &o)
-	return o
+	return true
 }
 
 // signed judges an artifact by the signatures that there are for it. Those that a
@@ -155,7 +177,14 @@ func (j *judge) sources(a artifact) []evidence {
 	if f := j.evidence; f.given() {
 		return []evidence{{f.bundle, f.signature, f.certificate, f.timestamp}}
 	}
-	return evidenceBeside(a.path)
+	found := evidenceBeside(a.path)
+	for _, v := range found {
+		if v.certificate != "" && len(j.policy.Keys) > 0 {
+			// The certificate may be there for something else.
+			found = append(found, evidence{signature: v.signature})
+		}
+	}
+	return found
 }
 
 // digested gives what hashes an artifact before it is judged. Standard input can be

@@ -104,6 +104,12 @@ func TestOldBundleByKey(t *testing.T) {
 		t.Errorf("another file: status %d", status)
 	}
 	w.files["sig"] = string(sigboxtest.LegacyFiles(b).Signature)
+	w.write("app.sig", "sig")
+	w.write("app.pem", "pem") // of something else
+	if err := os.Remove("app.bundle"); err != nil {
+		t.Fatal(err)
+	}
+	w.must("verify", "app", "--insecure-ignore-tlog", "--key", "key.pub")
 	w.write("lone.sig", "sig")
 	w.must("verify", "app", "--signature", "lone.sig", "--insecure-ignore-tlog", "--key", "key.pub")
 	if status := w.run("verify", "app", "--signature", "lone.sig", "--trusted-root", "root.json", "--offline", "--key", "key.pub"); status != exitNotVerified {
