@@ -261,6 +261,11 @@ func sctFaults() []Fault {
 		change("sct-of-other-key", func(f *forge) { f.ctKey = f.other().ct.key }),
 		change("sct-of-other-certificate", func(f *forge) { f.sctTBS = flip }),
 		change("sct-of-other-issuer", func(f *forge) { f.sctIssuer = f.root.cert.RawSubjectPublicKeyInfo }),
+		change("sct-malformed", func(f *forge) {
+			f.noSCT = true
+			f.template.ExtraExtensions = append(f.template.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}, Value: []byte{4, 0}})
+		}),
+		change("sct-out-of-range", func(f *forge) { f.sctTime = time.UnixMilli(-1) }), // 2⁶⁴-1
 		change("sct-before-log", func(f *forge) { f.sctTime = Now().AddDate(-1, 0, 0) }),
 	}
 }

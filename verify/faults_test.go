@@ -54,7 +54,8 @@ var steps = map[string]verify.Step{
 	"certificate-brings-root": verify.StepCertificate, "certificate-for-nobody": verify.StepIdentity,
 
 	"no-sct": verify.StepSCT, "sct-of-unknown-log": verify.StepSCT, "sct-of-other-key": verify.StepSCT,
-	"sct-of-other-certificate": verify.StepSCT, "sct-of-other-issuer": verify.StepSCT, "sct-before-log": verify.StepSCT,
+	"sct-of-other-certificate": verify.StepSCT, "sct-of-other-issuer": verify.StepSCT, "sct-malformed": verify.StepSCT, "sct-out-of-range": verify.StepSCT,
+	"sct-before-log": verify.StepSCT,
 
 	"signature-of-other-key": verify.StepSignature, "signature-of-other-artifact": verify.StepSignature,
 	"claim-of-other-artifact": verify.StepArtifact,
