@@ -80,7 +80,7 @@ func (c sigboxClient) sign(_ *instance, token, file, bundle string) error {
 }
 
 func (c sigboxClient) verify(_ *instance, file, bundle, email, issuer string) error {
-	return c.run("verify", "--instance", "here", "--bundle", bundle, "--certificate-identity", email, "--certificate-oidc-issuer", issuer, file)
+	return c.run("verify", "--type", "any", "--instance", "here", "--bundle", bundle, "--certificate-identity", email, "--certificate-oidc-issuer", issuer, file)
 }
 
 // cosignClient is cosign v3.

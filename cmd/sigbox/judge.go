@@ -57,8 +57,8 @@ type outcome struct {
 	verdicts []*verify.Verdict
 	listed   sigbox.Digest
 	err      error
-	// files are where the bundles were found that were judged.
-	files map[*sigbox.Bundle]string
+	// from is where the bundles were found that were judged.
+	from map[*sigbox.Bundle]evidence
 	// file is where the bundle was found that failed, "" when nobody knows.
 	file string
 }
@@ -135,20 +135,38 @@ func (o *outcome) isListed(ctx context.Context) bool {
 // signed judges an artifact by the signatures that there are for it. Those that a
 // log must be asked for are tried when the others do not do.
 func (j *judge) signed(ctx context.Context, o *outcome) {
+	complete, unlogged := j.gather(ctx, o)
+	if len(complete) > 0 && j.settle(ctx, o, o.artifact, complete) || len(unlogged) == 0 {
+		return
+	}
+	a, digest := j.digested(ctx, o.artifact)
+	found := complete
+	for _, b := range unlogged {
+		err := j.lookup.complete(ctx, b, o.from[b], digest)
+		if o.fail(err, o.from[b].String()); err == nil {
+			found = append(found, b)
+		}
+	}
+	if len(found) > len(complete) {
+		j.settle(ctx, o, a, found)
+	}
+}
+
+// gather reads the bundles that there are for an artifact, apart those that lack
+// what a log may have. What cannot be read is noted.
+func (j *judge) gather(ctx context.Context, o *outcome) (complete, unlogged []*sigbox.Bundle) {
 	sources := j.sources(o.artifact)
 	if len(sources) == 0 {
 		o.err = sigbox.Errorf(sigbox.NotVerified, "there is no bundle beside it").
 			WithHint("expected %s, or name the bundle with --bundle", o.artifact.path+bundleSuffix)
-		return
+		return nil, nil
 	}
-	o.files = make(map[*sigbox.Bundle]string)
-	var complete, unlogged []*sigbox.Bundle
-	from := make(map[*sigbox.Bundle]evidence)
+	o.from = make(map[*sigbox.Bundle]evidence)
 	for _, source := range sources {
 		bundles, err := j.read(ctx, source)
 		o.fail(err, source.String())
 		for _, b := range bundles {
-			o.files[b], from[b] = source.String(), source
+			o.from[b] = source
 			if source.signature != "" && j.lookup.wants(b) {
 				unlogged = append(unlogged, b)
 			} else {
@@ -156,20 +174,7 @@ func (j *judge) signed(ctx context.Context, o *outcome) {
 			}
 		}
 	}
-	if len(complete) > 0 && j.settle(ctx, o, o.artifact, complete) || len(unlogged) == 0 {
-		return
-	}
-	a, digest := j.digested(ctx, o.artifact)
-	found := complete
-	for _, b := range unlogged {
-		err := j.lookup.complete(ctx, b, from[b], digest)
-		if o.fail(err, o.files[b]); err == nil {
-			found = append(found, b)
-		}
-	}
-	if len(found) > len(complete) {
-		j.settle(ctx, o, a, found)
-	}
+	return complete, unlogged
 }
 
 // sources are where the signatures of an artifact may be.
@@ -249,7 +254,7 @@ func (j *judge) settle(ctx context.Context, o *outcome, a artifact, bundles []*s
 	}
 	file := ""
 	if f, ok := errors.AsType[*verify.Failure](err); ok && f.Bundle() != nil {
-		file = o.files[f.Bundle()]
+		file = o.from[f.Bundle()].String()
 	}
 	o.fail(err, file)
 	return false

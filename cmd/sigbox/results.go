@@ -138,7 +138,7 @@ func (r *reporter) result(o outcome) verifyResult {
 	j.Digest = o.verdicts[0].Digest().String()
 	for i, v := range o.verdicts {
 		s := r.signature(v)
-		s.Bundle = o.files[v.Bundle()]
+		s.Bundle = o.from[v.Bundle()].String()
 		if i == 0 {
 			j.signatureJSON = s
 		} else {
