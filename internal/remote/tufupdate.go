@@ -20,7 +20,7 @@ const (
 	maxTUFRoot      = 512 << 10
 	maxTUFTimestamp = 16 << 10
 	maxTUFSnapshot  = 2 << 20
-	maxTUFTargets   = 5 << 20
+	maxTUFTargets   = 2 << 20
 	maxTUFTarget    = 8 << 20
 	// maxTUFRoots bounds how many roots one refresh walks over.
 	maxTUFRoots = 256
