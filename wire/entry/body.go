@@ -305,24 +305,25 @@ func (r reader) hashOutput(d *sigbox.Digest) error {
 // pem reads base64 of PEM: a public key, or a certificate and perhaps the chain
 // above it, which is dropped.
 func (r reader) pem(s *BodySignature) error {
-	v, err := r.pemVerifier()
+	v, err := r.pemVerifier(MaxBodySize)
 	if err == nil {
 		s.PublicKey, s.Certificate = v.key, v.signature(nil).Certificate
 	}
 	return err
 }
 
-// pemVerifier reads base64 of PEM: a public key, or certificates. Blocks have no
+// pemVerifier reads base64 of PEM of at most limit bytes: a public key, or
+// certificates. Blocks have no
 // headers (RFC 7468 §2), which package pem would put into a map that is many times
 // as large.
-func (r reader) pemVerifier() (v verifier, err error) {
-	if err := r.bytes(&v.text); err != nil {
+func (r reader) pemVerifier(limit int) (v verifier, err error) {
+	if v.text, err = r.Bytes(limit); err != nil {
 		return v, err
 	}
 	if bytes.IndexByte(v.text, ':') >= 0 {
 		return v, r.Errorf("expected PEM without headers")
 	}
-	rest := v.text
+	rest := bytes.TrimSpace(v.text)
 	for n := 0; len(bytes.TrimSpace(rest)) > 0; n++ {
 		var block *pem.Block
 		block, rest = pem.Decode(rest)
@@ -356,7 +357,10 @@ func (v *verifier) pem() []byte {
 // timestamp reads {tsr:{content}}.
 func (r reader) timestamp(b *Body) error {
 	return r.Object(func(string) error {
-		return r.Object(func(string) error { return r.bytes(&b.Timestamp) }, "content")
+		return r.Object(func(string) (err error) {
+			b.Timestamp, err = r.Bytes(maxTimestamp)
+			return err
+		}, "content")
 	}, "tsr")
 }
 

@@ -45,6 +45,7 @@ func bodies() map[string]string {
 		"dsse 0.0.1":         body("dsse", "0.0.1", `{"envelopeHash":`+hexHash+`,"payloadHash":`+hexHash+`,"signatures":[{"signature":"`+b64(bodySig)+`","verifier":"`+pemCert+`"}]}`),
 		"dsse 0.0.2":         body("dsse", "0.0.2", `{"dsseV002":{"payloadHash":`+protoSum+`,"signatures":[`+protoSig+`]}}`),
 		"intoto 0.0.1":       body("intoto", "0.0.1", `{"content":{"hash":`+hexHash+`,"payloadHash":`+hexHash+`},"publicKey":"`+pemKey+`"}`),
+		"rfc3161 0.0.1":      body("rfc3161", "0.0.1", `{"tsr":{"content":"MAA="}}`),
 		"intoto 0.0.2": body("intoto", "0.0.2", `{"content":{"envelope":{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"keyid":"k","publicKey":"`+pemCert+`","sig":"`+
 			b64([]byte(b64(bodySig)))+`"}]},"hash":`+hexHash+`,"payloadHash":`+hexHash+`}}`),
 	}
@@ -58,6 +59,7 @@ func TestParseBody(t *testing.T) {
 		"hashedrekord 0.0.1": {Digest: bodyHash, Signatures: byKey},
 		"hashedrekord 0.0.2": {Digest: bodyHash, Signatures: v2},
 		"dsse 0.0.1":         {EnvelopeDigest: bodyHash, PayloadDigest: bodyHash, Signatures: byCert},
+		"rfc3161 0.0.1":      {Timestamp: []byte{0x30, 0}},
 		"dsse 0.0.2":         {PayloadDigest: bodyHash, Signatures: v2},
 		"intoto 0.0.1":       {EnvelopeDigest: bodyHash, PayloadDigest: bodyHash, Signatures: []entry.BodySignature{{PublicKey: bodyKey}}},
 		"intoto 0.0.2":       {EnvelopeDigest: bodyHash, PayloadDigest: bodyHash, PayloadType: "application/vnd.in-toto+json", Signatures: byCert},
@@ -132,6 +134,12 @@ func mutate(v any, try func()) {
 // usable checks what ParseBody promises of a body.
 func usable(t *testing.T, b *entry.Body) {
 	t.Helper()
+	if b.Kind == entry.KindRFC3161 {
+		if len(b.Timestamp) == 0 {
+			t.Fatal("no timestamp")
+		}
+		return
+	}
 	if len(b.Signatures) == 0 {
 		t.Fatal("no signatures")
 	}

@@ -37,6 +37,7 @@ const (
 	maxProofHashes    = 64 // a path in a tree of 2^63 leaves has 63
 	maxSignatures     = 32 // of one entry
 	maxCertificates   = 10 // PEM blocks of one verifier
+	maxTimestamp      = 10 << 10
 	maxPayloadType    = 1024
 	maxKeyID          = 1024
 	// maxProposedSignatures bounds the signatures of an envelope to be logged, and

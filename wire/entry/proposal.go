@@ -127,9 +127,10 @@ func (p *Proposal) readHashedRekord(r reader) error {
 		if name == "data" {
 			return r.Object(func(string) error { return r.hexDigest(&p.Digest) }, "hash")
 		}
-		return r.Object(func(name string) error {
+		return r.Object(func(name string) (err error) {
 			if name == "content" {
-				return r.bytes(&sig)
+				sig, err = r.Bytes(MaxLeafSize)
+				return err
 			}
 			return r.Object(func(string) error { return r.proposedVerifier(&v) }, "content")
 		}, "content", "publicKey")
@@ -171,7 +172,10 @@ func (p *Proposal) begin() []byte {
 func (p *Proposal) readDSSE(r reader) error {
 	var text string
 	var vs []verifier
-	err := r.Object(func(string) error {
+	err := r.Object(func(name string) error {
+		if name != "proposedContent" {
+			return r.Errorf("the log makes this of the proposedContent")
+		}
 		return r.Object(func(name string) error {
 			if name == "envelope" {
 				return r.string(&text, MaxProposalSize)
@@ -181,7 +185,7 @@ func (p *Proposal) readDSSE(r reader) error {
 				return r.proposedVerifier(&vs[len(vs)-1])
 			})
 		}, "envelope", "verifiers")
-	}, "proposedContent")
+	}, "proposedContent", "envelopeHash", "payloadHash", "signatures")
 	if err != nil {
 		return err
 	}
@@ -365,8 +369,7 @@ func (e *proposedEnvelope) readInToto(r reader) error {
 				case "publicKey":
 					return r.proposedVerifier(&s.key)
 				}
-				var inner []byte
-				err := r.bytes(&inner)
+				inner, err := r.Bytes(MaxLeafSize)
 				s.text = string(inner)
 				return err
 			}, "keyid", "publicKey", "sig")
@@ -450,7 +453,7 @@ type verifier struct {
 	text  []byte   // the PEM that they came in
 }
 
-func (v *verifier) isZero() bool { return v.text == nil }
+func (v *verifier) isZero() bool { return v.key == nil && v.chain == nil }
 
 // signature gives a signature by v.
 func (v *verifier) signature(sig []byte) BodySignature {
@@ -463,8 +466,11 @@ func (v *verifier) signature(sig []byte) BodySignature {
 
 // proposedVerifier reads base64 of PEM with nothing around it but white space.
 func (r reader) proposedVerifier(v *verifier) (err error) {
-	if *v, err = r.pemVerifier(); err != nil {
+	if *v, err = r.pemVerifier(MaxLeafSize); err != nil {
 		return err
+	}
+	if v.isZero() {
+		return r.Errorf("expected PEM, found nothing")
 	}
 	if !bytes.Equal(bytes.Join(bytes.Fields(v.text), nil), bytes.Join(bytes.Fields(v.pem()), nil)) {
 		return r.Errorf("expected PEM with nothing before, between and after its blocks")
