@@ -220,6 +220,19 @@ func TestMismatch(t *testing.T) {
 	if diff := cmp.Diff(want, m.rows()); diff != "" {
 		t.Error(diff)
 	}
+	long := "https://github.com/acme/app/.github/workflows/release.yml@refs/heads/main"
+	m = nearest([]sigbox.IdentityMatch{{Subject: long + "er", Issuer: "https://id.example"}}, sigbox.Identity{Subject: long, Issuer: "https://id.example"})
+	m.columns = append(m.columns, column{name: "buildTrigger", expected: "push"})
+	want = "" +
+		"  subject       expected  " + long + "er\n" +
+		"  differs       found     " + long + "\n" +
+		"  issuer        expected  https://id.example\n" +
+		"                found     https://id.example\n" +
+		"  buildTrigger  expected  push\n" +
+		"  differs       found     (none)\n"
+	if diff := cmp.Diff(want, m.rows()); diff != "" {
+		t.Error(diff)
+	}
 	// A regular expression matches as a whole.
 	if c := newColumn("subject", "", "a|b", "ab"); c.same {
 		t.Error("half a match was taken for one")

@@ -354,8 +354,10 @@ func (c claimedJSON) print(w io.Writer) error {
 	case c.Certificate != nil:
 		row("signed by", "%s (%s)", c.Certificate.Subject, c.Certificate.Kind)
 		row("vouched for by", "%s", c.Certificate.Issuer)
+	case c.KeyHint != "":
+		row("signed by", "the key with the hint %s", c.KeyHint)
 	default:
-		row("signed by", "the key with the hint %s", cmp.Or(c.KeyHint, "(none)"))
+		row("signed by", "a key, which is not said")
 	}
 	if c.Digest != "" {
 		row("signed", "a file with digest %s", c.Digest)

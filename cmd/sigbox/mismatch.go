@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
@@ -83,8 +84,26 @@ func nearest(wanted []sigbox.IdentityMatch, id sigbox.Identity) *mismatch {
 	return &mismatch{found: id, columns: best, others: len(wanted) - 1}
 }
 
-// rows shows both identities, one below the other, each thing in its column.
+// wideRows is how wide rows may be, in characters, before they are broken up.
+const wideRows = 110
+
+// rows shows both identities, one below the other, each thing in its column; when
+// that gets too wide, each thing by itself.
 func (m *mismatch) rows() string {
+	if rows := m.columnwise(); !slices.ContainsFunc(strings.Split(rows, "\n"), func(row string) bool { return utf8.RuneCountInString(row) > wideRows }) {
+		return rows
+	}
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, c := range m.columns {
+		fmt.Fprintf(w, "  %s\texpected\t%s\n", c.name, printable(c.expected))
+		fmt.Fprintf(w, "  %s\tfound\t%s\n", c.mark(), printable(c.shown()))
+	}
+	_ = w.Flush() // to memory
+	return b.String()
+}
+
+func (m *mismatch) columnwise() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	row := func(name string, cell func(column) string) {
@@ -96,15 +115,21 @@ func (m *mismatch) rows() string {
 	}
 	row("", func(c column) string { return c.name })
 	row("expected", func(c column) string { return c.expected })
-	row("found", func(c column) string { return cmp.Or(c.found, "(none)") })
-	row("", func(c column) string {
-		if c.same {
-			return ""
-		}
-		return "differs"
-	})
+	row("found", column.shown)
+	row("", column.mark)
 	_ = w.Flush() // to memory
 	return b.String()
+}
+
+// shown is what was found, for people.
+func (c column) shown() string { return cmp.Or(c.found, "(none)") }
+
+// mark says whether it is what was expected.
+func (c column) mark() string {
+	if c.same {
+		return ""
+	}
+	return "differs"
 }
 
 const onlyIf = "only if you know by another way that this is who should have signed"
