@@ -35,6 +35,7 @@ func classes() []class {
 		{"keyid, which is only a hint", true, "g", `/keyid: `, ""},
 		{"signatures of others on a checkpoint", true, "g", `/envelope: with (a stranger's signature|100 strangers' signatures)`, ""},
 		{"both ends belong to a period", true, "p", `-end-inclusive$`, ""},
+		{"the name by which a v1 log signs", true, "j", `^v1.*/checkpoint/envelope: line \d+ with a name`, ""},
 		{"0.1 and 0.2 in the spelling of 0.3", true, "jp", `mediaType: made application/vnd.dev.sigstore.bundle.v0.[12]\+json`, ""},
 		{"two entries of one log", true, "jp", `^v2-twice$`, ""},
 		{"unsigned parts of a timestamp", true, "gjp", timestamp + `(bit|element 1\.2\.2\.1\.(2|4)[ .]|element 1\.2\.2\.1\.5\.1\.5 )`, ""},
@@ -44,6 +45,7 @@ func classes() []class {
 		{"base64 in lines", true, "g", `base64 with (a line end|CRLF)`, ""},
 		{"base64 as protojson has it", true, "jp", `base64 (in|unpadded|cut by 1 character)`, ""},
 		{"snake_case, as protojson has it", true, "j", `name in snake_case`, ""},
+		{"null, as protojson has it", true, "jp", `: null$`, ""},
 		{"numbers and enums as protojson has them", true, "jp", `: (a number|made the number [012])$`, ""},
 
 		// sigbox refuses: form.
@@ -52,7 +54,7 @@ func classes() []class {
 		{"loose base64", false, "gjp", "", `not base64`},
 		{"loose numbers and texts", false, "gjp", "", `/[a-zA-Z0-9]+: expected an? (integer|string|list|object)|: \d+ bytes, at most`},
 		{"JSON that is not UTF-8", false, "j", "", `not valid JSON`},
-		{"versions and media types", false, "gj", "", `unsupported version|unknown media type|has no verificationMaterial`},
+		{"versions and media types", false, "gj", "", `unsupported version|unknown media type|has no verificationMaterial|which version 0\.\d requires`},
 		{"messageDigest of an algorithm that cannot be checked, or of another length", false, "jp", "", `message digest of|unsupported hash algorithm|expected an algorithm and a digest`},
 		{"bounds", false, "gjp", "", `more than \d+ elements`},
 		{"what stands twice", false, "gj", "", `are the same one`},
