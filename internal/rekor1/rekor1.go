@@ -70,7 +70,7 @@ func LogConfig(host string, key crypto.Signer) (tlog.Config, error) {
 		return tlog.Config{}, err
 	}
 	origin := fmt.Sprintf("%s - %d", host, treeID(signer.LogID()))
-	return tlog.Config{Origin: origin, Signers: []*note.Signer{signer}}, nil
+	return tlog.Config{Origin: origin, Signers: []*note.Signer{signer}, KeyOf: tlog.LeafKey}, nil
 }
 
 func checkKey(key crypto.Signer) error {
@@ -156,10 +156,14 @@ func (s *Service) Add(ctx context.Context, p *entry.Proposal) (e Entry, added bo
 
 // verify checks what a proposal's signatures are worth, dear as it is.
 func verify(p *entry.Proposal) error {
-	if p.Kind == entry.KindRFC3161 {
-		return timestamp.CheckSigned(p.Timestamp)
+	if p.Kind != entry.KindRFC3161 {
+		return p.Verify()
 	}
-	return p.Verify()
+	err := timestamp.CheckSigned(p.Timestamp)
+	if sigbox.KindOf(err) == sigbox.Denied { // by the authority, not by the log
+		return sigbox.Errorf(sigbox.Invalid, "%w", err)
+	}
+	return err
 }
 
 func (s *Service) id(leaf []byte) entry.ID { return entry.ID{Tree: s.tree, Leaf: tlog.LeafHash(leaf)} }
