@@ -247,9 +247,9 @@ func TestExpiredTokenIsExplained(t *testing.T) {
 	wantError(t, err, sigbox.Unauthenticated, "has expired at 2026-01-02T04:04:05Z", "fresh token")
 }
 
-// TestAdvisoryGitsign8PMP: a log entry that is not ours, or is not in the log, is
-// not accepted. gitsign GHSA-8pmp-678w-c8xx, cosign GHSA-whqx-f9j3-ch6m.
-func TestAdvisoryGitsign8PMP(t *testing.T) {
+// gitsign GHSA-8pmp-678w-c8xx, cosign GHSA-whqx-f9j3-ch6m: a log entry that is not
+// ours, or is not in the log, is not accepted.
+func TestGHSA_8pmp_678w_c8xx(t *testing.T) {
 	stranger := func(f *fakes, t *testing.T) sigbox.LogEntry { // somebody else's entry with its own good proof
 		key := newKey(t)
 		der, err := x509.MarshalPKIXPublicKey(key.Public())

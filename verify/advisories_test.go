@@ -70,8 +70,13 @@ func TestGHSA_8gw7_4j42_w388(t *testing.T) {
 	}
 }
 
-// gitsign GHSA-8pmp-678w-c8xx, a wrong entry, and GHSA-7c37-gx6w-8vc5, where a
-// panic over an odd one read as success.
+// gitsign GHSA-7c37-gx6w-8vc5: a panic over an odd bundle read as success.
+func TestGHSA_7c37_gx6w_8vc5(t *testing.T) {
+	t.Parallel()
+	refused(t, false, "empty-signature", "empty-certificate", "no-content", "negative-index", "negative-tree", "proof-empty", "proof-with-short-hash")
+}
+
+// gitsign GHSA-8pmp-678w-c8xx: a wrong entry.
 func TestGHSA_8pmp_678w_c8xx(t *testing.T) {
 	t.Parallel()
 	refused(t, false, "entry-of-other-kind", "entry-of-other-version", "entry-malformed", "entry-with-duplicate-member", "empty-certificate", "no-content")
@@ -84,8 +89,7 @@ func TestGHSA_xvrc_2wvh_49vc(t *testing.T) {
 	refused(t, false, "entry-in-unknown-log", "checkpoint-of-other-key", "promise-of-other-key")
 }
 
-// cosign GHSA-vjxv-45g9-9296, policy-controller GHSA-739f-hw6h-7wq8 and gh
-// CVE-2025-25204: an attestation of another predicate type was accepted.
+// cosign GHSA-vjxv-45g9-9296: an attestation of another predicate type was accepted.
 func TestGHSA_vjxv_45g9_9296(t *testing.T) {
 	t.Parallel()
 	w := sigboxtest.New(t)
@@ -108,11 +112,50 @@ func TestGHSA_vjxv_45g9_9296(t *testing.T) {
 	}
 }
 
-// cosign GHSA-vfp6-jrw2-99g9, GHSA-88jx-383q-w4qc and GHSA-95pr-fxf5-86gv,
-// sigstore-go GHSA-cq38-jh5f-37mq, notation GHSA-rvrx-rrwh-r9p6: endless lists.
+// policy-controller GHSA-739f-hw6h-7wq8: any attestation by the right identity would
+// do, whatever was asked for; also among several.
+func TestGHSA_739f_hw6h_7wq8(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	p := ada()
+	p.PredicateTypes = []string{"https://example.com/wanted"}
+	other := w.Attest(sigboxtest.Statement(predicate, artifact), sigboxtest.Options{})
+	v := verifier(t, w.Root())
+	if verdicts, err := v.VerifyAll(verify.Bytes(artifact), []*sigbox.Bundle{other, w.Sign(artifact, sigboxtest.Options{})}, p); verify.FailedStep(err) != verify.StepPredicate {
+		t.Errorf("found %v, %v, expected the predicate type to be refused", verdicts, err)
+	}
+	wanted := w.Attest(sigboxtest.Statement("https://example.com/wanted", artifact), sigboxtest.Options{})
+	verdicts, err := v.VerifyAll(verify.Bytes(artifact), []*sigbox.Bundle{other, wanted}, p)
+	if err != nil || len(verdicts) != 1 || verdicts[0].Bundle() != wanted {
+		t.Errorf("found %v, %v, expected the one that was asked for", verdicts, err)
+	}
+}
+
+// gh CVE-2025-25204: when no attestation was of the type asked for, that was none
+// refused, and so success.
+func TestCVE_2025_25204(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	p := ada()
+	p.PredicateTypes = []string{"https://example.com/wanted"}
+	other := w.Attest(sigboxtest.Statement(predicate, artifact), sigboxtest.Options{})
+	for name, bundles := range map[string][]*sigbox.Bundle{"none": nil, "another": {other}} {
+		if verdicts, err := verifier(t, w.Root()).VerifyAll(verify.Bytes(artifact), bundles, p); err == nil || len(verdicts) != 0 {
+			t.Errorf("%s: found %v, %v", name, verdicts, err)
+		}
+	}
+}
+
+// sigstore-go GHSA-cq38-jh5f-37mq: endless lists of entries, timestamps and subjects.
 func TestGHSA_cq38_jh5f_37mq(t *testing.T) {
 	t.Parallel()
-	refused(t, true, "endless-entries", "endless-timestamps", "two-signatures", "statement-of-endless-subjects", "statement-of-endless-digests")
+	refused(t, true, "endless-entries", "endless-timestamps", "statement-of-endless-subjects", "statement-of-endless-digests")
+}
+
+// notation GHSA-rvrx-rrwh-r9p6: signatures without end were verified, one by one.
+func TestGHSA_rvrx_rrwh_r9p6(t *testing.T) {
+	t.Parallel()
+	refused(t, true, "two-signatures")
 }
 
 // cosign GHSA-wfqv-66vq-46rm: an intermediate that had expired.
@@ -121,8 +164,13 @@ func TestGHSA_wfqv_66vq_46rm(t *testing.T) {
 	refused(t, false, "issuer-expired", "issuer-retired")
 }
 
-// cosign GHSA-w6c6-c85g-mmv6 and sigstore-ruby GHSA-mhg6-2q2v-9h2c: the statement
-// in an attestation was not read, or not compared with the artifact.
+// sigstore-ruby GHSA-mhg6-2q2v-9h2c: a statement was not compared with the artifact.
+func TestGHSA_mhg6_2q2v_9h2c(t *testing.T) {
+	t.Parallel()
+	refused(t, true, "statement-without-digest", "statement-of-other-artifact")
+}
+
+// cosign GHSA-w6c6-c85g-mmv6: what an attestation holds was not looked at.
 func TestGHSA_w6c6_c85g_mmv6(t *testing.T) {
 	t.Parallel()
 	refused(t, true, "payload-of-other-type", "payload-no-json", "statement-of-other-type", "statement-without-subject",

@@ -26,10 +26,10 @@ func signed(t *testing.T) (b *bench, file, bundle string, flags []string) {
 	return b, file, string(content), flags
 }
 
-// TestAdvisoryGitsign7C37: whatever is wrong with a bundle, the verdict is a
-// status that is not 0, and no panic. GHSA-7c37-gx6w-8vc5; cosign
-// GHSA-8gw7-4j42-w388, where an invalid entry read as success.
-func TestAdvisoryGitsign7C37(t *testing.T) {
+// gitsign GHSA-7c37-gx6w-8vc5: whatever is wrong with a bundle, the verdict is a
+// status that is not 0, and no panic. The same for cosign GHSA-8gw7-4j42-w388, where
+// an invalid entry read as success.
+func TestGHSA_7c37_gx6w_8vc5(t *testing.T) {
 	b, file, bundle, flags := signed(t)
 	cases := map[string]string{
 		"empty": "", "null": "null", "list": "[]", "object": "{}", "two": strings.TrimSpace(bundle) + bundle, "text": "hello",

@@ -140,9 +140,9 @@ func TestBrowserLogin(t *testing.T) {
 	}
 }
 
-// TestAdvisorySigstorePythonHM8F: an authorization answer that does not bear our
-// state must not log us in, whoever sends it. GHSA-hm8f-75xx-w2vr.
-func TestAdvisorySigstorePythonHM8F(t *testing.T) {
+// sigstore-python GHSA-hm8f-75xx-w2vr: an authorization answer that does not bear
+// our state must not log us in, whoever sends it.
+func TestGHSA_hm8f_75xx_w2vr(t *testing.T) {
 	for name, change := range map[string]func(url.Values){
 		"no state":    func(v url.Values) { v.Del("state") },
 		"empty state": func(v url.Values) { v.Set("state", "") },

@@ -29,7 +29,7 @@ func client(t *testing.T) *Client {
 }
 
 // wantError wants an error of a kind whose text has all parts.
-func wantError(t *testing.T, err error, kind sigbox.Kind, parts ...string) {
+func wantError(t testing.TB, err error, kind sigbox.Kind, parts ...string) {
 	t.Helper()
 	if err == nil {
 		t.Fatal("no error")

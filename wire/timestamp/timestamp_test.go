@@ -114,7 +114,7 @@ func TestVerifyRefuses(t *testing.T) {
 // TSA GHSA-xm5m-wgh2-rrg3: constraints were checked on a certificate from the bag
 // that the signer did not use. Here a bag cannot bring in a signer at all, whether
 // or not its certificate borrows the name and serial number of the trusted one.
-func TestGHSAxm5mForgedCertificateInBag(t *testing.T) {
+func TestGHSA_xm5m_wgh2_rrg3(t *testing.T) {
 	a := newAuthority(t, ecdsaKey(t, elliptic.P256()))
 	b := newAuthority(t, ecdsaKey(t, elliptic.P256())) // the same names and serial number
 	forged := b.respond(t, nil, now)
