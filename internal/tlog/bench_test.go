@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -19,8 +20,8 @@ import (
 	"github.com/sigbox/sigbox/wire/note"
 )
 
-// durableLog is a log over Pebble and a directory, as an instance has it.
-func durableLog(b testing.TB, path string) *tlog.Log {
+// durableConfig is a log over Pebble and a directory, as an instance has it.
+func durableConfig(b testing.TB, path string) tlog.Config {
 	b.Helper()
 	kv, err := pebble.Open(b.Context(), filepath.Join(path, "db"), pebble.Options{})
 	if err != nil {
@@ -30,24 +31,57 @@ func durableLog(b testing.TB, path string) *tlog.Log {
 	if err != nil {
 		b.Fatal(err)
 	}
+	b.Cleanup(func() {
+		if err := errors.Join(kv.Close(), blob.Close()); err != nil {
+			b.Error(err)
+		}
+	})
 	signer, err := note.NewSigner("log.example.com", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
 	if err != nil {
 		b.Fatal(err)
 	}
-	l, err := tlog.Open(b.Context(), tlog.Config{
-		Origin: "log.example.com", KV: store.WithPrefix(kv, "log/"), Blob: blob, Signers: []*note.Signer{signer},
-	})
+	return tlog.Config{
+		Origin: "log.example.com", KV: store.WithPrefix(kv, "log/"), Blob: blob, Signers: []*note.Signer{signer}, KeyOf: tlog.LeafKey,
+	}
+}
+
+func openDurable(b testing.TB, cfg tlog.Config) *tlog.Log {
+	b.Helper()
+	l, err := tlog.Open(b.Context(), cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		for _, err := range []error{l.Close(context.Background()), kv.Close(), blob.Close()} {
-			if err != nil {
-				b.Error(err)
-			}
+		if err := l.Close(context.Background()); err != nil {
+			b.Error(err)
 		}
 	})
 	return l
+}
+
+// fillDurable adds n entries of a size, from many callers at once.
+func fillDurable(b testing.TB, l *tlog.Log, n, size int) {
+	b.Helper()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range 512 {
+		wg.Go(func() {
+			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
+				if _, err := l.Add(context.Background(), tlog.Leaf{Data: numbered(i, size)}); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// numbered is an entry of a size that is like no other.
+func numbered(i int64, size int) []byte {
+	data := make([]byte, size)
+	binary.BigEndian.PutUint64(data, uint64(i))
+	return data
 }
 
 // BenchmarkAdd logs new entries, durably, from several callers at once: of 700
@@ -62,7 +96,7 @@ func BenchmarkAdd(b *testing.B) {
 }
 
 func benchmarkAdd(b *testing.B, size, callers int) {
-	l := durableLog(b, b.TempDir())
+	l := openDurable(b, durableConfig(b, b.TempDir()))
 	var next atomic.Int64
 	times := make([][]time.Duration, callers)
 	var wg sync.WaitGroup
@@ -75,8 +109,7 @@ func benchmarkAdd(b *testing.B, size, callers int) {
 				if n > int64(b.N) {
 					return
 				}
-				data := make([]byte, size)
-				binary.BigEndian.PutUint64(data, uint64(n))
+				data := numbered(n, size)
 				start := time.Now()
 				if _, err := l.Add(context.Background(), tlog.Leaf{Data: data}); err != nil {
 					b.Error(err)
@@ -93,4 +126,40 @@ func benchmarkAdd(b *testing.B, size, callers int) {
 	b.ReportMetric(float64(len(all))/b.Elapsed().Seconds(), "entries/s")
 	b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
+}
+
+// BenchmarkCheck reads a log of 100,000 entries and checks it, with the rows of
+// keys.
+func BenchmarkCheck(b *testing.B) {
+	const n = 100_000
+	cfg := durableConfig(b, b.TempDir())
+	fillDurable(b, openDurable(b, cfg), n, 700)
+	for b.Loop() {
+		r, err := tlog.Check(b.Context(), cfg, tlog.CheckOptions{})
+		if err != nil || !r.OK() || r.Entries != n {
+			b.Fatal(err, r)
+		}
+	}
+	b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}
+
+// BenchmarkEntry reads one entry of the 100,000, with its proof, as a retry does.
+func BenchmarkEntry(b *testing.B) {
+	const n = 100_000
+	for _, size := range []int{700, 3200} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			l := openDurable(b, durableConfig(b, b.TempDir()))
+			fillDurable(b, l, n, size)
+			b.ReportAllocs()
+			i := int64(0)
+			for b.Loop() {
+				i = i*6364136223846793005 + 1442695040888963407
+				r, err := l.Add(b.Context(), tlog.Leaf{Data: numbered(1+int64(uint64(i)>>33)%n, size)})
+				if err != nil || !r.Existing {
+					b.Fatal(err, r.Index)
+				}
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+		})
+	}
 }

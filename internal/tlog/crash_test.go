@@ -231,7 +231,7 @@ func checkPublished(t testing.TB, l *Log, blob store.Blob) {
 		}
 	}
 	for i := range cp.Size >> 8 {
-		published(t, blob, l.bundlePath(i))
+		published(t, blob, l.cfg.bundlePath(i))
 	}
 }
 

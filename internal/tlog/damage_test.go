@@ -170,6 +170,9 @@ func TestFlippedHighTile(t *testing.T) {
 	fill(t, l, tr.o, tr.size)
 	settleTiles(t, l)
 	closeLog(t, l)
+	if r := mustCheck(t, cfg); !r.OK() || r.Entries != tr.size {
+		t.Fatalf("found %+v", r)
+	}
 	blob := cfg.Blob.(store.Publisher)
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, name := range []string{"tile/0/017", "tile/entries/017"} {
@@ -199,13 +202,14 @@ func TestFlippedHighTile(t *testing.T) {
 func TestDamageIsNotMoved(t *testing.T) {
 	cfg := testConfig(t)
 	l := openLog(t, cfg)
-	fill(t, l, nil, 256)
+	fill(t, l, nil, 255)
 	key := numberKey(rowEntry, 7)
 	v, err := cfg.KV.Get(t.Context(), key)
 	must(t, err)
 	bad := bytes.Clone(v)
 	bad[len(bad)-1] ^= 1
 	must(t, cfg.KV.Commit(t.Context(), store.Batch{Writes: []store.Pair{{Key: key, Value: bad}}}))
+	fill(t, l, nil, 256)
 	err = l.round(true)
 	if d, ok := errors.AsType[*Damage](err); !ok || d.Name != rowName(key) {
 		t.Fatalf("expected damage of %s, found %v", rowName(key), err)

@@ -205,7 +205,7 @@ func (e *missingError) Unwrap() error { return e.err }
 // what is published is a prefix of the tree.
 func (l *Log) checkPublished(ctx context.Context, snap *snapshot) error {
 	next := snap.Size >> tileHeight
-	for _, name := range []string{tilePath(0, next), l.bundlePath(next)} {
+	for _, name := range []string{tilePath(0, next), l.cfg.bundlePath(next)} {
 		_, err := l.cfg.Blob.Get(ctx, name, maxBlob)
 		if err == nil {
 			return sigbox.Errorf(sigbox.Fatal, "the log %s has %d entries, and %s was published already: its store has lost entries", l.cfg.Origin, snap.Size, name).

@@ -158,7 +158,7 @@ func (l *Log) putBundle(ctx context.Context, snap *snapshot, n uint64) ([]byte, 
 	if cap(bundle) <= keptBuffer {
 		l.bundle = bundle
 	}
-	return appendTimes(nil, times), l.putFull(ctx, l.bundlePath(n), bundle)
+	return appendTimes(nil, times), l.putFull(ctx, l.cfg.bundlePath(n), bundle)
 }
 
 // putTile writes a full tile to the blob store.
@@ -228,5 +228,5 @@ func (l *Log) publishPartialBundle(ctx context.Context, p store.Publisher, snap 
 	if err != nil {
 		return err
 	}
-	return p.Put(ctx, partialPath(l.bundlePath(index), w), bundle)
+	return p.Put(ctx, partialPath(l.cfg.bundlePath(index), w), bundle)
 }

@@ -30,8 +30,8 @@ func tilePath(l uint, index uint64) string {
 }
 
 // bundlePath is the name of a full entry bundle.
-func (l *Log) bundlePath(index uint64) string {
-	return string(appendIndex(append(append([]byte("tile/"), l.cfg.BundleDir...), '/'), index))
+func (c *Config) bundlePath(index uint64) string {
+	return string(appendIndex(append(append([]byte("tile/"), c.BundleDir...), '/'), index))
 }
 
 // partialPath is the name of the first w hashes or entries of a tile or bundle.

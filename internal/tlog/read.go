@@ -74,7 +74,7 @@ func (l *Log) bundleOf(ctx context.Context, snap *snapshot, index, w uint64) ([]
 // coldBundle reads the first w entries of a bundle from the blob store, and checks
 // them against their tile.
 func (l *Log) coldBundle(ctx context.Context, t *tile, index, w uint64) ([]byte, error) {
-	name := l.bundlePath(index)
+	name := l.cfg.bundlePath(index)
 	b, entries, err := l.splitBundle(ctx, name)
 	if err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func (l *Log) hotEntry(ctx context.Context, index uint64, want *Hash) (timedEntr
 
 // coldEntry reads an entry that has moved.
 func (l *Log) coldEntry(ctx context.Context, index uint64, want *Hash) (timedEntry, error) {
-	name := l.bundlePath(index / TileWidth)
+	name := l.cfg.bundlePath(index / TileWidth)
 	_, entries, err := l.splitBundle(ctx, name)
 	if err != nil {
 		return timedEntry{}, err

@@ -10,6 +10,7 @@ import (
 
 // First bytes of keys; the package documentation lists them.
 const (
+	rowStep  = 'c'
 	rowHead  = 'h'
 	rowEntry = 'e'
 	rowTile  = 't'
@@ -123,6 +124,23 @@ func appendTimes(dst []byte, times []int64) []byte {
 		last = t
 	}
 	return dst
+}
+
+// parseTimes reads the times of a full bundle from the row with a key.
+func parseTimes(key, v []byte) (times [TileWidth]int64, err error) {
+	ms := int64(0)
+	for i := range times {
+		d, n := binary.Varint(v)
+		if n <= 0 {
+			return times, damaged(rowName(key), "the times of a bundle", "%d", i)
+		}
+		ms, v = ms+d, v[n:]
+		times[i] = ms
+	}
+	if len(v) > 0 {
+		return times, damaged(rowName(key), "the times of a bundle", "%d bytes more", len(v))
+	}
+	return times, nil
 }
 
 // timeOf reads the time of entry i of a bundle from the row with a key.

@@ -35,6 +35,7 @@
 //
 // In the kv store a log has these keys, numbers in big-endian order:
 //
+//	c<index>         an accepted step back of the clock: time before and after
 //	h                head: batch ID, size, time, root, checkpoint
 //	e<index>         entry not yet moved: time, leaf hash, entry
 //	t<level><index>  tile not yet moved: full ones, partial ones from level 1 up
@@ -86,6 +87,8 @@ type Config struct {
 	Blob store.Blob
 	// Signers sign each checkpoint, in this order.
 	Signers []*note.Signer
+	// Verifiers are for Check and Repair, in the place of Signers.
+	Verifiers []*note.Verifier
 
 	// Now is the clock; nil is time.Now. Times are kept to the millisecond.
 	Now func() time.Time

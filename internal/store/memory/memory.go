@@ -25,7 +25,7 @@ type KV struct {
 	values map[string][]byte // guarded by mu; a value is never changed
 	keys   []string          // guarded by mu; sorted, may have deleted ones
 	fresh  []string          // guarded by mu; not yet in keys
-	holes  bool              // guarded by mu; keys has deleted ones
+	holes  int               // guarded by mu; how many keys have been deleted
 	closed bool              // guarded by mu
 }
 
@@ -84,12 +84,15 @@ func (kv *KV) snapshot(from, to []byte) ([]store.Pair, error) {
 	}
 	var rows []store.Pair
 	for _, k := range kv.span(from, to) {
-		rows = append(rows, store.Pair{Key: []byte(k), Value: kv.values[k]})
+		if v, ok := kv.values[k]; ok {
+			rows = append(rows, store.Pair{Key: []byte(k), Value: v})
+		}
 	}
 	return rows, nil
 }
 
-// span gives the sorted keys in [from, to). kv.mu is held for writing.
+// span gives the sorted keys in [from, to), deleted ones among them. kv.mu is held
+// for writing.
 func (kv *KV) span(from, to []byte) []string {
 	kv.tidy()
 	i, j := sort.SearchStrings(kv.keys, string(from)), len(kv.keys)
@@ -99,12 +102,12 @@ func (kv *KV) span(from, to []byte) []string {
 	return kv.keys[i:max(i, j)]
 }
 
-// tidy makes keys the sorted keys of values. kv.mu is held for writing.
+// tidy brings the keys of values in order. kv.mu is held for writing.
 func (kv *KV) tidy() {
-	if kv.holes {
+	if kv.holes > len(kv.keys)/2 {
 		kv.keys = slices.DeleteFunc(kv.keys, kv.gone)
 		kv.fresh = slices.DeleteFunc(kv.fresh, kv.gone)
-		kv.holes = false
+		kv.holes = 0
 	}
 	if len(kv.fresh) == 0 {
 		return
@@ -151,7 +154,7 @@ func (kv *KV) Commit(ctx context.Context, b store.Batch) error {
 	for _, d := range b.Deletes {
 		for _, k := range kv.span(d.From, d.To) {
 			delete(kv.values, k)
-			kv.holes = true
+			kv.holes++
 		}
 	}
 	for _, w := range b.Writes {
