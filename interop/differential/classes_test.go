@@ -84,6 +84,7 @@ func classes() []class {
 		{"what certificates are for", false, "gjp", ` fault (certificate|issuer)-`,
 			`^certificate: (the certificate is (not for code signing|an authority's)|the certificate's key usage|the certificate has a critical extension|the authority's certificate .* is not for code signing)`},
 		{"periods of the trust root", false, "p", "", `^(certificate|SCT): the trust root lists the`},
+		{"an SCT whose time is none", false, "g", ` fault sct-out-of-range$`, `^SCT: the timestamp \d+ is out of range`},
 		{"path lengths", false, "p", "", `^certificate: the authority's certificate .* allows \d+ authorities`},
 
 		// sigbox refuses: statements.
