@@ -71,7 +71,7 @@ func TestParseDigest(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing": "", "no colon": "sha256", "no algorithm": ":" + d.Hex(), "no value": "sha256:",
 		"cut": d.String()[:70], "longer": d.String() + "00", "upper case": "sha256:" + strings.ToUpper(d.Hex()), "no hex": "sha256:" + strings.Repeat("x", 64),
-		"of another length": "sha384:" + d.Hex(),
+		"of another length": "sha384:" + d.Hex(), "an odd digit more": d.String() + "0",
 	} {
 		_, err := sigbox.ParseDigest(text)
 		refused(t, name, err, sigbox.Invalid, "digest")
@@ -79,6 +79,9 @@ func TestParseDigest(t *testing.T) {
 		refused(t, name+", named", err, sigbox.Invalid, "digest")
 		refused(t, name+", as text", new(sigbox.NamedDigest).UnmarshalText([]byte(text)), sigbox.Invalid, "digest")
 	}
+	// That is how no algorithm is printed.
+	_, err := sigbox.ParseDigest("unknown:")
+	refused(t, "unknown", err, sigbox.Invalid, "expected sha256:")
 	// The names of the wire and of algorithms unknown are no names of digests, but
 	// statements may have them.
 	for name, text := range map[string]string{"wire name": "SHA2_256:" + d.Hex(), "a weak hash": "sha1:00"} {

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sigbox/sigbox"
 )
@@ -185,4 +186,33 @@ func TestPublicKeyText(t *testing.T) {
 	} {
 		refused(t, name, k.UnmarshalText([]byte(text)), sigbox.Invalid, "public key:")
 	}
+}
+
+// TestPolicyKeys: a key may stand in a policy more than once if something else is
+// said of it.
+func TestPolicyKeys(t *testing.T) {
+	t.Parallel()
+	der, err := x509.MarshalPKIXPublicKey(ecKey(t, elliptic.P384()).Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	key := sigbox.PublicKey{Key: der}
+	for name, c := range map[string]struct {
+		change func(k *sigbox.PublicKey)
+		ok     bool
+	}{
+		"the same":          {func(*sigbox.PublicKey) {}, false},
+		"another algorithm": {func(k *sigbox.PublicKey) { k.Details = sigbox.ECDSAP384SHA256 }, true},
+		"another start":     {func(k *sigbox.PublicKey) { k.ValidFor.Start = start }, true},
+		"another end":       {func(k *sigbox.PublicKey) { k.ValidFor.End = start }, true},
+	} {
+		other := key
+		c.change(&other)
+		if err := (sigbox.Policy{Keys: []sigbox.PublicKey{key, other}}).Check(); (err == nil) != c.ok {
+			t.Errorf("%s: found %v", name, err)
+		}
+	}
+	id := sigbox.IdentityMatch{Subject: "ada@example.com", IssuerRegexp: "https://id\n"}
+	refused(t, "a line end in an expression", sigbox.Policy{Identities: []sigbox.IdentityMatch{id}}.Check(), sigbox.Invalid, "control character")
 }

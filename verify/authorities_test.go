@@ -154,8 +154,9 @@ func TestUnusableAuthorities(t *testing.T) {
 	good := w.Root()
 	broken := good.CertificateAuthorities[0]
 	broken.Chain = [][]byte{broken.Chain[0][:100]}
-	for name, ca := range map[string]sigbox.CertificateAuthority{"no certificates": {URI: "https://ca.example"}, "broken": broken} {
-		if _, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{{CertificateAuthorities: []sigbox.CertificateAuthority{ca}}}}); sigbox.KindOf(err) != sigbox.Invalid {
+	for name, ca := range map[string]sigbox.CertificateAuthority{"no certificates": {URI: "https://ca.example"}, "does not parse": broken} {
+		_, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{{CertificateAuthorities: []sigbox.CertificateAuthority{ca}}}})
+		if sigbox.KindOf(err) != sigbox.Invalid || !strings.Contains(err.Error(), "nothing in it can be used") || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: found %v, expected the root to be refused", name, err)
 		}
 		r := w.Root()

@@ -211,3 +211,63 @@ func TestSigner(t *testing.T) {
 		}
 	}
 }
+
+// TestSignatureIsNotWanted: who wants a statement of some type is not content with
+// cosign's, which only says that the artifact was signed.
+func TestSignatureIsNotWanted(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	b := w.Attest(sigboxtest.Statement(sigbox.CosignSignPredicateType, artifact), sigboxtest.Options{})
+	for wanted, want := range map[string]verify.Step{"": 0, sigbox.CosignSignPredicateType: 0, sigbox.AnyPredicateType: 0, predicate: verify.StepPredicate} {
+		p := ada()
+		if p.PredicateTypes = nil; wanted != "" {
+			p.PredicateTypes = []string{wanted}
+		}
+		if _, err := verifier(t, w.Root()).Verify(verify.Bytes(artifact), b, p); verify.FailedStep(err) != want || (err == nil) != (want == 0) {
+			t.Errorf("%q: found %v, expected %v", wanted, err, want)
+		}
+	}
+}
+
+// TestNamedDigest: a subject by a digest that sigbox cannot compute is what it was
+// asked for by.
+func TestNamedDigest(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	commit := sigbox.NamedDigest{Algorithm: "gitCommit", Value: "da39a3ee5e6b4b0d3255bfef95601890afd80709"}
+	statement := strings.Replace(string(sigboxtest.Statement(predicate, artifact)), `"sha256":"`, `"gitCommit":"`+commit.Value+`","sha256":"`, 1)
+	verdict, err := verifier(t, w.Root()).Verify(verify.Named(commit), w.Attest([]byte(statement), sigboxtest.Options{}), ada())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, ok := verdict.Subject(); !ok || s.Digests["gitCommit"] != commit.Value || verdict.Digest() != commit {
+		t.Errorf("found %v, %v, %v", s, ok, verdict.Digest())
+	}
+	var none verify.Verdict
+	if key, ok := none.Key(); ok {
+		t.Errorf("no verdict names the key %x", key)
+	}
+}
+
+// TestParseKeyForms: what is no key, and why.
+func TestParseKeyForms(t *testing.T) {
+	t.Parallel()
+	block := func(kind string) []byte {
+		return []byte("-----BEGIN " + kind + "-----\nAQ==\n-----END " + kind + "-----\n")
+	}
+	for name, c := range map[string]struct {
+		in   []byte
+		kind sigbox.Kind
+		want string
+	}{
+		"large":         {make([]byte, 64<<10+1), sigbox.TooLarge, "at most"},
+		"a certificate": {block("CERTIFICATE"), sigbox.Invalid, "type of the PEM block"},
+		"a private key": {block("PRIVATE KEY"), sigbox.Invalid, "type of the PEM block"},
+		"no key":        {block("PUBLIC KEY"), sigbox.Invalid, "expected a DER SubjectPublicKeyInfo"},
+		"words":         {[]byte("hello"), sigbox.Invalid, "expected a DER SubjectPublicKeyInfo"},
+	} {
+		if _, err := verify.ParseKey(c.in); sigbox.KindOf(err) != c.kind || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: found %v, expected %q", name, err, c.want)
+		}
+	}
+}
