@@ -41,7 +41,7 @@ func (t *trial) entries() error {
 	others := 0
 	for i := range t.bundle.Entries {
 		le := &t.bundle.Entries[i]
-		logs := t.root.logs[string(le.LogID)]
+		logs := usable(t.root.logs[string(le.LogID)])
 		if len(logs) == 0 {
 			others++
 			continue
@@ -168,11 +168,12 @@ func (l *rekor) checkInclusion(le *sigbox.LogEntry, promised bool) error {
 // signs as its host, and its checkpoints' origin is that host; a v1 log is known
 // by its key alone, whose origin is "host - tree ID".
 func (l *rekor) open(text string, v2 bool) (sigbox.Checkpoint, error) {
-	verifier, mark := l.v1, "1"
+	prepare, mark := l.v1, "1"
 	if v2 {
-		verifier, mark = l.v2, "2"
+		prepare, mark = l.v2, "2"
 	}
-	if verifier == nil {
+	verifier, err := prepare()
+	if err != nil {
 		return sigbox.Checkpoint{}, sigbox.Errorf(sigbox.NotVerified, "the trust root's log %q cannot sign checkpoints: no host in its URL, or a key of another type", l.BaseURL)
 	}
 	key := sha256.Sum256([]byte(mark + text))

@@ -6,20 +6,45 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/note"
 	"github.com/sigbox/sigbox/wire/timestamp"
 )
 
-// root is a trust root, parsed and indexed.
+// root is a trust root, indexed. Its parts are parsed when they are first needed:
+// most of them never are, such as authorities of years ago.
 type root struct {
 	demands     sigbox.Demands
-	authorities []*authority
-	logs        map[string][]*rekor // by log ID
-	ctLogs      map[[sha256.Size]byte][]*ctLog
-	stampers    []*stamper
+	authorities []listed[*authority]
+	logs        map[string][]listed[*rekor] // by log ID
+	ctLogs      map[string][]listed[*ctLog] // by log ID
+	stampers    []listed[*stamper]
+}
+
+// listed is a part of a trust root, prepared once. What cannot be used is an error,
+// and as if it were not listed.
+type listed[T any] struct {
+	chain [][]byte // of an authority
+	get   func() (T, error)
+}
+
+func list[T, L any](listing L, chain [][]byte, prepare func(L) (T, error)) listed[T] {
+	return listed[T]{chain, sync.OnceValues(func() (T, error) { return prepare(listing) })}
+}
+
+// usable gives those that can be used.
+func usable[T any](all []listed[T]) []T {
+	var out []T
+	for _, l := range all {
+		if v, err := l.get(); err == nil {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // rekor is a transparency log.
@@ -27,9 +52,9 @@ type rekor struct {
 	sigbox.TransparencyLog
 	host string
 	key  crypto.PublicKey
-	// v1 and v2 check checkpoints; v2 is nil when the base URL names no host, v1
-	// when the key is of a type that checkpoints are not signed with.
-	v1, v2 *note.Verifier
+	// v1 and v2 check checkpoints; v2 fails when the base URL names no host, v1 when
+	// the key is of a type that checkpoints are not signed with.
+	v1, v2 func() (*note.Verifier, error)
 	// checkpoints that were signed by one of them, by the SHA-256 of version and
 	// text.
 	checkpoints cache[[sha256.Size]byte, sigbox.Checkpoint]
@@ -47,49 +72,74 @@ type stamper struct {
 	name, operator string
 }
 
-// prepare parses a root. What cannot be used is left out; demands stay.
+// prepare indexes a root. At least one of those who decide about a bundle must be
+// usable; demands stay, whatever is.
 func prepare(r *sigbox.TrustedRoot, d sigbox.Demands) (*root, error) {
-	p := &root{demands: d, logs: make(map[string][]*rekor), ctLogs: make(map[[sha256.Size]byte][]*ctLog)}
-	var problem error
-	note := func(err error) bool {
-		if err != nil && problem == nil {
-			problem = err
+	p := &root{demands: d, logs: make(map[string][]listed[*rekor], len(r.Logs)), ctLogs: make(map[string][]listed[*ctLog], len(r.CTLogs))}
+	for _, l := range r.Logs {
+		p.logs[string(l.LogID)] = append(p.logs[string(l.LogID)], list(l, nil, newRekor))
+	}
+	for _, l := range r.CTLogs {
+		p.ctLogs[string(l.LogID)] = append(p.ctLogs[string(l.LogID)], list(l, nil, newCTLog))
+	}
+	for _, ca := range r.CertificateAuthorities {
+		p.authorities = append(p.authorities, list(ca, ca.Chain, newAuthority))
+	}
+	for _, ca := range r.TimestampAuthorities {
+		p.stampers = append(p.stampers, list(ca, nil, newStamper))
+	}
+	return p, p.check(r)
+}
+
+// check looks for a log or an authority that can be used. Without any the root
+// would demand nothing, and so accept whatever a key has signed.
+func (r *root) check(listing *sigbox.TrustedRoot) error {
+	problem := error(sigbox.Errorf(sigbox.Invalid, "it lists nobody to trust"))
+	try := func(err error) bool {
+		if err != nil {
+			problem = sigbox.Errorf(sigbox.Invalid, "nothing in it can be used: %w", err)
 		}
 		return err == nil
 	}
-	usable := 0
-	for _, l := range r.Logs {
-		if log, err := newRekor(l); note(err) {
-			p.logs[string(l.LogID)] = append(p.logs[string(l.LogID)], log)
-			usable++
+	for _, l := range listing.Logs {
+		for _, log := range r.logs[string(l.LogID)] {
+			if _, err := log.get(); try(err) {
+				return nil
+			}
 		}
 	}
-	for _, l := range r.CTLogs {
-		if key, err := parseKey(l.PublicKey); note(err) && len(l.LogID) == sha256.Size {
-			id := [sha256.Size]byte(l.LogID)
-			p.ctLogs[id] = append(p.ctLogs[id], &ctLog{l, key})
+	for _, a := range r.authorities {
+		if _, err := a.get(); try(err) {
+			return nil
 		}
 	}
-	for _, ca := range r.CertificateAuthorities {
-		if a, err := newAuthority(ca); note(err) {
-			p.authorities = append(p.authorities, a)
-			usable++
+	for _, s := range r.stampers {
+		if _, err := s.get(); try(err) {
+			return nil
 		}
 	}
-	for _, ca := range r.TimestampAuthorities {
-		if a, err := timestamp.NewAuthority(ca); note(err) {
-			p.stampers = append(p.stampers, &stamper{a, nameOf(ca), operator(ca.Operator, ca.URI)})
-			usable++
-		}
+	return problem
+}
+
+// newCTLog prepares a certificate log.
+func newCTLog(l sigbox.TransparencyLog) (*ctLog, error) {
+	if len(l.LogID) != sha256.Size {
+		return nil, sigbox.Mismatch(sigbox.Invalid, "certificate log "+l.BaseURL+": bytes of the log ID", sha256.Size, len(l.LogID))
 	}
-	switch {
-	case usable > 0:
-	case problem != nil:
-		return nil, sigbox.Errorf(sigbox.Invalid, "nothing in it can be used: %w", problem)
-	default: // it would demand nothing, and so accept whatever a key has signed
-		return nil, sigbox.Errorf(sigbox.Invalid, "it lists nobody to trust")
+	key, err := parseKey(l.PublicKey)
+	if err != nil {
+		return nil, err
 	}
-	return p, nil
+	return &ctLog{l, key}, nil
+}
+
+// newStamper prepares a timestamp authority.
+func newStamper(ca sigbox.CertificateAuthority) (*stamper, error) {
+	a, err := timestamp.NewAuthority(ca)
+	if err != nil {
+		return nil, err
+	}
+	return &stamper{a, nameOf(ca), operator(ca.Operator, ca.URI)}, nil
 }
 
 // newRekor prepares a transparency log.
@@ -104,14 +154,12 @@ func newRekor(l sigbox.TransparencyLog) (*rekor, error) {
 	if l.HashAlgorithm != sigbox.SHA256 {
 		return nil, sigbox.Mismatch(sigbox.Invalid, "log "+l.BaseURL+": hash of the tree", sigbox.SHA256, l.HashAlgorithm)
 	}
-	log := &rekor{TransparencyLog: l, host: hostOf(l.BaseURL), key: key, checkpoints: newCache[[sha256.Size]byte, sigbox.Checkpoint](rememberChecks)}
-	if v, err := note.NewRekorV1Verifier(key); err == nil {
-		log.v1 = v
-	}
-	if v, err := note.NewVerifier(log.host, key); err == nil {
-		log.v2 = v
-	}
-	return log, nil
+	host := hostOf(l.BaseURL)
+	return &rekor{
+		TransparencyLog: l, host: host, key: key, checkpoints: newCache[[sha256.Size]byte, sigbox.Checkpoint](rememberChecks),
+		v1: sync.OnceValues(func() (*note.Verifier, error) { return note.NewRekorV1Verifier(key) }),
+		v2: sync.OnceValues(func() (*note.Verifier, error) { return note.NewVerifier(host, key) }),
+	}, nil
 }
 
 // same reports whether two listings are of one log.
@@ -160,10 +208,18 @@ func nameOf(ca sigbox.CertificateAuthority) string {
 	return strings.TrimSpace(ca.Organization + " " + ca.CommonName)
 }
 
-// issuers gives the authorities that a certificate may be of.
+// issuers gives the authorities that a certificate may be of. Those that do not
+// even hold its issuer's name are not parsed.
 func (r *root) issuers(c *x509.Certificate) []path {
 	var out []path
-	for _, a := range r.authorities {
+	for _, l := range r.authorities {
+		if !slices.ContainsFunc(l.chain, func(der []byte) bool { return bytes.Contains(der, c.RawIssuer) }) {
+			continue
+		}
+		a, err := l.get()
+		if err != nil {
+			continue
+		}
 		for i, issuer := range a.chain {
 			if !bytes.Equal(issuer.RawSubject, c.RawIssuer) {
 				continue
