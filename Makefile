@@ -1,6 +1,6 @@
 # The words of this project. "make" alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit race interop bench fuzz lint
+.PHONY: help build demo test unit race mutate interop bench fuzz lint
 
 GO        ?= go
 FUZZTIME  ?= 10s
@@ -27,6 +27,7 @@ test: ## everything: linters, all tests with the race detector, the foreign clie
 	@scripts/need $(RACE_NEEDS) $(INTEROP_NEEDS)
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory race
+	@$(MAKE) --no-print-directory limits
 	@$(MAKE) --no-print-directory interop
 
 unit: ## the tests that need nothing but Go
@@ -35,6 +36,12 @@ unit: ## the tests that need nothing but Go
 race: ## the same with the race detector, which needs a C compiler
 	@scripts/need $(RACE_NEEDS)
 	GORACE=atexit_sleep_ms=10 CGO_ENABLED=1 $(GO) test -race ./...
+
+mutate: ## take out each check of the verification in turn, and see a test fail
+	@scripts/mutate
+
+limits: ## what hostile inputs of 16 MB may cost, all of them (under the race detector: a sample)
+	$(GO) test -run Limits ./...
 
 interop: ## cosign, sigstore-go, sigstore-js and sigstore-python against an instance
 	@scripts/need $(INTEROP_NEEDS)
