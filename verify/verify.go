@@ -142,8 +142,12 @@ func (v *Verifier) VerifyAll(a Artifact, bundles []*sigbox.Bundle, p sigbox.Poli
 			return nil, err
 		}
 		if c != nil {
-			c.anticipate()
 			inquiries = append(inquiries, c)
+		}
+	}
+	if len(inquiries) > 1 { // they share the content, which is read once
+		for _, c := range inquiries {
+			c.anticipate()
 		}
 	}
 	for _, c := range inquiries {
