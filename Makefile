@@ -1,6 +1,6 @@
 # The words of this project. "make" alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit race mutate interop bench fuzz lint
+.PHONY: help build demo test unit race mutate limits interop bench fuzz lint
 
 GO        ?= go
 FUZZTIME  ?= 10s
