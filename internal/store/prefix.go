@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"iter"
+	"math"
 	"strings"
 )
 
@@ -93,7 +94,7 @@ func (p *part) Lock(ctx context.Context, name string) (context.Context, func(), 
 func (p *part) Close() error { return nil }
 
 // Sub gives the part of b whose names begin with dir and a slash. It is a
-// [Publisher] if b is one.
+// [Publisher] if b is one, and a [Ranger].
 func Sub(b Blob, dir string) Blob {
 	s := sub{b, strings.TrimSuffix(dir, "/") + "/"}
 	if p, ok := b.(Publisher); ok {
@@ -113,6 +114,11 @@ func (s *sub) Put(ctx context.Context, name string, data []byte) error {
 
 func (s *sub) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
 	return s.blob.Get(ctx, s.dir+name, limit)
+}
+
+// GetRange implements [Ranger].
+func (s *sub) GetRange(ctx context.Context, name string, offset, length int64) ([]byte, error) {
+	return GetRange(ctx, s.blob, s.dir+name, offset, length, math.MaxInt64-1)
 }
 
 func (s *sub) List(ctx context.Context, prefix string) iter.Seq2[string, error] {

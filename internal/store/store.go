@@ -91,6 +91,28 @@ type Blob interface {
 	List(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
 
+// Ranger is a Blob that can read a part of a value.
+type Ranger interface {
+	Blob
+	// GetRange returns length bytes from offset on, fewer where the value ends, or
+	// ErrNotFound.
+	GetRange(ctx context.Context, name string, offset, length int64) ([]byte, error)
+}
+
+// GetRange reads a part of a value of at most limit bytes as [Ranger] does, from
+// any Blob.
+func GetRange(ctx context.Context, b Blob, name string, offset, length, limit int64) ([]byte, error) {
+	if r, ok := b.(Ranger); ok {
+		return r.GetRange(ctx, name, offset, length)
+	}
+	v, err := b.Get(ctx, name, limit)
+	if err != nil {
+		return nil, err
+	}
+	from := min(offset, int64(len(v)))
+	return v[from:min(from+length, int64(len(v)))], nil
+}
+
 // Publisher is a Blob that can also be changed, for what a static web server
 // hands out: a log's latest checkpoint, which is one name with ever new values,
 // and partial tiles, which go when the full one is there.

@@ -49,7 +49,7 @@ var errAbandoned = errors.New("abandoned")
 const guessedEntry = 4096
 
 func (l *Log) request(leaf Leaf) (*request, error) {
-	r := &request{leaf: leaf, key: leaf.Key, entry: leaf.Data, size: entryHeader + len(leaf.Data)}
+	r := &request{leaf: leaf, key: leaf.Key, entry: leaf.Data, size: entryHeader + len(leaf.Data) + leaf.RowBytes}
 	if leaf.Make != nil {
 		if leaf.Data != nil || leaf.Key == (Hash{}) {
 			return nil, sigbox.Errorf(sigbox.Internal, "a leaf with Make has a Key and no Data")

@@ -40,6 +40,7 @@ const (
 	FoundContent    = "content"    // what an entry says
 	FoundTile       = "tile"       // a tile of hashes
 	FoundTime       = "time"       // when entries were logged
+	FoundLength     = "length"     // how long the entries of a bundle are
 	FoundKey        = "key"        // a row that leads from a key to an entry
 	FoundLeaf       = "leaf"       // a row that leads from a leaf hash to an entry
 	FoundRow        = "row"        // a row of Leaf.Rows
@@ -286,6 +287,9 @@ func (c *checker) scan(ctx context.Context) error {
 			h, buf = rowHash(buf, row.Key, row.Value)
 			c.have.leaves.add(&h)
 		case rowOther:
+			if c.cfg.given(row.Key) {
+				continue
+			}
 			h, buf = rowHash(buf, row.Key, row.Value)
 			c.have.rows.add(&h)
 		default:
@@ -463,11 +467,11 @@ func (c *checker) timesRow(row store.Pair) error {
 		}
 	}
 	c.cold.next = n + 1
-	times, err := parseTimes(row.Key, row.Value)
+	p, err := parsePlaces(row.Key, row.Value)
 	if err != nil {
 		return c.findDamage(FoundTime, err)
 	}
-	for i, ms := range times {
+	for i, ms := range p.times {
 		if c.cold.any && ms < c.cold.last {
 			if err := c.timeBack(rowName(row.Key), n*TileWidth+uint64(i), c.cold.last, ms); err != nil { // #nosec G115 -- not negative
 				return err
@@ -643,7 +647,7 @@ func (c *checker) read(ctx context.Context, name string) ([]byte, error) {
 // coldBundle checks a bundle that has moved.
 func (c *checker) coldBundle(ctx context.Context, n uint64) error {
 	d := &tileDiff{n: n}
-	hashes, err := c.coldEntries(ctx, d)
+	hashes, entries, err := c.coldEntries(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -663,9 +667,9 @@ func (c *checker) coldBundle(ctx context.Context, n uint64) error {
 		c.tops[n] = d.entries
 		if d.storedOK && bytes.Equal(b, flat(hashes)) {
 			c.mu.Lock()
-			defer c.mu.Unlock()
 			c.report.Tiles++
-			return nil
+			c.mu.Unlock()
+			return c.checkLengths(ctx, n, entries)
 		}
 	}
 	if d.storedOK {
@@ -696,16 +700,16 @@ func (d *tileDiff) compare(cfg *Config, hashes []Hash, b []byte) {
 	}
 }
 
-// coldEntries reads a bundle that has moved, and gives the leaf hashes. What is
-// wrong with the bundle as a whole is noted in d.
-func (c *checker) coldEntries(ctx context.Context, d *tileDiff) ([]Hash, error) {
+// coldEntries reads a bundle that has moved, and gives the leaf hashes with it.
+// What is wrong with the bundle as a whole is noted in d.
+func (c *checker) coldEntries(ctx context.Context, d *tileDiff) ([]Hash, [][]byte, error) {
 	entries, times, err := c.readBundle(ctx, d.n)
 	if damage, ok := errors.AsType[*Damage](err); ok {
 		d.gotBundle = damage.Got
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	hashes := make([]Hash, TileWidth)
 	var want sums
@@ -714,7 +718,7 @@ func (c *checker) coldEntries(ctx context.Context, d *tileDiff) ([]Hash, error) 
 		size += len(e)
 		index := d.n*TileWidth + uint64(i) // #nosec G115 -- not negative
 		if hashes[i], err = c.entry(index, time.UnixMilli(times[i]).UTC(), e, &want); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	d.entriesOK = true
@@ -723,7 +727,7 @@ func (c *checker) coldEntries(ctx context.Context, d *tileDiff) ([]Hash, error) 
 	c.want.add(&want)
 	c.report.Entries += TileWidth
 	c.report.Bytes += uint64(size) // #nosec G115 -- not negative
-	return hashes, nil
+	return hashes, entries, nil
 }
 
 // readBundle reads a bundle that has moved, with its times. Times that are damaged
@@ -740,17 +744,46 @@ func (c *checker) readBundle(ctx context.Context, n uint64) (entries [][]byte, t
 	if len(entries) != TileWidth {
 		return nil, times, damaged(name, "a bundle of 256 entries", "one of %d", len(entries))
 	}
-	if c.cfg.RowsOf == nil && c.o.Entry == nil {
-		return entries, times, nil
-	}
 	key := numberKey(rowTimes, n)
 	v, err := c.cfg.KV.Get(ctx, key)
-	if err == nil {
-		times, _ = parseTimes(key, v)
-	} else if errors.Is(err, store.ErrNotFound) {
-		err = nil
+	if errors.Is(err, store.ErrNotFound) {
+		return entries, times, nil
 	}
-	return entries, times, err
+	if err != nil {
+		return nil, times, err
+	}
+	p, err := parsePlaces(key, v)
+	if err != nil {
+		return entries, times, nil
+	}
+	return entries, p.times, nil
+}
+
+// checkLengths compares the lengths of a bundle's entries with their row, which
+// has them where a reader looks for one entry.
+func (c *checker) checkLengths(ctx context.Context, n uint64, entries [][]byte) error {
+	key := numberKey(rowTimes, n)
+	v, err := c.cfg.KV.Get(ctx, key)
+	if err != nil {
+		return nil // found before
+	}
+	p, err := parsePlaces(key, v)
+	if err != nil || !p.measured {
+		return nil
+	}
+	for i, e := range entries {
+		if len(e) == int(p.lengths[i]) {
+			continue
+		}
+		f := Finding{What: FoundLength, Name: rowName(key), Want: fmt.Sprintf("the length %d of entry %d", len(e), n*TileWidth+uint64(i)), Got: fmt.Sprintf("%d", p.lengths[i])} // #nosec G115 -- not negative
+		return c.find(f, func() error {
+			for i, e := range entries {
+				p.lengths[i] = uint32(len(e)) // #nosec G115 -- at most MaxRawEntry
+			}
+			return c.commit(ctx, []store.Pair{{Key: key, Value: p.append(nil)}})
+		})
+	}
+	return nil
 }
 
 // hotBundle takes what the scan has read of a bundle.

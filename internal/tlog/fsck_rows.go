@@ -172,6 +172,9 @@ func (c *checker) rowsOfKind(ctx context.Context, kind byte, f func(store.Pair, 
 		if err != nil {
 			return err
 		}
+		if kind == rowOther && c.cfg.given(row.Key) {
+			continue
+		}
 		h, buf = rowHash(buf, row.Key, row.Value)
 		if err := f(row, &h); err != nil {
 			return err

@@ -246,11 +246,11 @@ func TestCheckRefusesToRepair(t *testing.T) {
 		spoil func(t *testing.T, cfg Config)
 	}{
 		"time goes back": {FoundTime, func(t *testing.T, cfg Config) {
-			times := make([]int64, TileWidth)
-			for i := range times {
-				times[i] = 1_700_000_000_000 - int64(i)
+			p := new(places)
+			for i := range p.times {
+				p.times[i], p.lengths[i] = 1_700_000_000_000-int64(i), uint32(len(testLeaf(0)))
 			}
-			commit(t, cfg, store.Batch{Writes: []store.Pair{{Key: numberKey(rowTimes, 0), Value: appendTimes(nil, times)}}})
+			commit(t, cfg, store.Batch{Writes: []store.Pair{{Key: numberKey(rowTimes, 0), Value: p.append(nil)}}})
 		}},
 		"times lost": {FoundTime, func(t *testing.T, cfg Config) {
 			commit(t, cfg, store.Batch{Deletes: []store.Range{{From: numberKey(rowTimes, 1), To: numberKey(rowTimes, 2)}}})

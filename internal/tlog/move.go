@@ -120,11 +120,11 @@ func (l *Log) putBundles(ctx context.Context, snap *snapshot, from, to uint64) (
 		b.Checks[0].Want = binary.BigEndian.AppendUint64(nil, from)
 	}
 	for n := from; n < to; n++ {
-		times, err := l.putBundle(ctx, snap, n)
+		row, err := l.putBundle(ctx, snap, n)
 		if err != nil {
 			return b, err
 		}
-		b.Writes = append(b.Writes, store.Pair{Key: numberKey(rowTimes, n), Value: times})
+		b.Writes = append(b.Writes, store.Pair{Key: numberKey(rowTimes, n), Value: row})
 	}
 	for lv := uint(0); from>>(tileHeight*lv) < to>>(tileHeight*lv); lv++ {
 		first, end := from>>(tileHeight*lv), to>>(tileHeight*lv)
@@ -138,7 +138,8 @@ func (l *Log) putBundles(ctx context.Context, snap *snapshot, from, to uint64) (
 	return b, nil
 }
 
-// putBundle writes a full bundle to the blob store and gives its entries' times.
+// putBundle writes a full bundle to the blob store and gives the row of its
+// entries' times and lengths.
 // What is damaged stays where it is.
 func (l *Log) putBundle(ctx context.Context, snap *snapshot, n uint64) ([]byte, error) {
 	t, err := l.tileOf(ctx, snap, 0, n)
@@ -146,10 +147,10 @@ func (l *Log) putBundle(ctx context.Context, snap *snapshot, n uint64) ([]byte, 
 		return nil, err
 	}
 	bundle := l.bundle[:0]
-	times := make([]int64, 0, TileWidth)
+	p := new(places)
 	err = l.scanEntries(ctx, n*TileWidth, (n+1)*TileWidth, func(at uint64, row entryRow) error {
 		bundle = l.cfg.appendBundled(bundle, row.entry)
-		times = append(times, row.time.UnixMilli())
+		p.times[at%TileWidth], p.lengths[at%TileWidth] = row.time.UnixMilli(), uint32(len(row.entry)) // #nosec G115 -- at most MaxRawEntry
 		return l.cfg.checkLeaf("", at, row.entry, t.at(0, at%TileWidth))
 	})
 	if err != nil {
@@ -158,7 +159,7 @@ func (l *Log) putBundle(ctx context.Context, snap *snapshot, n uint64) ([]byte, 
 	if cap(bundle) <= keptBuffer {
 		l.bundle = bundle
 	}
-	return appendTimes(nil, times), l.putFull(ctx, l.cfg.bundlePath(n), bundle)
+	return p.append(nil), l.putFull(ctx, l.cfg.bundlePath(n), bundle)
 }
 
 // putTile writes a full tile to the blob store.

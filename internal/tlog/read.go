@@ -156,22 +156,30 @@ func (l *Log) hotEntry(ctx context.Context, index uint64, want *Hash) (timedEntr
 
 // coldEntry reads an entry that has moved.
 func (l *Log) coldEntry(ctx context.Context, index uint64, want *Hash) (timedEntry, error) {
-	name := l.cfg.bundlePath(index / TileWidth)
-	_, entries, err := l.splitBundle(ctx, name)
-	if err != nil {
-		return timedEntry{}, err
-	}
-	e := entries[index%TileWidth]
-	if err := l.cfg.checkLeaf(name, index, e, want); err != nil {
-		return timedEntry{}, err
-	}
+	name, i := l.cfg.bundlePath(index/TileWidth), index%TileWidth
 	key := numberKey(rowTimes, index/TileWidth)
-	times, err := l.get(ctx, key)
+	v, err := l.get(ctx, key)
 	if err != nil {
 		return timedEntry{}, err
 	}
-	at, err := timeOf(key, times, index%TileWidth)
-	return timedEntry{e, at}, err
+	p, err := parsePlaces(key, v)
+	if err != nil {
+		return timedEntry{}, err
+	}
+	var e []byte
+	if p.measured {
+		offset, length := p.place(&l.cfg, i)
+		e, err = l.found(ctx, name)(store.GetRange(ctx, l.cfg.Blob, name, offset, length, maxBlob))
+	} else {
+		var entries [][]byte
+		if _, entries, err = l.splitBundle(ctx, name); err == nil {
+			e = entries[i]
+		}
+	}
+	if err != nil {
+		return timedEntry{}, err
+	}
+	return timedEntry{e, p.time(i)}, l.cfg.checkLeaf(name, index, e, want)
 }
 
 // Inclusion proves that a tree of some size holds the entry with an index
@@ -370,12 +378,18 @@ func (l *Log) get(ctx context.Context, key []byte) ([]byte, error) {
 
 // blob reads a blob that must be there.
 func (l *Log) blob(ctx context.Context, name string) ([]byte, error) {
-	b, err := l.cfg.Blob.Get(ctx, name, maxBlob)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, &missingError{damaged(name, "a file", "none")}
+	return l.found(ctx, name)(l.cfg.Blob.Get(ctx, name, maxBlob))
+}
+
+// found gives what was read of a blob that must be there.
+func (l *Log) found(ctx context.Context, name string) func([]byte, error) ([]byte, error) {
+	return func(b []byte, err error) ([]byte, error) {
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, &missingError{damaged(name, "a file", "none")}
+		}
+		if err != nil {
+			return nil, l.readError(ctx, err)
+		}
+		return b, nil
 	}
-	if err != nil {
-		return nil, l.readError(ctx, err)
-	}
-	return b, nil
 }

@@ -115,45 +115,66 @@ func parseHead(v []byte) (h Head, err error) {
 	return h, nil
 }
 
-// appendTimes makes the times of a bundle: the first, then differences. Times
-// never go back within a log.
-func appendTimes(dst []byte, times []int64) []byte {
+// places says of the entries of a full bundle when they were logged, in
+// milliseconds since 1970, and how long they are.
+type places struct {
+	times   [TileWidth]int64
+	lengths [TileWidth]uint32
+	// measured: the lengths are known, which older rows do not have.
+	measured bool
+}
+
+// append makes the row of a bundle: the first time, then differences, then the
+// lengths.
+func (p *places) append(dst []byte) []byte {
 	last := int64(0)
-	for _, t := range times {
+	for _, t := range p.times {
 		dst = binary.AppendVarint(dst, t-last)
 		last = t
+	}
+	for _, n := range p.lengths {
+		dst = binary.AppendUvarint(dst, uint64(n))
 	}
 	return dst
 }
 
-// parseTimes reads the times of a full bundle from the row with a key.
-func parseTimes(key, v []byte) (times [TileWidth]int64, err error) {
+// parsePlaces reads the row of a bundle with a key.
+func parsePlaces(key, v []byte) (*places, error) {
+	p := new(places)
 	ms := int64(0)
-	for i := range times {
+	for i := range p.times {
 		d, n := binary.Varint(v)
 		if n <= 0 {
-			return times, damaged(rowName(key), "the times of a bundle", "%d", i)
+			return nil, damaged(rowName(key), "the times of a bundle", "%d", i)
 		}
 		ms, v = ms+d, v[n:]
-		times[i] = ms
+		p.times[i] = ms
 	}
-	if len(v) > 0 {
-		return times, damaged(rowName(key), "the times of a bundle", "%d bytes more", len(v))
+	if len(v) == 0 {
+		return p, nil
 	}
-	return times, nil
+	for i := range p.lengths {
+		d, n := binary.Uvarint(v)
+		if n <= 0 || d > MaxRawEntry {
+			return nil, damaged(rowName(key), "the lengths of a bundle's entries", "%d", i)
+		}
+		p.lengths[i], v = uint32(d), v[n:]
+	}
+	if p.measured = true; len(v) > 0 {
+		return nil, damaged(rowName(key), "the times and lengths of a bundle", "%d bytes more", len(v))
+	}
+	return p, nil
 }
 
-// timeOf reads the time of entry i of a bundle from the row with a key.
-func timeOf(key, v []byte, i uint64) (time.Time, error) {
-	ms := int64(0)
-	for range i + 1 {
-		d, n := binary.Varint(v)
-		if n <= 0 {
-			return time.Time{}, damaged(rowName(key), "the times of a bundle", "fewer than %d", i+1)
-		}
-		ms, v = ms+d, v[n:]
+// time is when entry i was logged.
+func (p *places) time(i uint64) time.Time { return time.UnixMilli(p.times[i]).UTC() }
+
+// place gives where entry i is in its bundle, without its prefix.
+func (p *places) place(c *Config, i uint64) (offset, length int64) {
+	for _, n := range p.lengths[:i] {
+		offset += int64(n)
 	}
-	return time.UnixMilli(ms).UTC(), nil
+	return offset + int64(i+1)*c.prefixLen(), int64(p.lengths[i]) // #nosec G115 -- i < 256
 }
 
 // splitPrefixed takes a bundle of tlog-tiles apart (Log entries): each entry
@@ -181,10 +202,15 @@ func (c *Config) appendBundled(dst, entry []byte) []byte {
 
 // bundledLen is the number of bytes that an entry takes in a bundle.
 func (c *Config) bundledLen(entry []byte) int {
+	return int(c.prefixLen()) + len(entry)
+}
+
+// prefixLen is the number of bytes before each entry of a bundle.
+func (c *Config) prefixLen() int64 {
 	if c.RawEntries {
-		return len(entry)
+		return 0
 	}
-	return 2 + len(entry)
+	return 2
 }
 
 // maxEntry is the length of the longest entry that fits into a bundle.

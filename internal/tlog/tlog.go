@@ -42,7 +42,7 @@
 //	d<key>           index of the entry with that dedup key
 //	l<leaf hash>     index of the leaf, with Config.IndexLeaves
 //	m                number of bundles that are in the blob store
-//	s<bundle>        times of the entries of a moved bundle
+//	s<bundle>        times and lengths of the entries of a moved bundle
 //	x<key>           rows of the service, from Leaf.Rows
 package tlog
 
@@ -132,6 +132,10 @@ type Config struct {
 	// RowsOf gives the rows of Leaf.Rows that [Check] compares. Their keys must be
 	// this entry's alone. nil: the log's rows do not follow from single entries.
 	RowsOf func(index uint64, logged time.Time, entry []byte) ([]store.Pair, error)
+	// Given tells rows that do not follow from entries, such as those of what was
+	// handed in with an entry and is not logged, by their keys. They are not
+	// compared. nil: there are none.
+	Given func(key []byte) bool
 }
 
 // Leaf is what Add takes.
@@ -152,6 +156,9 @@ type Leaf struct {
 	// Rows, if not nil, gives rows that are committed with the entry, to be read
 	// with [Log.Row] and [Log.Rows]. It is called as Make is, after it.
 	Rows func(index uint64) []store.Pair
+	// RowBytes is about what Rows will give, in bytes, where that may be much: it
+	// counts for the bounds of what waits and of a commit.
+	RowBytes int
 }
 
 // Receipt says that an entry is durable in the log, and proves it.

@@ -515,8 +515,11 @@ func TestDamagedPublished(t *testing.T) {
 		_, err := l.Entries(t.Context(), 0, width)
 		expectKind(t, err, sigbox.Fatal)
 	}
-	_, _, err = l.Entry(t.Context(), 3)
+	_, _, err = l.Entry(t.Context(), 255)
 	expectKind(t, err, sigbox.Fatal)
+	if e, _, err := l.Entry(t.Context(), 3); err != nil || string(e) != string(testLeaf(3)) {
+		t.Errorf("an entry before the damage: found %q, %v", e, err)
+	}
 	if _, err := l.Entries(t.Context(), 1, TileWidth); err != nil {
 		t.Errorf("another bundle cannot be read: %v", err)
 	}

@@ -46,7 +46,10 @@ type Blob struct {
 	known map[string]bool // guarded by mu; directories that are durable
 }
 
-var _ store.Publisher = (*Blob)(nil)
+var (
+	_ store.Publisher = (*Blob)(nil)
+	_ store.Ranger    = (*Blob)(nil)
+)
 
 // Open opens the directory at path, or makes it. It belongs to this process.
 func Open(path string) (*Blob, error) {
@@ -207,7 +210,43 @@ func (b *Blob) Get(ctx context.Context, name string, limit int64) ([]byte, error
 	return b.read(name, limit)
 }
 
+// GetRange implements [store.Ranger].
+func (b *Blob) GetRange(ctx context.Context, name string, offset, length int64) ([]byte, error) {
+	if err := check(ctx, name); err != nil {
+		return nil, err
+	}
+	f, err := b.open(name)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, length)
+	n, err := f.ReadAt(data, offset)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, failed(path.Join(b.path, name), err)
+	}
+	return data[:n], nil
+}
+
 func (b *Blob) read(name string, limit int64) ([]byte, error) {
+	f, err := b.open(name)
+	if err != nil {
+		return nil, err
+	}
+	data, err := readAll(f, limit)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, failed(path.Join(b.path, name), err)
+	}
+	if int64(len(data)) > limit {
+		return nil, store.TooLong(name, limit)
+	}
+	return data, nil
+}
+
+// open opens a value's file, or gives ErrNotFound.
+func (b *Blob) open(name string) (*os.File, error) {
 	info, err := b.root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || (err == nil && !info.Mode().IsRegular()) {
 		return nil, store.ErrNotFound
@@ -222,14 +261,7 @@ func (b *Blob) read(name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, failed(path.Join(b.path, name), err)
 	}
-	data, err := readAll(f, limit)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, failed(path.Join(b.path, name), err)
-	}
-	if int64(len(data)) > limit {
-		return nil, store.TooLong(name, limit)
-	}
-	return data, nil
+	return f, nil
 }
 
 // readAll reads a file, at most one byte more than limit.

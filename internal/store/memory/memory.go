@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 	"slices"
 	"sort"
 	"strings"
@@ -223,6 +224,16 @@ func (b *Blob) Get(ctx context.Context, name string, limit int64) ([]byte, error
 		return nil, store.TooLong(name, limit)
 	}
 	return bytes.Clone(v), nil
+}
+
+// GetRange implements [store.Ranger].
+func (b *Blob) GetRange(ctx context.Context, name string, offset, length int64) ([]byte, error) {
+	v, err := b.Get(ctx, name, math.MaxInt64)
+	if err != nil {
+		return nil, err
+	}
+	from := min(offset, int64(len(v)))
+	return v[from:min(from+length, int64(len(v)))], nil
 }
 
 // List implements [store.Blob].

@@ -25,6 +25,7 @@ func Blob(t *testing.T, durable bool, open func(t testing.TB, dir string) store.
 		"put at once":       testPutRace,
 		"names":             testNames,
 		"limit":             testLimit,
+		"range":             testRange,
 		"list":              testList,
 		"parts":             testSub,
 		"cancelled context": testBlobCancelled,
@@ -223,5 +224,32 @@ func testPublisher(t *testing.T, p store.Publisher) {
 	}
 	if err := p.Remove(t.Context(), "../a"); err == nil {
 		t.Fatal("Remove outside was accepted")
+	}
+}
+
+// testRange: a part of a value is what Get gives of it.
+func testRange(t *testing.T, b store.Blob) {
+	data := []byte("0123456789")
+	must(t, b.Put(t.Context(), "a/b", data))
+	for _, tt := range []struct {
+		offset, length int64
+		want           string
+	}{{0, 10, "0123456789"}, {3, 4, "3456"}, {8, 9, "89"}, {10, 1, ""}, {99, 1, ""}, {0, 0, ""}} {
+		for _, part := range []store.Blob{b, store.Sub(b, "a")} {
+			name := "a/b"
+			if part != b {
+				name = "b"
+			}
+			got, err := store.GetRange(t.Context(), part, name, tt.offset, tt.length, 100)
+			must(t, err)
+			if string(got) != tt.want {
+				t.Errorf("%d bytes from %d on: expected %q, found %q", tt.length, tt.offset, tt.want, got)
+			}
+		}
+	}
+	for _, name := range []string{"none", "a"} {
+		if _, err := store.GetRange(t.Context(), b, name, 0, 1, 100); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: expected ErrNotFound, found %v", name, err)
+		}
 	}
 }
