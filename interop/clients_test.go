@@ -24,6 +24,14 @@ type client interface {
 	verify(in *instance, file, bundle, email, issuer string) error
 }
 
+// A v1Client can also sign with a log of Rekor v1.
+type v1Client interface {
+	client
+	// v1 gives the client, told to. config is a signing config that lists no other
+	// log, for those that choose by nothing else.
+	v1(config string) client
+}
+
 // tools says where the pinned clients were installed; see setup.
 func tools(t *testing.T, elem ...string) string {
 	dir := os.Getenv("SIGBOX_INTEROP_TOOLS")
@@ -63,7 +71,10 @@ func refused(err error) bool {
 }
 
 // sigboxClient is our own command.
-type sigboxClient struct{ binary, home string }
+type sigboxClient struct {
+	binary, home string
+	signing      []string // further flags
+}
 
 func (c sigboxClient) name() string { return "sigbox" }
 
@@ -76,7 +87,12 @@ func (c sigboxClient) trust(in *instance) error {
 }
 
 func (c sigboxClient) sign(_ *instance, token, file, bundle string) error {
-	return c.run("sign", "--instance", "here", "--identity-token", token, "--bundle", bundle, file)
+	return c.run(append([]string{"sign", "--instance", "here", "--identity-token", token, "--bundle", bundle, file}, c.signing...)...)
+}
+
+func (c sigboxClient) v1(config string) client {
+	c.signing = []string{"--signing-config", config}
+	return c
 }
 
 func (c sigboxClient) verify(_ *instance, file, bundle, email, issuer string) error {
@@ -84,7 +100,10 @@ func (c sigboxClient) verify(_ *instance, file, bundle, email, issuer string) er
 }
 
 // cosignClient is cosign v3.
-type cosignClient struct{ binary, home string }
+type cosignClient struct {
+	binary, home string
+	signing      []string // further flags
+}
 
 func (c cosignClient) name() string { return "cosign" }
 
@@ -97,7 +116,12 @@ func (c cosignClient) trust(in *instance) error {
 }
 
 func (c cosignClient) sign(_ *instance, token, file, bundle string) error {
-	return c.run("sign-blob", "--yes", "--identity-token", token, "--bundle", bundle, file)
+	return c.run(append([]string{"sign-blob", "--yes", "--identity-token", token, "--bundle", bundle, file}, c.signing...)...)
+}
+
+func (c cosignClient) v1(config string) client {
+	c.signing = []string{"--signing-config", config}
+	return c
 }
 
 func (c cosignClient) verify(_ *instance, file, bundle, email, issuer string) error {
@@ -105,12 +129,20 @@ func (c cosignClient) verify(_ *instance, file, bundle, email, issuer string) er
 }
 
 // goClient is the sigstore-go library, through sigstorego/.
-type goClient struct{ binary, home string }
+type goClient struct {
+	binary, home string
+	env          []string
+}
 
 func (c goClient) name() string { return "sigstore-go" }
 
 func (c goClient) run(in *instance, verb string, args ...string) error {
-	return command(c.home, nil, c.binary, append([]string{verb, in.url + "/tuf", in.rootFile, c.home + "/tuf"}, args...)...)
+	return command(c.home, c.env, c.binary, append([]string{verb, in.url + "/tuf", in.rootFile, c.home + "/tuf"}, args...)...)
+}
+
+func (c goClient) v1(string) client {
+	c.env = []string{"REKOR_VERSION=1"}
+	return c
 }
 
 func (c goClient) trust(in *instance) error { return c.run(in, "trust") }
@@ -128,12 +160,20 @@ func (c goClient) verify(in *instance, file, bundle, email, issuer string) error
 }
 
 // jsClient is sigstore-js, through js/client.mjs.
-type jsClient struct{ node, script, home string }
+type jsClient struct {
+	node, script, home string
+	env                []string
+}
 
 func (c jsClient) name() string { return "sigstore-js" }
 
 func (c jsClient) run(in *instance, verb string, args ...string) error {
-	return command(c.home, nil, c.node, append([]string{c.script, verb, in.url + "/tuf", in.rootFile, c.home + "/tuf"}, args...)...)
+	return command(c.home, c.env, c.node, append([]string{c.script, verb, in.url + "/tuf", in.rootFile, c.home + "/tuf"}, args...)...)
+}
+
+func (c jsClient) v1(string) client {
+	c.env = []string{"REKOR_VERSION=1"}
+	return c
 }
 
 func (c jsClient) trust(in *instance) error { return c.run(in, "trust") }
@@ -151,7 +191,10 @@ func (c jsClient) verify(in *instance, file, bundle, email, issuer string) error
 }
 
 // pythonClient is sigstore-python's command.
-type pythonClient struct{ binary, home string }
+type pythonClient struct {
+	binary, home string
+	signing      []string // further flags
+}
 
 func (c pythonClient) name() string { return "sigstore-python" }
 
@@ -164,7 +207,12 @@ func (c pythonClient) trust(in *instance) error {
 }
 
 func (c pythonClient) sign(in *instance, token, file, bundle string) error {
-	return c.run("--instance", in.url+"/tuf", "sign", "--identity-token", token, "--bundle", bundle, file)
+	return c.run(append([]string{"--instance", in.url + "/tuf", "sign", "--identity-token", token, "--bundle", bundle, file}, c.signing...)...)
+}
+
+func (c pythonClient) v1(string) client {
+	c.signing = []string{"--rekor-version", "1"}
+	return c
 }
 
 func (c pythonClient) verify(in *instance, file, bundle, email, issuer string) error {

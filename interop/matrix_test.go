@@ -121,11 +121,11 @@ func clients(t *testing.T, binary string) []client {
 		t.Fatal(err)
 	}
 	return []client{
-		sigboxClient{binary, home()},
-		cosignClient{tools(t, "bin", "cosign"), home()},
-		goClient{tools(t, "bin", "sigstorego"), home()},
-		jsClient{tools(t, "bin", "node"), installed, home()},
-		pythonClient{tools(t, "python", "bin", "sigstore"), home()},
+		sigboxClient{binary: binary, home: home()},
+		cosignClient{binary: tools(t, "bin", "cosign"), home: home()},
+		goClient{binary: tools(t, "bin", "sigstorego"), home: home()},
+		jsClient{node: tools(t, "bin", "node"), script: installed, home: home()},
+		pythonClient{binary: tools(t, "python", "bin", "sigstore"), home: home()},
 	}
 }
 
@@ -155,7 +155,12 @@ func TestMatrix(t *testing.T) {
 		}
 		bundles[c.name()] = bundle
 	}
+	checkTable(t, table(all, judge(t, in, all, bundles, file, changed)))
+}
 
+// judge has each client verify each bundle, by its signer's name, and refuse it for
+// a changed file, another identity and another issuer.
+func judge(t *testing.T, in *instance, all []client, bundles map[string]string, file, changed string) map[[2]string]string {
 	results := make(map[[2]string]string)
 	for _, signer := range all {
 		for _, verifier := range all {
@@ -178,7 +183,7 @@ func TestMatrix(t *testing.T) {
 			})
 		}
 	}
-	checkTable(t, table(all, results))
+	return results
 }
 
 // table writes the results as README shows them.

@@ -5,6 +5,8 @@
 //   client.mjs sign   TUF_URL ROOT_JSON CACHE TOKEN FILE BUNDLE
 //   client.mjs attest TUF_URL ROOT_JSON CACHE TOKEN FILE BUNDLE
 //   client.mjs verify TUF_URL ROOT_JSON CACHE FILE BUNDLE EMAIL ISSUER
+//
+// With REKOR_VERSION=1 in the environment it sees no logs of other versions.
 import fs from 'node:fs';
 import { bundleToJSON } from '@sigstore/bundle';
 import { SigningConfig } from '@sigstore/protobuf-specs';
@@ -17,6 +19,9 @@ const [verb, mirrorURL, rootPath, cachePath, ...args] = process.argv.slice(2);
 async function build(bundleType, token, artifact) {
   const client = await initTUF({ mirrorURL, rootPath, cachePath });
   const config = JSON.parse(await client.getTarget('signing_config.v0.2.json'));
+  if (process.env.REKOR_VERSION === '1') {
+    config.rekorTlogUrls = config.rekorTlogUrls.filter((log) => log.majorApiVersion === 1);
+  }
   const builder = bundleBuilderFromSigningConfig({
     signingConfig: SigningConfig.fromJSON(config),
     identityProvider: { getToken: async () => token },

@@ -5,6 +5,8 @@
 //	sigstorego sign   TUF_URL ROOT_JSON CACHE TOKEN FILE BUNDLE
 //	sigstorego attest TUF_URL ROOT_JSON CACHE TOKEN STATEMENT BUNDLE
 //	sigstorego verify TUF_URL ROOT_JSON CACHE FILE BUNDLE EMAIL ISSUER
+//
+// With REKOR_VERSION=1 in the environment it knows no other version of logs.
 package main
 
 import (
@@ -102,7 +104,11 @@ func services(config *root.SigningConfig, token string) (sign.BundleOptions, err
 	}
 	opts.CertificateProvider = sign.NewFulcio(&sign.FulcioOptions{BaseURL: ca.URL, Timeout: timeout})
 	opts.CertificateProviderOptions = &sign.CertificateProviderOptions{IDToken: token}
-	logs, err := root.SelectServices(config.RekorLogURLs(), config.RekorLogURLsConfig(), sign.RekorAPIVersions, now)
+	versions := sign.RekorAPIVersions
+	if os.Getenv("REKOR_VERSION") == "1" {
+		versions = []uint32{1}
+	}
+	logs, err := root.SelectServices(config.RekorLogURLs(), config.RekorLogURLsConfig(), versions, now)
 	if err != nil {
 		return opts, err
 	}
