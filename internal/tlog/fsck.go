@@ -319,6 +319,8 @@ func (c *checker) scanned(row store.Pair) error {
 		return c.timesRow(row)
 	case rowTile:
 		return c.tileRow(row)
+	case rowAnchor:
+		return nil
 	case rowStep:
 		n, err := parseNumber(row.Key, row.Key[1:])
 		c.steps[n] = true

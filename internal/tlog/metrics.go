@@ -16,6 +16,8 @@ type metrics struct {
 	moveErrors prometheus.Counter
 	commitErrs prometheus.Counter
 	damage     prometheus.Counter
+	anchorErrs prometheus.Counter
+	anchored   prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -26,6 +28,8 @@ func newMetrics() *metrics {
 		moveErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "sigbox_log_move_errors_total", Help: "Failed moves of tiles to the blob store, and failed publications."}),
 		commitErrs: prometheus.NewCounter(prometheus.CounterOpts{Name: "sigbox_log_commit_errors_total", Help: "Batches that could not be written."}),
 		damage:     prometheus.NewCounter(prometheus.CounterOpts{Name: "sigbox_log_damage_total", Help: "Reads that met damage in the log's files or rows."}),
+		anchorErrs: prometheus.NewCounter(prometheus.CounterOpts{Name: "sigbox_log_anchor_errors_total", Help: "Heads that could not be brought to the anchor."}),
+		anchored:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "sigbox_log_anchored_size", Help: "Size of the head that the anchor has; 0 without an anchor."}),
 		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "sigbox_log_batch_entries", Help: "Entries in a commit.", Buckets: prometheus.ExponentialBuckets(1, 4, 7),
 		}),
@@ -40,7 +44,9 @@ func (l *Log) collectors() []prometheus.Collector {
 	m := l.metrics
 	pending := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sigbox_log_pending_entries", Help: "Entries that wait for a commit."},
 		func() float64 { return float64(l.queue.pending()) })
-	return []prometheus.Collector{m.entries, m.size, m.moved, m.moveErrors, m.commitErrs, m.damage, m.batchSize, m.commitTime, pending}
+	behind := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sigbox_log_clock_behind_seconds", Help: "How far the clock stands behind the log's last time; above 1 the log takes no entries."},
+		func() float64 { return max(0, l.Head().Time.Sub(l.cfg.Now()).Seconds()) })
+	return []prometheus.Collector{behind, m.anchorErrs, m.anchored, m.entries, m.size, m.moved, m.moveErrors, m.commitErrs, m.damage, m.batchSize, m.commitTime, pending}
 }
 
 func (l *Log) registerer() prometheus.Registerer {

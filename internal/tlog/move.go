@@ -63,6 +63,9 @@ func (l *Log) moveAndPublish(publish bool) {
 }
 
 func (l *Log) round(publish bool) error {
+	if l.shut {
+		return nil
+	}
 	ctx, release, err := l.cfg.KV.Lock(l.ctx, "move")
 	if err != nil {
 		return err

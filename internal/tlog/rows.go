@@ -10,15 +10,16 @@ import (
 
 // First bytes of keys; the package documentation lists them.
 const (
-	rowStep  = 'c'
-	rowHead  = 'h'
-	rowEntry = 'e'
-	rowTile  = 't'
-	rowDedup = 'd'
-	rowLeaf  = 'l'
-	rowMoved = 'm'
-	rowTimes = 's'
-	rowOther = 'x'
+	rowAnchor = 'a'
+	rowStep   = 'c'
+	rowHead   = 'h'
+	rowEntry  = 'e'
+	rowTile   = 't'
+	rowDedup  = 'd'
+	rowLeaf   = 'l'
+	rowMoved  = 'm'
+	rowTimes  = 's'
+	rowOther  = 'x'
 )
 
 const (

@@ -299,13 +299,43 @@ func (l *Log) publishHead(next *snapshot, requests []*request) {
 	}
 }
 
+// ErrClock is in the chain of the error that refuses entries while the clock
+// stands more than a second behind the log's last time.
+var ErrClock = errors.New("the clock stands behind the log")
+
+// acceptClock lets time go back, if it has to and an operator accepts that.
+func (l *Log) acceptClock(ctx context.Context) error {
+	snap := l.head.Load()
+	if _, err := l.tick(snap.Time); err == nil || !l.cfg.AcceptClock || l.shut {
+		return nil
+	}
+	now := l.cfg.Now().UTC().Truncate(time.Millisecond)
+	next, err := l.seal(snap.tree, now)
+	if err != nil {
+		return err
+	}
+	step := binary.BigEndian.AppendUint64(nil, uint64(snap.Time.UnixMilli())) // #nosec G115 -- read back as int64
+	step = binary.BigEndian.AppendUint64(step, uint64(now.UnixMilli()))       // #nosec G115 -- the same
+	err = l.cfg.KV.Commit(ctx, store.Batch{
+		Checks: []store.Check{{Key: []byte{rowHead}, Want: snap.row}},
+		Writes: []store.Pair{{Key: numberKey(rowStep, snap.Size), Value: step}, {Key: []byte{rowHead}, Value: next.row}},
+	})
+	if err != nil {
+		return sigbox.Errorf(sigbox.KindOf(err), "cannot set the time of the log %s back", l.cfg.Origin).WithCause(err)
+	}
+	l.log.Warn("the log's time was set back, as accepted", "from", snap.Time, "to", now, "size", snap.Size)
+	l.head.Store(next)
+	return nil
+}
+
 // tick gives the time of the next commit: never before the last one.
 func (l *Log) tick(last time.Time) (time.Time, error) {
 	now := l.cfg.Now().UTC().Truncate(time.Millisecond)
 	back := last.Sub(now)
 	if back > maxStep {
 		return time.Time{}, sigbox.Errorf(sigbox.Unavailable, "the server's clock went back: it shows %s, and the log's last entry is of %s",
-			now.Format(time.RFC3339), last.Format(time.RFC3339)).WithHint("set the clock right; the log goes on when it is past that time")
+			now.Format(time.RFC3339), last.Format(time.RFC3339)).
+			WithHint("set the clock right; the log goes on when it is past that time; if it was ahead then, docs/operations.md has the way out").WithCause(ErrClock)
 	}
 	if back > 0 {
 		return last, nil
@@ -319,7 +349,7 @@ func (l *Log) build(requests []*request) (*snapshot, store.Batch, error) {
 	head := l.head.Load()
 	now, err := l.tick(head.Time)
 	if err != nil {
-		return nil, store.Batch{}, err
+		return nil, store.Batch{}, l.notWritten(err)
 	}
 	w := writer{log: l, now: now, tree: head.tree.grow(), arena: l.arena[:0], writes: l.writes[:0]}
 	for _, r := range requests {

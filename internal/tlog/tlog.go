@@ -35,6 +35,7 @@
 //
 // In the kv store a log has these keys, numbers in big-endian order:
 //
+//	a                the log has an anchor
 //	c<index>         an accepted step back of the clock: time before and after
 //	h                head: batch ID, size, time, root, checkpoint
 //	e<index>         entry not yet moved: time, leaf hash, entry
@@ -105,6 +106,20 @@ type Config struct {
 	// PublishInterval is the time between two published checkpoints; 0 is five
 	// seconds, negative publishes none.
 	PublishInterval time.Duration
+
+	// Anchor keeps the head outside of what the stores stand on; nil has none, and
+	// then a restored backup of both stores cannot be told from the log.
+	Anchor Anchor
+	// AnchorInterval is the time between two heads that are brought to the anchor;
+	// 0 is one second.
+	AnchorInterval time.Duration
+	// AcceptAnchor has the head take the anchor's place, whatever it holds: an
+	// operator has found out why they differ.
+	AcceptAnchor bool
+	// AcceptClock lets time go back once, if the clock stands behind the log's last
+	// time: an operator has found out that the clock was ahead then. The step is
+	// kept on record.
+	AcceptClock bool
 
 	// BundleDir is the name of entry bundles in paths: "" is "entries"
 	// (tlog-tiles); static-ct-api has "data".
@@ -207,6 +222,10 @@ type Log struct {
 	writes  []store.Pair
 	told    time.Time // when it was last logged that nothing can be written; zero when it can
 
+	// shut: the anchor differs, and nothing is written but by readers.
+	shut     bool
+	anchored string // checkpoint that the anchor got last; the anchor's goroutine owns it
+
 	damageTold atomic.Int64 // when damage was last logged, in ms since 1970
 
 	// The mover owns this.
@@ -224,6 +243,7 @@ type Log struct {
 
 // Open opens the log in cfg.KV, or begins it there, and checks that its right
 // edge, its checkpoint and what is published agree. ctx bounds the opening only.
+// A log that its anchor contradicts is opened for reading alone: see [Log.Err].
 //
 // The error is of kind Invalid for a Config that cannot be, Fatal for stores
 // that are damaged, forked, behind what was published or without what was moved.
@@ -248,6 +268,12 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err := l.checkMoved(ctx, snap); err != nil {
 		return nil, err
 	}
+	if err := l.checkAnchor(ctx); err != nil {
+		return nil, err
+	}
+	if err := l.acceptClock(ctx); err != nil {
+		return nil, err
+	}
 	if err := l.register(); err != nil {
 		return nil, err
 	}
@@ -257,6 +283,9 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		l.sequence()
 	})
 	l.done.Go(l.move)
+	if cfg.Anchor != nil && !l.shut {
+		l.done.Go(l.anchor)
+	}
 	return l, nil
 }
 
@@ -290,6 +319,9 @@ func (c *Config) defaults() {
 	if c.MaxPending <= 0 {
 		c.MaxPending = 8192
 	}
+	if c.AnchorInterval <= 0 {
+		c.AnchorInterval = time.Second
+	}
 	if c.PublishInterval == 0 {
 		c.PublishInterval = 5 * time.Second
 	}
@@ -305,7 +337,8 @@ func (c *Config) defaults() {
 func (l *Log) Head() Head { return l.head.Load().Head }
 
 // Err says why the log takes no entries, or nil: an error of kind Fatal, which
-// only a restart can heal, or Unavailable while the clock stands behind the log.
+// only a restart can heal, or Unavailable, with [ErrClock], while the clock stands
+// behind the log.
 func (l *Log) Err() error {
 	if err := l.fatal.Load(); err != nil {
 		return err

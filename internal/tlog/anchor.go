@@ -1,0 +1,183 @@
+package tlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/store"
+	"github.com/sigbox/sigbox/wire/note"
+)
+
+// Anchor keeps the last checkpoint of a log outside of what the log's stores stand
+// on, so that an older copy of all of them is known for what it is.
+type Anchor interface {
+	// Load gives the checkpoint that was stored last, or store.ErrNotFound.
+	Load(ctx context.Context) (string, error)
+	// Store keeps a checkpoint in the place of the last one. It is durable when
+	// Store returns.
+	Store(ctx context.Context, checkpoint string) error
+}
+
+// ErrAnchor is in the chain of the error of a log that is shut because its anchor
+// contradicts it, is gone or cannot be read.
+var ErrAnchor = errors.New("the log and its anchor disagree")
+
+// errContradicted is ErrAnchor when the anchor was read and shows another log, or a
+// longer one.
+var errContradicted = fmt.Errorf("%w about the log's entries", ErrAnchor)
+
+// checkAnchor compares the head with the anchor when the log is opened. A log
+// that the anchor contradicts stays shut: what is there is read, nothing is
+// written.
+func (l *Log) checkAnchor(ctx context.Context) error {
+	if l.cfg.Anchor == nil {
+		return l.noAnchor(ctx)
+	}
+	why, err := l.contradicted(ctx, true)
+	if err != nil {
+		return err
+	}
+	if why != nil && !l.cfg.AcceptAnchor {
+		l.shut = true
+		l.fail(why)
+		return nil
+	}
+	if why != nil {
+		l.log.Warn("the head takes the anchor's place, as accepted", "size", l.Head().Size, "why", why)
+	}
+	if err := l.cfg.KV.Commit(ctx, store.Batch{Writes: []store.Pair{{Key: []byte{rowAnchor}, Value: []byte{1}}}}); err != nil {
+		return sigbox.Errorf(sigbox.KindOf(err), "cannot note that the log %s has an anchor", l.cfg.Origin).WithCause(err)
+	}
+	if err := l.storeAnchor(ctx, l.Head()); err != nil {
+		l.shut = true
+		l.fail(l.anchorError("the anchor cannot be written").WithCause(errors.Join(ErrAnchor, err)))
+	}
+	return nil
+}
+
+// noAnchor has operators told when the log had an anchor once.
+func (l *Log) noAnchor(ctx context.Context) error {
+	_, err := l.cfg.KV.Get(ctx, []byte{rowAnchor})
+	if err == nil {
+		l.log.Warn("the log had an anchor, and none is set now: an older copy would not be noticed")
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return l.readError(ctx, err)
+}
+
+// contradicted says why the head cannot be that of the log whose anchor this is;
+// nil if it can. opening says that the head has just been read.
+func (l *Log) contradicted(ctx context.Context, opening bool) (why *sigbox.Error, err error) {
+	text, err := l.cfg.Anchor.Load(ctx)
+	if errors.Is(err, store.ErrNotFound) {
+		return l.unanchored(ctx)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, l.readError(ctx, err)
+		}
+		return l.anchorError("the anchor cannot be read").WithCause(errors.Join(ErrAnchor, err)), nil
+	}
+	if text == l.anchored {
+		return nil, nil
+	}
+	cp, err := note.Open(text, l.cfg.Signers[0].Verifier())
+	if err != nil || cp.Origin != l.cfg.Origin {
+		return l.anchorError("the anchor is not one of this log").WithCause(errors.Join(ErrAnchor, err)), nil
+	}
+	snap := l.head.Load()
+	if cp.Size > snap.Size && !opening {
+		if snap, err = l.load(ctx); err != nil { // another process of the same store
+			return nil, err
+		}
+	}
+	if snap == nil || cp.Size > snap.Size {
+		return l.anchorError(fmt.Sprintf("the log has %d entries and its anchor %d: it is an older copy", l.Head().Size, cp.Size)).WithCause(errContradicted), nil
+	}
+	root, err := l.rootAt(ctx, snap, cp.Size)
+	if err != nil {
+		return nil, err
+	}
+	if root != cp.Root {
+		return l.anchorError(fmt.Sprintf("the log's first %d entries are not those of its anchor: it was forked", cp.Size)).WithCause(errContradicted), nil
+	}
+	return nil, nil
+}
+
+// unanchored says whether it is wrong that the anchor is empty: a log that had one
+// has lost it, or the disk that it is on is not there.
+func (l *Log) unanchored(ctx context.Context) (*sigbox.Error, error) {
+	_, err := l.cfg.KV.Get(ctx, []byte{rowAnchor})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil // it begins now
+	}
+	if err != nil {
+		return nil, l.readError(ctx, err)
+	}
+	return l.anchorError("the log had an anchor, and it is gone").WithCause(ErrAnchor), nil
+}
+
+func (l *Log) anchorError(what string) *sigbox.Error {
+	return sigbox.Errorf(sigbox.Fatal, "the log %s is shut for writing: %s", l.cfg.Origin, what).
+		WithHint("docs/operations.md says what to do when log and anchor disagree")
+}
+
+// anchor brings heads to the anchor until the log is closed, the last one after
+// the last commit.
+func (l *Log) anchor() {
+	tick := time.NewTicker(l.cfg.AnchorInterval)
+	defer tick.Stop()
+	var told time.Time
+	for open := true; open; {
+		select {
+		case <-tick.C:
+		case <-l.sequenced:
+			open = false
+		case <-l.ctx.Done():
+			return
+		}
+		err := l.anchorHead(l.ctx)
+		if err == nil || l.ctx.Err() != nil {
+			continue
+		}
+		l.metrics.anchorErrs.Inc()
+		if now := l.cfg.Now(); now.Sub(told) >= tellEvery || now.Before(told) {
+			told = now
+			l.log.Error("the head was not brought to the anchor", "err", err)
+		}
+	}
+}
+
+// anchorHead brings the head to the anchor if it is another one by now, and stops
+// the log if the anchor shows that somebody else writes a log of its name.
+func (l *Log) anchorHead(ctx context.Context) error {
+	h := l.Head()
+	if h.Checkpoint == l.anchored {
+		return nil
+	}
+	why, err := l.contradicted(ctx, false)
+	if err != nil {
+		return err
+	}
+	if why != nil {
+		if errors.Is(why, errContradicted) {
+			l.fail(why)
+		}
+		return why
+	}
+	return l.storeAnchor(ctx, h)
+}
+
+func (l *Log) storeAnchor(ctx context.Context, h Head) error {
+	if err := l.cfg.Anchor.Store(ctx, h.Checkpoint); err != nil {
+		return err
+	}
+	l.anchored = h.Checkpoint
+	l.metrics.anchored.Set(float64(h.Size))
+	return nil
+}

@@ -1,0 +1,259 @@
+package tlog
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/store"
+	"github.com/sigbox/sigbox/internal/store/memory"
+	"github.com/sigbox/sigbox/wire/note"
+)
+
+// memoryAnchor is an anchor for tests.
+type memoryAnchor struct {
+	mu   sync.Mutex
+	text string // guarded by mu
+	err  error  // guarded by mu; of every call
+}
+
+func (a *memoryAnchor) Load(context.Context) (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err == nil && a.text == "" {
+		return "", store.ErrNotFound
+	}
+	return a.text, a.err
+}
+
+func (a *memoryAnchor) Store(_ context.Context, text string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err == nil {
+		a.text = text
+	}
+	return a.err
+}
+
+func (a *memoryAnchor) size(t testing.TB) int64 {
+	t.Helper()
+	text, err := a.Load(t.Context())
+	must(t, err)
+	cp, _, err := note.Parse(text)
+	must(t, err)
+	return int64(cp.Size)
+}
+
+// copyOf makes a copy of a log's stores, as a backup does.
+func copyOf(t testing.TB, cfg Config) Config {
+	t.Helper()
+	kv, blob := memory.NewKV(), memory.NewBlob()
+	must(t, kv.Commit(t.Context(), store.Batch{Writes: rows(t, cfg.KV)}))
+	for _, name := range blobNames(t, cfg.Blob) {
+		b, err := cfg.Blob.Get(t.Context(), name, maxBlob)
+		must(t, err)
+		must(t, blob.Put(t.Context(), name, b))
+	}
+	cfg.KV, cfg.Blob = kv, blob
+	return cfg
+}
+
+func anchoredConfig(t testing.TB) (Config, *memoryAnchor) {
+	a := &memoryAnchor{}
+	cfg := testConfig(t)
+	cfg.Anchor, cfg.AnchorInterval = a, time.Hour
+	return cfg, a
+}
+
+// expectShut opens a log that must be shut for writing and serve reads.
+func expectShut(t testing.TB, cfg Config, say string) {
+	t.Helper()
+	l := openLog(t, cfg)
+	expectKind(t, l.Err(), sigbox.Fatal)
+	if !errors.Is(l.Err(), ErrAnchor) || !strings.Contains(l.Err().Error(), say) || !strings.Contains(l.Err().Error(), "docs/operations.md") {
+		t.Fatalf("expected %q, found %v", say, l.Err())
+	}
+	size := l.Head().Size
+	_, err := l.Add(t.Context(), Leaf{Data: []byte("not to be logged")})
+	expectKind(t, err, sigbox.Unavailable)
+	if l.Head().Size != size {
+		t.Fatal("it was logged")
+	}
+	if size > 0 {
+		_, _, err = l.Entry(t.Context(), 0)
+		must(t, err)
+	}
+	before := blobNames(t, cfg.Blob)
+	must(t, l.round(true))
+	if len(before) != len(blobNames(t, cfg.Blob)) {
+		t.Fatal("it publishes")
+	}
+	closeLog(t, l)
+}
+
+// A restored backup, also of both stores together, is known by the anchor.
+func TestAnchorKnowsAnOlderCopy(t *testing.T) {
+	cfg, anchor := anchoredConfig(t)
+	l := openLog(t, cfg)
+	fill(t, l, nil, 300)
+	closeLog(t, l)
+	if n := anchor.size(t); n != 300 {
+		t.Fatalf("after Close, the anchor has %d", n)
+	}
+	backup := copyOf(t, cfg)
+	l = openLog(t, cfg)
+	add(t, l, "one more")
+	closeLog(t, l)
+
+	expectShut(t, backup, "300 entries and its anchor 301")
+	if n := anchor.size(t); n != 301 {
+		t.Fatalf("the anchor was changed: %d", n)
+	}
+	// The newest copy opens.
+	l = openLog(t, cfg)
+	must(t, l.Err())
+	closeLog(t, l)
+	// An operator who knows what he does can go on with the older one.
+	backup.AcceptAnchor = true
+	l = openLog(t, backup)
+	must(t, l.Err())
+	add(t, l, "another")
+	closeLog(t, l)
+	// From then on it is the other one that is a fork.
+	expectShut(t, cfg, "forked")
+}
+
+func TestAnchorIsGone(t *testing.T) {
+	cfg, anchor := anchoredConfig(t)
+	l := openLog(t, cfg)
+	add(t, l, "a")
+	closeLog(t, l)
+	text := anchor.text
+	anchor.text = ""
+	expectShut(t, cfg, "it is gone")
+	anchor.err = errors.New("stale file handle")
+	expectShut(t, cfg, "cannot be read")
+	anchor.err, anchor.text = nil, "rubbish"
+	expectShut(t, cfg, "not one of this log")
+	other, err := note.Sign(sigbox.Checkpoint{Origin: origin, Size: 1}, testSigner(t, "another"))
+	must(t, err)
+	anchor.text = other
+	expectShut(t, cfg, "not one of this log")
+	anchor.text = text
+	must(t, openLog(t, cfg).Err())
+
+	// Without one, the log works and says so.
+	var messages strings.Builder
+	cfg = copyOf(t, cfg)
+	cfg.Anchor, cfg.Logger = nil, slog.New(slog.NewTextHandler(&messages, nil))
+	must(t, openLog(t, cfg).Err())
+	if !strings.Contains(messages.String(), "had an anchor") {
+		t.Errorf("nothing is said of the anchor: %s", messages.String())
+	}
+}
+
+// While the log runs, heads come to the anchor; an anchor that fails is told of and
+// stops nothing; one that another log has written stops the log.
+func TestAnchorWhileRunning(t *testing.T) {
+	cfg, anchor := anchoredConfig(t)
+	l := openLog(t, cfg)
+	backup := copyOf(t, cfg)
+	add(t, l, "a")
+	must(t, l.anchorHead(t.Context()))
+	if n := anchor.size(t); n != 1 {
+		t.Fatalf("the anchor has %d", n)
+	}
+	anchor.mu.Lock()
+	anchor.err = errors.New("stale file handle")
+	anchor.mu.Unlock()
+	add(t, l, "b")
+	if err := l.anchorHead(t.Context()); err == nil {
+		t.Fatal("no error")
+	}
+	must(t, l.Err())
+	anchor.mu.Lock()
+	anchor.err = nil
+	anchor.mu.Unlock()
+	must(t, l.anchorHead(t.Context()))
+
+	// A copy of the directory is started elsewhere, in spite of all.
+	backup.AcceptAnchor = true
+	fork := openLog(t, backup)
+	for _, leaf := range []string{"x", "y", "z"} {
+		add(t, fork, leaf)
+	}
+	must(t, fork.anchorHead(t.Context()))
+	add(t, l, "c")
+	if err := l.anchorHead(t.Context()); !errors.Is(err, ErrAnchor) {
+		t.Fatalf("expected ErrAnchor, found %v", err)
+	}
+	expectKind(t, l.Err(), sigbox.Fatal)
+}
+
+// Two processes on one store share an anchor.
+func TestAnchorOfTwoWriters(t *testing.T) {
+	cfg, _ := anchoredConfig(t)
+	a, b := openLog(t, cfg), openLog(t, cfg)
+	for _, leaf := range []string{"1", "2", "3", "4"} {
+		add(t, a, leaf)
+		must(t, a.anchorHead(t.Context()))
+		must(t, b.anchorHead(t.Context()))
+		add(t, b, leaf+"b")
+		must(t, b.anchorHead(t.Context()))
+	}
+	must(t, a.Err())
+	must(t, b.Err())
+}
+
+// An entry was logged while the clock was a year ahead. An operator can have the
+// log go on, and the step is on record.
+func TestAcceptClock(t *testing.T) {
+	cfg := checkedConfig(t)
+	now := time.UnixMilli(1_700_000_000_000).UTC()
+	cfg.Now = func() time.Time { return now }
+	l := openLog(t, cfg)
+	add(t, l, "a")
+	now = now.AddDate(1, 0, 0)
+	add(t, l, "b")
+	now = now.AddDate(-1, 0, 1)
+	_, err := l.Add(t.Context(), Leaf{Data: []byte("c")})
+	expectKind(t, err, sigbox.Unavailable)
+	if !errors.Is(err, ErrClock) {
+		t.Fatalf("expected ErrClock, found %v", err)
+	}
+	closeLog(t, l)
+
+	cfg.AcceptClock = true
+	l = openLog(t, cfg)
+	must(t, l.Err())
+	for i := range 300 {
+		if r := add(t, l, string(testLeaf(uint64(i)))); !r.Time.Equal(now) {
+			t.Fatalf("expected %v, found %v", now, r.Time)
+		}
+	}
+	settleTiles(t, l)
+	if _, at, err := l.Entry(t.Context(), 1); err != nil || !at.After(now) {
+		t.Fatalf("the entry from the future: %v, %v", at, err)
+	}
+	closeLog(t, l)
+	cfg.RowsOf = nil
+	r := mustCheck(t, cfg)
+	if !r.OK() {
+		t.Fatalf("the step is on record, and was found: %+v", r)
+	}
+	must(t, cfg.KV.Commit(t.Context(), store.Batch{Deletes: []store.Range{{From: []byte{rowStep}, To: []byte{rowStep + 1}}}}))
+	if r := mustCheck(t, cfg); r.OK() || r.Findings[0].What != FoundTime {
+		t.Fatalf("a step that nobody accepted: %+v", r)
+	}
+	// With a clock that is right, accepting changes nothing.
+	cfg.Now = func() time.Time { return now.Add(time.Hour) }
+	must(t, openLog(t, cfg).Err())
+	if rows := rows(t, cfg.KV); rows[0].Key[0] == rowStep {
+		t.Fatal("a step where there was none")
+	}
+}
