@@ -329,25 +329,24 @@ func (s *services) openTUF(context.Context) error {
 	return nil
 }
 
-// recordRoot makes the TUF root the first entry of an empty transparency log,
-// signed by the root's own key: what clients are told to trust is on record before
-// anything else. It also spares clients the proof of a tree of one leaf, which is
-// empty, and the index 0: cosign then leaves the fields out, and sigstore-python
-// wants them.
+// recordRoot makes the TUF root the first entry of each empty transparency log: what
+// clients are told to trust is on record before anything else. It also spares
+// clients the index 0 and the proof of a tree of one leaf, which is empty: cosign
+// then leaves the fields out, and sigstore-python wants them.
 func (s *services) recordRoot(ctx context.Context) error {
-	e, err := s.rootEntry()
-	if err != nil || e == nil {
-		return err
-	}
-	if s.rekorTree.Head().Size == 0 {
-		if _, err := s.rekor.Add(ctx, *e); err != nil {
-			return err
-		}
-	}
-	if s.rekorV1 == nil || s.rekorV1Tree.Head().Size > 0 {
+	v2 := s.rekorTree.Head().Size == 0
+	v1 := s.rekorV1 != nil && s.app.settings.rekorV1() && s.rekorV1Tree.Head().Size == 0
+	if !v2 && !v1 {
 		return nil
 	}
-	p, err := entry.ParseProposal(entry.AppendProposal(nil, *e))
+	e, err := s.rootEntry()
+	if err == nil && v2 {
+		_, err = s.rekor.Add(ctx, e)
+	}
+	if err != nil || !v1 {
+		return err
+	}
+	p, err := entry.ParseProposal(entry.AppendProposal(nil, e))
 	if err != nil {
 		return err
 	}
@@ -355,27 +354,24 @@ func (s *services) recordRoot(ctx context.Context) error {
 	return err
 }
 
-// rootEntry is the log entry of the TUF root, nil when the root's key is kept
-// elsewhere.
-func (s *services) rootEntry() (*sigbox.Entry, error) {
+// rootEntry is the log entry of the TUF root, signed by the root's own key. A log
+// that begins when that is kept elsewhere has it by the repository's other key.
+func (s *services) rootEntry() (e sigbox.Entry, err error) {
 	key := s.keys[tufRootKey]
 	if key == nil {
-		return nil, nil
+		key = s.keys[tufKey]
 	}
-	details, err := sigbox.DetailsOf(key.Public())
-	if err != nil {
-		return nil, err
+	if e.Details, err = sigbox.DetailsOf(key.Public()); err != nil {
+		return e, err
 	}
-	digest := details.Hash().Sum(s.tuf.Root())
-	signature, err := key.Sign(rand.Reader, digest.Value, details.SignerOpts())
-	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Internal, "signing the TUF root's log entry: %w", err)
+	e.Digest = e.Details.Hash().Sum(s.tuf.Root())
+	if e.Signature, err = key.Sign(rand.Reader, e.Digest.Value, e.Details.SignerOpts()); err != nil {
+		return e, sigbox.Errorf(sigbox.Internal, "signing the TUF root's log entry: %w", err)
 	}
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Internal, "%w", err)
+	if e.PublicKey, err = x509.MarshalPKIXPublicKey(key.Public()); err != nil {
+		return e, sigbox.Errorf(sigbox.Internal, "%w", err)
 	}
-	return &sigbox.Entry{Digest: digest, Signature: signature, PublicKey: public, Details: details}, nil
+	return e, nil
 }
 
 // register adds the routes of all services to mux.
