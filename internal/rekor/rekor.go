@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/store"
 	"github.com/sigbox/sigbox/internal/tlog"
 	"github.com/sigbox/sigbox/wire/entry"
 	"github.com/sigbox/sigbox/wire/note"
@@ -33,6 +34,9 @@ type Config struct {
 	Operator string
 	// Frozen refuses entries for good; reading goes on.
 	Frozen bool
+	// Rows, if not nil, gives what tlog.Leaf.Rows is to be for an entry; there is no
+	// payload to it.
+	Rows func(b *entry.Body, payload []byte) func(index uint64) []store.Pair
 }
 
 // LogConfig gives what is particular to a Rekor v2 log in the engine's
@@ -105,13 +109,47 @@ func (s *Service) Add(ctx context.Context, e sigbox.Entry) (sigbox.LogEntry, err
 	if err != nil {
 		return sigbox.LogEntry{}, err
 	}
-	r, err := s.cfg.Log.Add(ctx, tlog.Leaf{
-		Key: sha256.Sum256(leaf), Data: leaf, Check: func() error { return entry.Verify(e) },
-	})
+	r, err := s.cfg.Log.Add(ctx, s.leaf(leaf, e))
 	if err != nil {
 		return sigbox.LogEntry{}, err
 	}
 	return s.logEntry(&r), nil
+}
+
+// leaf gives what the engine logs for an entry.
+func (s *Service) leaf(leaf []byte, e sigbox.Entry) tlog.Leaf {
+	l := tlog.Leaf{Key: sha256.Sum256(leaf), Data: leaf, Check: func() error { return entry.Verify(e) }}
+	if s.cfg.Rows == nil {
+		return l
+	}
+	var rows func(uint64) []store.Pair // made by Check, before the leaf is queued
+	l.Check = func() error {
+		if err := entry.Verify(e); err != nil {
+			return err
+		}
+		rows = s.cfg.Rows(&entry.Body{
+			Kind: entry.KindHashedRekord, Version: entry.Version002, Digest: e.Digest,
+			Signatures: []entry.BodySignature{{Signature: e.Signature, PublicKey: e.PublicKey, Certificate: e.Certificate, Details: e.Details}},
+		}, nil)
+		return nil
+	}
+	l.Rows = func(index uint64) []store.Pair { return rows(index) }
+	return l
+}
+
+// ByIndex finds the entry with an index, and proves it. The error is of kind
+// NotFound beyond the end.
+func (s *Service) ByIndex(ctx context.Context, index uint64) (sigbox.LogEntry, error) {
+	h := s.cfg.Log.Head()
+	body, at, err := s.cfg.Log.Entry(ctx, index)
+	if err != nil {
+		return sigbox.LogEntry{}, err
+	}
+	proof, err := s.cfg.Log.Inclusion(ctx, index, h.Size)
+	if err != nil {
+		return sigbox.LogEntry{}, err
+	}
+	return s.logEntry(&tlog.Receipt{Index: index, Time: at, Size: h.Size, Root: h.Root, Proof: proof, Checkpoint: h.Checkpoint, Entry: body}), nil
 }
 
 // logEntry gives a receipt the form of an answer: the log states no time (v2),

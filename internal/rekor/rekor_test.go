@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/sigbox/sigbox"
@@ -321,5 +322,42 @@ func TestTransparencyLog(t *testing.T) {
 	}
 	if _, err := rekor.New(rekor.Config{}); err == nil {
 		t.Error("a service without a log was made")
+	}
+}
+
+// TestRows: the rows of an entry are committed with it, and it is read by its index.
+func TestRows(t *testing.T) {
+	i := newInstance(t)
+	var log *engine.Log
+	s, _ := i.open(t, func(c *rekor.Config) {
+		log = c.Log
+		c.Rows = func(b *entry.Body, payload []byte) func(uint64) []store.Pair {
+			if b.Kind != entry.KindHashedRekord || len(b.Signatures) != 1 || payload != nil {
+				t.Errorf("found %+v", b)
+			}
+			return func(index uint64) []store.Pair {
+				return []store.Pair{{Key: []byte(b.Digest.Hex()), Value: []byte{byte(index)}}}
+			}
+		}
+	})
+	for n, e := range newEntries(t, 3) {
+		added, err := s.Add(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := log.Row(t.Context(), []byte(e.Digest.Hex())); err != nil || !bytes.Equal(v, []byte{byte(n)}) {
+			t.Errorf("row %x, %v", v, err)
+		}
+		got, err := s.ByIndex(t.Context(), uint64(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, s.TransparencyLog(), e, got)
+		if d := cmp.Diff(added, got); d != "" {
+			t.Errorf("entry %d (-added +found):\n%s", n, d)
+		}
+	}
+	if _, err := s.ByIndex(t.Context(), 3); sigbox.KindOf(err) != sigbox.NotFound {
+		t.Errorf("beyond the end: %v", err)
 	}
 }

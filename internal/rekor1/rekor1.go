@@ -50,9 +50,10 @@ type Config struct {
 	Operator string
 	// Frozen refuses entries for good; reading goes on.
 	Frozen bool
-	// Rows, if not nil, gives rows that are committed with an entry, as
-	// tlog.Leaf.Rows does.
-	Rows func(p *entry.Proposal, index uint64) []store.Pair
+	// Rows, if not nil, gives what tlog.Leaf.Rows is to be for an entry; the payload
+	// is that of its envelope. RowBytes bounds what they take, for tlog.Leaf.RowBytes.
+	Rows     func(b *entry.Body, payload []byte) func(index uint64) []store.Pair
+	RowBytes func(payload []byte) int
 	// Rand is for signatures; nil is crypto/rand.
 	Rand io.Reader
 }
@@ -139,11 +140,7 @@ func (s *Service) Add(ctx context.Context, p *entry.Proposal) (e Entry, added bo
 		return Entry{}, false, sigbox.Errorf(sigbox.Frozen, "the log %s takes no further entries", s.cfg.Host).
 			WithHint("refresh the trust root and use its successor")
 	}
-	leaf := tlog.Leaf{Data: p.Leaf(), Check: func() error { return verify(p) }}
-	if s.cfg.Rows != nil {
-		leaf.Rows = func(index uint64) []store.Pair { return s.cfg.Rows(p, index) }
-	}
-	r, err := s.cfg.Log.Add(ctx, leaf)
+	r, err := s.cfg.Log.Add(ctx, s.leaf(p))
 	if err != nil {
 		return Entry{}, false, err
 	}
@@ -152,6 +149,27 @@ func (s *Service) Add(ctx context.Context, p *entry.Proposal) (e Entry, added bo
 	}
 	e, err = s.entry(&r)
 	return e, true, err
+}
+
+// leaf gives what the engine logs for a proposal.
+func (s *Service) leaf(p *entry.Proposal) tlog.Leaf {
+	l := tlog.Leaf{Data: p.Leaf(), Check: func() error { return verify(p) }}
+	if s.cfg.Rows == nil {
+		return l
+	}
+	if s.cfg.RowBytes != nil {
+		l.RowBytes = s.cfg.RowBytes(p.Payload)
+	}
+	var rows func(uint64) []store.Pair // made by Check, before the leaf is queued
+	l.Check = func() error {
+		if err := verify(p); err != nil {
+			return err
+		}
+		rows = s.cfg.Rows(&p.Body, p.Payload)
+		return nil
+	}
+	l.Rows = func(index uint64) []store.Pair { return rows(index) }
+	return l
 }
 
 // verify checks what a proposal's signatures are worth, dear as it is.

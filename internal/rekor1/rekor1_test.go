@@ -435,8 +435,10 @@ func TestInfo(t *testing.T) {
 func TestRows(t *testing.T) {
 	i := newInstance(t)
 	s, _ := i.open(t, func(c *rekor1.Config) {
-		c.Rows = func(p *entry.Proposal, index uint64) []store.Pair {
-			return []store.Pair{{Key: []byte(p.Digest.Hex()), Value: []byte{byte(index)}}}
+		c.Rows = func(b *entry.Body, _ []byte) func(uint64) []store.Pair {
+			return func(index uint64) []store.Pair {
+				return []store.Pair{{Key: []byte(b.Digest.Hex()), Value: []byte{byte(index)}}}
+			}
 		}
 	})
 	for n, p := range newProposals(t, 3) {
