@@ -116,6 +116,7 @@ func TestSCTForms(t *testing.T) {
 		return append([]byte{byte(len(content) >> 8), byte(len(content))}, content...)
 	}
 	for name, b := range map[string][]byte{
+		"extensions cut":      list(vector(vector(append(append(one[:41:41], 0xff, 0xff), 0, 1, 'x')))),
 		"the list cut":        list(octets[:len(octets)-1]),
 		"more behind it":      list(append(octets[:len(octets):len(octets)], 0)),
 		"an SCT cut":          list(vector(octets[2 : len(octets)-1])),
@@ -179,5 +180,51 @@ func TestNames(t *testing.T) {
 		if found, err := cert.IdentityOf(&x509.Certificate{Extensions: with}); id[8] != 7 && (err != nil || found.Issuer != "https://i" || found.Extensions != (sigbox.Extensions{})) {
 			t.Errorf("%v: found %+v, %v", id, found, err)
 		}
+	}
+}
+
+// TestLoneExtension: a certificate without extensions has no list of them.
+func TestLoneExtension(t *testing.T) {
+	_, final := pair(t, newKey(t), newKey(t), nil)
+	c := flawed.ParseDER(t, final.Raw)
+	tbs := c.Parts[0]
+	list := tbs.Parts[7].Parts[0]
+	list.Parts = list.Parts[len(list.Parts)-1:] // the SCT list
+	found, err := cert.PrecertTBS(c.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tbs.Parts = tbs.Parts[:7]
+	if !bytes.Equal(found, tbs.Bytes()) {
+		t.Errorf("found %x, expected %x", found, tbs.Bytes())
+	}
+}
+
+// TestBounds: certificates, values and poison have but one form and a bound.
+func TestBounds(t *testing.T) {
+	exts, err := cert.Extensions(octocat())
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := (&flawed.Element{Tag: 0x0c, Contents: bytes.Repeat([]byte("a"), 4097)}).Bytes()
+	for i, e := range exts[2:] {
+		with := slices.Clone(exts)
+		with[i+2].Value = long
+		if _, err := cert.IdentityOf(&x509.Certificate{Extensions: with}); sigbox.KindOf(err) != sigbox.TooLarge {
+			t.Errorf("%v: found %v, expected a bound", e.Id, err)
+		}
+	}
+	if _, err := cert.PrecertTBS(make([]byte, cert.MaxCertificate+1)); sigbox.KindOf(err) != sigbox.TooLarge {
+		t.Errorf("found %v, expected too many bytes", err)
+	}
+	poison := issue(t, newKey(t), []pkix.Extension{cert.Poison()})
+	c := flawed.ParseDER(t, poison.Raw)
+	for _, e := range c.Parts[0].Parts[7].Parts[0].Parts {
+		if len(e.Parts) == 3 && len(e.Parts[2].Contents) == 2 { // of the NULL
+			e.Parts[1].Contents = []byte{0}
+		}
+	}
+	if tbs, err := cert.PrecertTBS(c.Bytes()); err == nil || !strings.Contains(err.Error(), "not critical") {
+		t.Errorf("found %x, %v, expected a poison that is said not to be critical to be refused", tbs, err)
 	}
 }

@@ -46,6 +46,9 @@ func TestNothingSaid(t *testing.T) {
 	if _, err := entry.ParseLogEntry([]byte(logged)); err != nil {
 		t.Error(err)
 	}
+	if _, err := entry.ParseLogEntry(make([]byte, entry.MaxLogEntrySize+1)); sigbox.KindOf(err) != sigbox.TooLarge {
+		t.Errorf("found %v, expected too many bytes", err)
+	}
 	for name, from := range map[string]string{"no log ID": `"keyId":"` + id + `"`, "no logId": `"logId":{"keyId":"` + id + `"},`, "no kind": `"kind":"dsse",`, "no version": `,"version":"0.0.1"`, "no kindVersion": `"kindVersion":{"kind":"dsse","version":"0.0.1"},`} {
 		if _, err := entry.ParseLogEntry([]byte(strings.Replace(logged, from, "", 1))); sigbox.KindOf(err) != sigbox.Invalid || !strings.Contains(err.Error(), "has a logId and a kindVersion") {
 			t.Errorf("%s: found %v", name, err)

@@ -71,6 +71,7 @@ func TestOpenBounds(t *testing.T) {
 		"no line feed at the end":  strings.TrimSuffix(good, "\n"),
 		"no signature":             good[:strings.Index(good, "— ")],
 		"not base64":               good + "— other !!!!\n",
+		"not base64 at its end":    good + "— other AAAAAAAAAAAAAAAA!!!!\n",
 		"a root of 33 bytes":       strings.Replace(good, base64.StdEncoding.EncodeToString(cp.Root[:]), base64.StdEncoding.EncodeToString(make([]byte, 33)), 1),
 		"a root with a stranger":   strings.Replace(good, base64.StdEncoding.EncodeToString(cp.Root[:]), strings.Repeat("A", 42)+"!=", 1),
 	} {

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha1" // #nosec G505 -- what must be refused
 	"slices"
 	"strings"
 	"testing"
@@ -215,5 +216,32 @@ func TestChainsRefused(t *testing.T) {
 		if sigbox.KindOf(err) != sigbox.Invalid || !at.Equal(time.Time{}) {
 			t.Errorf("%s: found %v, %v", name, at, err)
 		}
+	}
+}
+
+// TestSignedBesides: what is behind TSTInfo is signed with it, and is no part of it;
+// a hash that is not known is none that is the default.
+func TestSignedBesides(t *testing.T) {
+	a := newAuthority(t, ecdsaKey(t, elliptic.P256()))
+	k := newToken(t, a)
+	k.seal(t, true)
+	k.content.Contents = append(k.content.Contents, 0)
+	k.digest.Contents = sigbox.SHA256.Sum(k.content.Contents).Value
+	k.seal(t, false)
+	if _, err := timestamp.Verify(k.response.Bytes(), signature, a.trusted()); err == nil {
+		t.Error("bytes behind TSTInfo are accepted")
+	}
+	k = newToken(t, a)
+	for _, attribute := range k.attributes.Parts {
+		if string(attribute.Parts[0].Contents[7:]) == "\x09\x10\x02\x2f" {
+			id := attribute.Parts[1].Parts[0].Parts[0].Parts[0]
+			id.Parts[0].Parts[0].Contents = []byte("\x2b\x0e\x03\x02\x1a") // SHA-1
+			sum := sha1.Sum(a.chain[0])                                    // #nosec G401
+			id.Parts[1].Contents = sum[:]
+		}
+	}
+	k.seal(t, true)
+	if _, err := timestamp.Verify(k.response.Bytes(), signature, a.trusted()); err == nil {
+		t.Error("SHA-1 is accepted where it is not the default")
 	}
 }

@@ -29,6 +29,9 @@ func TestAppendRefuses(t *testing.T) {
 	if b, err := AppendRoot(nil, &sigbox.TrustedRoot{}); err != nil || strings.Contains(string(b), "[]") {
 		t.Errorf("found %s, %v", b, err)
 	}
+	if b, err := AppendSigningConfig(nil, &sigbox.SigningConfig{}); err != nil || strings.Contains(string(b), "[]") {
+		t.Errorf("found %s, %v", b, err)
+	}
 	good := sigbox.Service{URL: "https://ca.example", MajorAPIVersion: 1}
 	for name, c := range map[string]sigbox.SigningConfig{
 		"another type":  {MediaType: "text/plain"},
@@ -74,6 +77,15 @@ func TestNumbers(t *testing.T) {
 	if _, err := ParseSigningConfig([]byte(strings.Replace(config("1"), "v0.2", "v0.3", 1))); err == nil || !strings.Contains(err.Error(), "unknown media type") {
 		t.Errorf("found %v, expected the type to be refused", err)
 	}
+	bounded := `{"mediaType":"` + MediaTypeSigningConfigV02 + `","rekorTlogConfig":{"count":7},"caUrls":[{"url":"x","majorApiVersion":7}]}`
+	if _, err := ParseSigningConfig([]byte(bounded)); err != nil {
+		t.Error(err)
+	}
+	for _, member := range []string{`"count":`, `"majorApiVersion":`} {
+		if _, err := ParseSigningConfig([]byte(strings.Replace(bounded, member+"7", member+"1000000", 1))); err == nil || !strings.Contains(err.Error(), "expected an integer from 0 to") {
+			t.Errorf("%s: found %v, expected a bound", member, err)
+		}
+	}
 	if _, err := ParseSigningConfig([]byte(`{}`)); sigbox.KindOf(err) != sigbox.Invalid {
 		t.Errorf("found %v, expected a type to be missed", err)
 	}
@@ -91,6 +103,12 @@ func TestRootsBounds(t *testing.T) {
 	}
 	if _, err := ParseRoots([]byte("{\n}")); err == nil || strings.Contains(err.Error(), "line") {
 		t.Errorf("found %v, expected what is wrong with the whole", err)
+	}
+	if _, err := ParseRoot(make([]byte, MaxSize+1)); sigbox.KindOf(err) != sigbox.TooLarge {
+		t.Errorf("found %v, expected too many bytes", err)
+	}
+	if _, err := ParseSigningConfig(make([]byte, MaxSize+1)); sigbox.KindOf(err) != sigbox.TooLarge {
+		t.Errorf("found %v, expected too many bytes", err)
 	}
 	if _, err := ParseRoots(make([]byte, MaxSize+1)); sigbox.KindOf(err) != sigbox.TooLarge || !strings.Contains(err.Error(), "trusted roots of") {
 		t.Errorf("found %v, expected too many bytes", err)
