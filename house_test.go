@@ -52,7 +52,7 @@ var rooms = []room{
 	{path: "verify", floor: 3, below: []string{"", "wire"}, bans: io},
 	{path: "sign", floor: 3, below: []string{"", "wire"}, knows: []string{"verify"}, bans: []string{"net", "net/http"}},
 	{path: "internal/instance", floor: 3, below: []string{"", "wire", "internal/atomicfile"}},
-	service("ca"), service("ctlog"), service("rekor"), service("rekor1"), service("tsa"), service("tuf"), service("oidc"),
+	service("ca"), service("ctlog"), service("rekor"), service("rekor1"), service("search"), service("tsa"), service("tuf"), service("oidc"),
 
 	{path: "internal/tlog", floor: 2, knows: []string{"internal/store"}, below: []string{"", "wire/note"}},
 	{path: "internal/store", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{""}},
