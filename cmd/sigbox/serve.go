@@ -25,6 +25,7 @@ const drainTime = 10 * time.Second
 type serveFlags struct {
 	dataFlags
 	settings  app.Settings
+	accept    []string
 	logFormat string
 	logLevel  string
 }
@@ -57,8 +58,11 @@ was acknowledged is durable at any time.`,
 	fs.StringVar(&f.settings.TLS.Key, "tls-key", "", "`FILE` with the key of --tls-cert, PEM")
 	fs.BoolVar(&f.settings.InsecureHTTP, "insecure-http", false, "listen beyond loopback without TLS: only behind something that speaks TLS")
 	fs.StringVar(&f.settings.Passphrase, "passphrase", "", "`SOURCE` of the key files' passphrase: env:NAME, file:PATH or credential:NAME")
+	fs.StringVar(&f.settings.Anchor, "anchor", "", "`DIR` on another disk that the logs' heads are brought to, so that an older copy of the data is noticed")
+	fs.StringSliceVar(&f.accept, "accept", nil, "take upon yourself `WHAT` keeps the logs shut: move, anchor or clock; docs/operations.md says when")
 	fs.StringVar(&f.logFormat, "log-format", "text", "`FORMAT` of the logs on standard error: text or json")
 	fs.StringVar(&f.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
+	_ = cmd.RegisterFlagCompletionFunc("accept", cobra.FixedCompletions([]string{"move", "anchor", "clock"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -69,13 +73,17 @@ func (f *serveFlags) run(e *env, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	accept, err := app.ParseAccept(f.accept)
+	if err != nil {
+		return err
+	}
 	dir, err := f.settle(e)
 	if err != nil {
 		return err
 	}
 	tune(e)
 	ctx := cmd.Context()
-	a, err := app.Start(ctx, app.Config{Data: dir, File: f.config, Flags: f.settings, Logger: log, Now: e.now})
+	a, err := app.Start(ctx, app.Config{Data: dir, File: f.config, Flags: f.settings, Accept: accept, Logger: log, Now: e.now})
 	if err != nil {
 		return err
 	}

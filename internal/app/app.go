@@ -11,6 +11,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -44,6 +45,10 @@ type Config struct {
 	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+	// Accept is what an operator takes upon himself for this start.
+	Accept Accept
+	// MachineID is the file that holds the machine's ID; "" is /etc/machine-id.
+	MachineID string
 	// Poll is how often the settings and TLS files are looked at for changes, 2 s
 	// if 0.
 	Poll time.Duration
@@ -70,6 +75,8 @@ func (c *Config) setDefaults() error {
 	}
 	return nil
 }
+
+func (c *Config) machineID() string { return cmp.Or(c.MachineID, "/etc/machine-id") }
 
 // load reads the settings: the file's, with the flags over them.
 func (c *Config) load() (Settings, error) {

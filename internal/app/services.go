@@ -131,7 +131,10 @@ func (s *services) openStores(ctx context.Context) error {
 	}
 	a.later(blob.Close)
 	s.kv, s.blob = kv, blob
-	return nil
+	if err := a.checkPlace(); err != nil {
+		return err
+	}
+	return a.checkAnchor()
 }
 
 // openKV opens the instance's kv store.
@@ -295,6 +298,7 @@ func (s *services) openLog(ctx context.Context, part string, cfg tlog.Config) (*
 	a := s.app
 	cfg.KV, cfg.Blob = store.WithPrefix(s.kv, part), store.Sub(s.blob, part)
 	cfg.Now, cfg.Logger, cfg.Metrics = a.cfg.Now, a.cfg.Logger, a.registry
+	a.guardLog(&cfg, part)
 	l, err := tlog.Open(ctx, cfg)
 	if err != nil {
 		return nil, err

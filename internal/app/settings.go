@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -47,6 +48,12 @@ type Settings struct {
 	// Turned off again, the log takes no more entries, and what it has stays
 	// readable and trusted.
 	RekorV1 *bool `yaml:"rekor-v1"`
+	// Anchor is a directory on another disk, to which the heads of the logs are
+	// brought, so that an older copy of the data directory is noticed; none if "".
+	Anchor string `yaml:"anchor"`
+	// PublishInterval is the time between two checkpoints that are published in
+	// the tile directory, 5 s if 0.
+	PublishInterval time.Duration `yaml:"publish-interval"`
 	// Limits bound what is in flight.
 	Limits Limits `yaml:"limits"`
 }
@@ -133,6 +140,9 @@ func (s *Settings) check() error {
 			return err
 		}
 	}
+	if s.PublishInterval < 0 || s.PublishInterval > time.Hour {
+		return sigbox.Errorf(sigbox.Invalid, "publish-interval: expected up to an hour")
+	}
 	if s.Limits.Requests < 0 || s.Limits.BodyBytes < 0 {
 		return sigbox.Errorf(sigbox.Invalid, "limits: expected numbers of 0 and more")
 	}
@@ -152,6 +162,10 @@ func (s Settings) over(flags Settings) Settings {
 	set(&s.Listen, flags.Listen)
 	set(&s.URL, flags.URL)
 	set(&s.Passphrase, flags.Passphrase)
+	set(&s.Anchor, flags.Anchor)
+	if flags.PublishInterval != 0 {
+		s.PublishInterval = flags.PublishInterval
+	}
 	if flags.TLS != (TLSFiles{}) {
 		s.TLS = flags.TLS
 	}

@@ -1,0 +1,220 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/app"
+	"github.com/sigbox/sigbox/internal/keys"
+)
+
+// startIn starts an instance and stops it after f, which may be nil.
+func startIn(t *testing.T, cfg app.Config, f func(*app.App)) error {
+	t.Helper()
+	cfg.Flags.Listen = "127.0.0.1:0"
+	a, err := app.Start(t.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	if f != nil {
+		f(a)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	defer cancel()
+	return a.Close(ctx)
+}
+
+func copyDir(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(to, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		return os.Chmod(path, 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(to, "admin.sock")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+}
+
+func mustStart(t *testing.T, cfg app.Config, f func(*app.App)) {
+	t.Helper()
+	if err := startIn(t, cfg, f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// logOne logs an entry and reports whether the log took it.
+func logOne(t *testing.T, a *app.App, text string) error {
+	t.Helper()
+	key, err := keys.Generate(sigbox.ECDSAP256SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := signedEntry(key, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = post(t.Context(), a.URL(), request)
+	return err
+}
+
+// A copy of a data directory does not start, and nor does the directory on another
+// machine, until an operator answers for it. A directory that is renamed does.
+func TestCopiedDirectory(t *testing.T) {
+	top := t.TempDir()
+	machine := filepath.Join(top, "machine-id")
+	write := func(id string) {
+		if err := os.WriteFile(machine, []byte(id+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one")
+	cfg := app.Config{Data: filepath.Join(top, "data"), MachineID: machine}
+	mustStart(t, cfg, nil)
+	mustStart(t, cfg, nil)
+
+	clone := cfg
+	clone.Data = filepath.Join(top, "copy")
+	copyDir(t, cfg.Data, clone.Data)
+	err := startIn(t, clone, nil)
+	if err == nil || sigbox.KindOf(err) != sigbox.Conflict || !strings.Contains(err.Error(), "--accept move") {
+		t.Fatalf("a copy: %v", err)
+	}
+	clone.Accept.Move = true
+	mustStart(t, clone, nil)
+	clone.Accept.Move = false
+	mustStart(t, clone, nil) // once is enough
+
+	renamed := cfg
+	renamed.Data = filepath.Join(top, "renamed")
+	if err := os.Rename(cfg.Data, renamed.Data); err != nil {
+		t.Fatal(err)
+	}
+	mustStart(t, renamed, nil)
+	write("two")
+	if err := startIn(t, renamed, nil); err == nil || !strings.Contains(err.Error(), "another machine") {
+		t.Fatalf("another machine: %v", err)
+	}
+	if err := os.Remove(machine); err != nil { // as in containers
+		t.Fatal(err)
+	}
+	mustStart(t, renamed, nil)
+}
+
+// A backup of everything is restored: the logs stay shut for writing until an
+// operator has decided.
+func TestRestoredBackup(t *testing.T) {
+	top := t.TempDir()
+	anchor := filepath.Join(top, "anchor")
+	cfg := app.Config{Data: filepath.Join(top, "data"), Flags: app.Settings{Anchor: anchor}}
+	if err := startIn(t, cfg, nil); err == nil {
+		t.Fatal("it started without the anchor's disk")
+	}
+	if err := os.Mkdir(anchor, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Data = filepath.Join(top, "again")
+	mustStart(t, cfg, func(a *app.App) {
+		if err := logOne(t, a, "in the backup"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	backup := filepath.Join(top, "backup")
+	copyDir(t, cfg.Data, backup)
+	mustStart(t, cfg, func(a *app.App) {
+		if err := logOne(t, a, "after the backup"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	restored := cfg
+	restored.Data, restored.Accept.Move = backup, true
+	mustStart(t, restored, func(a *app.App) {
+		if err := logOne(t, a, "a fork"); err == nil {
+			t.Fatal("the restored log took an entry")
+		}
+		status, err := a.Admin().Status(t.Context())
+		if err != nil || status.Ready {
+			t.Fatalf("it says that it is ready: %+v, %v", status, err)
+		}
+		if !strings.Contains(services(status), "shut for writing") {
+			t.Errorf("it does not say why: %+v", status.Services)
+		}
+	})
+	restored.Accept.Anchor = true
+	mustStart(t, restored, func(a *app.App) {
+		if err := logOne(t, a, "a fork, on purpose"); err != nil {
+			t.Fatal(err)
+		}
+	})
+
+	inside := cfg
+	inside.Flags.Anchor = filepath.Join(cfg.Data, "anchor")
+	if err := startIn(t, inside, nil); err == nil || sigbox.KindOf(err) != sigbox.Invalid {
+		t.Fatalf("an anchor in the data directory: %v", err)
+	}
+}
+
+func services(s app.Status) string {
+	var b strings.Builder
+	for _, s := range s.Services {
+		b.WriteString(s.Name + ": " + s.Error + "\n")
+	}
+	return b.String()
+}
+
+// The logs of a stopped instance are checked and repaired.
+func TestCheckLogs(t *testing.T) {
+	cfg := app.Config{Data: filepath.Join(t.TempDir(), "data")}
+	_, err := app.CheckLogs(t.Context(), cfg, app.CheckLogsOptions{})
+	if err == nil || sigbox.KindOf(err) != sigbox.NotFound {
+		t.Fatalf("expected kind not found, found %v", err)
+	}
+	mustStart(t, cfg, func(a *app.App) {
+		for _, text := range []string{"a", "b", "c"} {
+			if err := logOne(t, a, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := app.CheckLogs(t.Context(), cfg, app.CheckLogsOptions{})
+		if err == nil || sigbox.KindOf(err) != sigbox.Conflict {
+			t.Fatalf("beside a server: expected kind conflict, found %v", err)
+		}
+	})
+	check := func(o app.CheckLogsOptions, ok bool) {
+		t.Helper()
+		reports, err := app.CheckLogs(t.Context(), cfg, o)
+		if err != nil || len(reports) == 0 {
+			t.Fatal(reports, err)
+		}
+		for _, r := range reports {
+			if r.OK() != ok && (!ok && r.Published > 2) {
+				t.Fatalf("found %+v", r)
+			}
+		}
+	}
+	check(app.CheckLogsOptions{}, true)
+	partial := filepath.Join(cfg.Data, "tiles", "rekor2", "tile", "0", "000.p", "4")
+	if err := os.WriteFile(partial, []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(app.CheckLogsOptions{Log: "rekor2"}, false)
+	check(app.CheckLogsOptions{Log: "rekor2", Repair: true}, true)
+	check(app.CheckLogsOptions{}, true)
+	if _, err := app.CheckLogs(t.Context(), cfg, app.CheckLogsOptions{Log: "none"}); err == nil || sigbox.KindOf(err) != sigbox.NotFound {
+		t.Fatalf("expected kind not found, found %v", err)
+	}
+}

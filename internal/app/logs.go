@@ -1,0 +1,180 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/ctlog"
+	"github.com/sigbox/sigbox/internal/keys"
+	"github.com/sigbox/sigbox/internal/rekor"
+	"github.com/sigbox/sigbox/internal/rekor1"
+	"github.com/sigbox/sigbox/internal/store"
+	blobdir "github.com/sigbox/sigbox/internal/store/dir"
+	"github.com/sigbox/sigbox/internal/tlog"
+	"github.com/sigbox/sigbox/wire/note"
+)
+
+// logNames are the logs of an instance by the names that a person gives them, in
+// the order in which they are checked.
+func logNames() []string { return []string{"rekor2", "rekor1", "ctlog"} }
+
+// logConfig gives what is particular to a log, by its part of the stores.
+func (s state) logConfig(part string, ring keyring) (tlog.Config, error) {
+	switch part {
+	case rekorPart:
+		signer, err := note.NewSigner(s.LogHostname, ring[rekorKey])
+		if err != nil {
+			return tlog.Config{}, err
+		}
+		return rekor.LogConfig(signer), nil
+	case rekorV1Part:
+		return rekor1.LogConfig(s.rekorV1Host(), ring[rekorV1Key])
+	}
+	return ctlog.LogConfig(s.LogHostname+ctLogPath, ring[ctLogKey])
+}
+
+// guardLog adds what the settings say of a log's publishing and of its anchor, and
+// what an operator has accepted.
+func (a *App) guardLog(cfg *tlog.Config, part string) {
+	cfg.PublishInterval = a.settings.PublishInterval
+	cfg.AcceptAnchor, cfg.AcceptClock = a.cfg.Accept.Anchor, a.cfg.Accept.Clock
+	if a.settings.Anchor != "" {
+		cfg.Anchor = blobdir.NewAnchor(filepath.Join(a.settings.Anchor, strings.TrimSuffix(part, "/")+"."+a.state.LogHostname))
+	}
+}
+
+// checkAnchor says what an instance without an anchor cannot know, and refuses one
+// that would be copied with the data.
+func (a *App) checkAnchor() error {
+	if a.settings.Anchor == "" {
+		a.cfg.Logger.Warn("no anchor is set: if the data directory is ever replaced by an older copy, the logs fork and nobody here notices",
+			"hint", "give --anchor DIR on another disk")
+		return nil
+	}
+	dir, err := filepath.Abs(a.settings.Anchor)
+	if err != nil {
+		return sigbox.Errorf(sigbox.Internal, "%w", err)
+	}
+	if rel, err := filepath.Rel(a.cfg.Data, dir); err == nil && filepath.IsLocal(rel) {
+		return sigbox.Errorf(sigbox.Invalid, "the anchor %s is in the data directory: it would be copied and restored with it", dir).
+			WithHint("give --anchor a directory on another disk")
+	}
+	return nil
+}
+
+// CheckLogsOptions change what [CheckLogs] does.
+type CheckLogsOptions struct {
+	// Log is the log to check: rekor2, rekor1 or ctlog; all of them if "".
+	Log string
+	// Repair makes anew what follows from entries.
+	Repair bool
+	// Progress, if not nil, is told how many entries of a log are through.
+	Progress func(log string, done, total uint64)
+}
+
+// CheckLogs checks the logs of an instance that no server runs on, entry by entry,
+// and repairs them if it is told to; see [tlog.Check] and [tlog.Repair]. Errors:
+// NotFound when there is no instance or log, Conflict when a server runs on it.
+func CheckLogs(ctx context.Context, cfg Config, o CheckLogsOptions) (_ []*tlog.Report, err error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	st, err := loadState(cfg.Data)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, sigbox.Errorf(sigbox.NotFound, "there is no instance in %s", cfg.Data).WithHint("give the --data of sigbox serve")
+	case err != nil:
+		return nil, diskError(cfg.Data, err)
+	}
+	held, err := lockDir(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, held.Close()) }()
+	kv, err := openKV(ctx, cfg.Data, cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, kv.Close()) }()
+	blob, err := blobdir.Open(filepath.Join(cfg.Data, tileDir))
+	if err != nil {
+		return nil, diskError(cfg.Data, err)
+	}
+	defer func() { err = errors.Join(err, blob.Close()) }()
+	c := logChecker{cfg: cfg, state: st, kv: kv, blob: blob, o: o}
+	return c.all(ctx)
+}
+
+// logChecker checks the logs in open stores.
+type logChecker struct {
+	cfg   Config
+	state state
+	kv    store.KV
+	blob  store.Blob
+	o     CheckLogsOptions
+}
+
+func (c *logChecker) all(ctx context.Context) ([]*tlog.Report, error) {
+	var reports []*tlog.Report
+	for _, name := range logNames() {
+		if c.o.Log != "" && c.o.Log != name {
+			continue
+		}
+		r, err := c.one(ctx, name)
+		if errors.Is(err, fs.ErrNotExist) || err != nil && sigbox.KindOf(err) == sigbox.NotFound && c.o.Log == "" {
+			continue // an instance need not have each log
+		}
+		if err != nil {
+			return reports, err
+		}
+		reports = append(reports, r)
+	}
+	if len(reports) == 0 {
+		return nil, sigbox.Errorf(sigbox.NotFound, "the instance has no log %q", c.o.Log).WithHint("logs are %s", strings.Join(logNames(), ", "))
+	}
+	return reports, nil
+}
+
+// one checks one log.
+func (c *logChecker) one(ctx context.Context, name string) (*tlog.Report, error) {
+	part := name + "/"
+	ring, err := c.keys(part)
+	if err != nil {
+		return nil, err
+	}
+	log, err := c.state.logConfig(part, ring)
+	if err != nil {
+		return nil, err
+	}
+	log.KV, log.Blob, log.Logger = store.WithPrefix(c.kv, part), store.Sub(c.blob, part), c.cfg.Logger
+	o := tlog.CheckOptions{}
+	if c.o.Progress != nil {
+		o.Progress = func(done, total uint64) { c.o.Progress(name, done, total) }
+	}
+	if c.o.Repair {
+		return tlog.Repair(ctx, log, o)
+	}
+	return tlog.Check(ctx, log, o)
+}
+
+// keys reads the one key that tells a log's own checkpoints from others.
+func (c *logChecker) keys(part string) (keyring, error) {
+	s, err := c.cfg.load()
+	if err != nil {
+		return nil, err
+	}
+	pass, err := keys.PassphraseFrom(s.Passphrase)
+	if err != nil {
+		return nil, err
+	}
+	name := map[string]string{rekorPart: rekorKey, rekorV1Part: rekorV1Key, ctLogPart: ctLogKey}[part]
+	key, err := keys.Load(keyPath(c.cfg.Data, name), pass)
+	if err != nil {
+		return nil, err
+	}
+	return keyring{name: key}, nil
+}
