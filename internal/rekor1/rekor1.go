@@ -19,7 +19,6 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
@@ -54,7 +53,8 @@ type Config struct {
 	// is that of its envelope. RowBytes bounds what they take, for tlog.Leaf.RowBytes.
 	Rows     func(b *entry.Body, payload []byte) func(index uint64) []store.Pair
 	RowBytes func(payload []byte) int
-	// Rand is for signatures; nil is crypto/rand.
+	// Rand is for the promises' signatures. nil has a key in memory sign without
+	// randomness (RFC 6979), so that an entry's promise is always the same.
 	Rand io.Reader
 }
 
@@ -102,9 +102,6 @@ func New(cfg Config) (*Service, error) {
 	}
 	if err := checkKey(cfg.Key); err != nil {
 		return nil, err
-	}
-	if cfg.Rand == nil {
-		cfg.Rand = rand.Reader
 	}
 	der, err := x509.MarshalPKIXPublicKey(cfg.Key.Public())
 	if err != nil {
@@ -186,8 +183,8 @@ func verify(p *entry.Proposal) error {
 
 func (s *Service) id(leaf []byte) entry.ID { return entry.ID{Tree: s.tree, Leaf: tlog.LeafHash(leaf)} }
 
-// entry gives a receipt the form of an answer. Each has a promise of its own: they
-// all say the same, and keeping one would cost more than making it.
+// entry gives a receipt the form of an answer. The promise is made anew each time:
+// keeping it would cost more.
 func (s *Service) entry(r *tlog.Receipt) (Entry, error) {
 	hashes := make([][]byte, len(r.Proof))
 	for i := range r.Proof {

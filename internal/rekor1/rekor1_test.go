@@ -186,6 +186,9 @@ func TestFind(t *testing.T) {
 					t.Fatal(err)
 				}
 				check(t, s.TransparencyLog(), p, e)
+				if !bytes.Equal(e.SignedEntryTimestamp, first[n].SignedEntryTimestamp) {
+					t.Error("another promise of the same")
+				}
 				if e.ID != first[n].ID || e.LogIndex != first[n].LogIndex || e.IntegratedTime != first[n].IntegratedTime || e.Inclusion.TreeSize != 5 {
 					t.Fatalf("expected %+v\nfound %+v", first[n], e)
 				}

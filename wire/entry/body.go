@@ -2,8 +2,10 @@ package entry
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"slices"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/internal/protojson"
@@ -342,16 +344,28 @@ func (r reader) pemVerifier(limit int) (v verifier, err error) {
 	return v, nil
 }
 
-// pem gives the PEM of v as a v1 log stores it.
-func (v *verifier) pem() []byte {
+// appendPEM appends the PEM of v as a v1 log stores it.
+func (v *verifier) appendPEM(dst []byte) []byte {
 	if v.key != nil {
-		return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: v.key})
+		return appendPEM(dst, "PUBLIC KEY", v.key)
 	}
-	var b []byte
 	for _, der := range v.chain {
-		b = append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+		dst = appendPEM(dst, "CERTIFICATE", der)
 	}
-	return b
+	return dst
+}
+
+// appendPEM appends a block as package pem encodes it, with a tenth of the garbage.
+func appendPEM(dst []byte, kind string, der []byte) []byte {
+	const line = 48 // 64 characters (RFC 7468 §2)
+	dst = slices.Grow(dst, 64+len(der)*65/line)
+	dst = append(append(append(dst, "-----BEGIN "...), kind...), "-----\n"...)
+	for len(der) > 0 {
+		n := min(line, len(der))
+		dst = append(base64.StdEncoding.AppendEncode(dst, der[:n]), '\n')
+		der = der[n:]
+	}
+	return append(append(append(dst, "-----END "...), kind...), "-----\n"...)
 }
 
 // timestamp reads {tsr:{content}}.

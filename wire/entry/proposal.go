@@ -59,7 +59,7 @@ func AppendProposal(dst []byte, e sigbox.Entry) []byte {
 	if e.Certificate != nil {
 		v.chain = [][]byte{e.Certificate}
 	}
-	return appendHashedRekord(dst, e.Digest, e.Signature, v.pem())
+	return appendHashedRekord(dst, e.Digest, e.Signature, v.appendPEM(nil))
 }
 
 // appendHashedRekord appends a hashedrekord 0.0.1 in canonical JSON.
@@ -146,8 +146,7 @@ func (p *Proposal) readHashedRekord(r reader) error {
 		return r.Errorf("the public key or certificate is missing")
 	}
 	p.sign(sig, v)
-	pem := v.pem()
-	p.leaf = appendHashedRekord(make([]byte, 0, 320+(len(sig)+len(pem)+4)/3*4), p.Digest, sig, pem)
+	p.leaf = appendHashedRekord(make([]byte, 0, 320+(len(sig)+len(v.pem)+4)/3*4), p.Digest, sig, v.pem)
 	return nil
 }
 
@@ -238,7 +237,7 @@ func (p *Proposal) dsseLeaf(e *proposedEnvelope) []byte {
 		b = append(b, `{"signature":`...)
 		b = appendText(b, e.signatures[i].text)
 		b = append(b, `,"verifier":`...)
-		b = appendBase64(b, p.verifiers[i].pem())
+		b = appendBase64(b, p.verifiers[i].pem)
 		b = append(b, '}')
 	}
 	return append(b, "]}}"...)
@@ -451,6 +450,7 @@ type verifier struct {
 	key   []byte   // DER SubjectPublicKeyInfo, or
 	chain [][]byte // DER certificates, the signer's first
 	text  []byte   // the PEM that they came in
+	pem   []byte   // what a log makes of it; set by proposedVerifier
 }
 
 func (v *verifier) isZero() bool { return v.key == nil && v.chain == nil }
@@ -472,11 +472,14 @@ func (r reader) proposedVerifier(v *verifier) (err error) {
 	if v.isZero() {
 		return r.Errorf("expected PEM, found nothing")
 	}
-	if !bytes.Equal(bytes.Join(bytes.Fields(v.text), nil), bytes.Join(bytes.Fields(v.pem()), nil)) {
+	v.pem = v.appendPEM(nil)
+	if !bytes.Equal(v.text, v.pem) && !bytes.Equal(withoutSpace(v.text), withoutSpace(v.pem)) {
 		return r.Errorf("expected PEM with nothing before, between and after its blocks")
 	}
 	return nil
 }
+
+func withoutSpace(b []byte) []byte { return bytes.Join(bytes.Fields(b), nil) }
 
 // publicKey parses v and gives its key.
 func (v *verifier) publicKey() (crypto.PublicKey, error) {
