@@ -3,6 +3,7 @@ package sigbox
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"reflect"
 	"regexp/syntax"
 	"slices"
@@ -150,6 +151,9 @@ func checkRegexp(at PolicyPath, expr string) *Error {
 		return err
 	}
 	err := parseRegexp(expr)
+	if errors.Is(err, errRegexpTooLarge) {
+		return at.errorf(TooLarge, "the regular expression stands for more than %d characters when its repetitions are written out", maxRegexp)
+	}
 	// The group that anchors it makes it deeper, which matters for the long alone.
 	if err == nil && len(expr) > 500 {
 		err = parseRegexp(`\A(?:` + expr + `)\z`)
@@ -160,10 +164,34 @@ func checkRegexp(at PolicyPath, expr string) *Error {
 	return nil
 }
 
+// maxRegexp bounds a regular expression with its repetitions written out, in
+// parts such as characters and classes: what it costs to compile and to match.
+const maxRegexp = 4096
+
+var errRegexpTooLarge = errors.New("regular expression too large")
+
 // parseRegexp says what regexp.Compile does, without compiling.
 func parseRegexp(expr string) error {
-	_, err := syntax.Parse(expr, syntax.Perl)
+	re, err := syntax.Parse(expr, syntax.Perl)
+	if err == nil && regexpSize(re) > maxRegexp {
+		return errRegexpTooLarge
+	}
 	return err
+}
+
+// regexpSize counts the parts of re, those that are repeated as often as they are.
+func regexpSize(re *syntax.Regexp) int {
+	size := 1
+	if re.Op == syntax.OpLiteral {
+		size = len(re.Rune)
+	}
+	for _, sub := range re.Sub {
+		size += regexpSize(sub)
+	}
+	if re.Op == syntax.OpRepeat {
+		size *= max(re.Min, re.Max, 1)
+	}
+	return min(size, maxRegexp+1)
 }
 
 func (p Policy) checkKeys() *Error {

@@ -42,6 +42,24 @@ func ada() sigbox.IdentityMatch {
 	return sigbox.IdentityMatch{Subject: "ada@example.com", Issuer: "https://id.example"}
 }
 
+// A few bytes can stand for expressions that take minutes and gigabytes.
+func TestRegexpsAreBounded(t *testing.T) {
+	t.Parallel()
+	for expr, ok := range map[string]bool{
+		`https://github\.com/acme/[a-z-]{1,100}/.*`: true,
+		`(a{0,9}b){90}`:                                true,
+		strings.Repeat(`a|`, 1500) + "b":               true,
+		`x{0,999}x{0,999}x{0,999}x{0,999}x{0,999}`:     false,
+		`(a{0,31}){31}b{1000,}(c{30}){30}d{900}e{900}`: false,
+		strings.Repeat(`x{0,999}`, 500):                false,
+	} {
+		p := sigbox.Policy{Identities: []sigbox.IdentityMatch{{SubjectRegexp: expr, Issuer: "https://id.example"}}}
+		if err := p.Check(); (err == nil) != ok || err != nil && sigbox.KindOf(err) != sigbox.TooLarge {
+			t.Errorf("%.60s: found %v", expr, err)
+		}
+	}
+}
+
 func TestPolicyCheck(t *testing.T) {
 	t.Parallel()
 	key := sigbox.PublicKey{Key: spki(t, elliptic.P256())}

@@ -188,7 +188,8 @@ type leaf struct {
 	identityErr error
 }
 
-// leafOf parses a certificate, or finds it parsed.
+// leafOf parses a certificate, or finds it parsed. Those that an authority vouches
+// for are remembered, when that is known; others may be large and many.
 func (v *Verifier) leafOf(der []byte) (*leaf, error) {
 	hash := sha256.Sum256(der)
 	if l, ok := v.leaves.get(hash); ok {
@@ -206,7 +207,6 @@ func (v *Verifier) leafOf(der []byte) (*leaf, error) {
 		return nil, err
 	}
 	l.identity, l.identityErr = cert.IdentityOf(c)
-	v.leaves.put(hash, l)
 	return l, nil
 }
 

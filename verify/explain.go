@@ -70,17 +70,16 @@ func (e logged) explain(x *explanation) {
 	}
 	x.add(StepInclusion, fmt.Sprintf("leaf %d in a tree of %d", p.LogIndex, p.TreeSize),
 		"root hash", hex.EncodeToString(p.RootHash), "hashes in the proof", strconv.Itoa(len(p.Hashes)))
-	var origin, signers string
-	if cp, signatures, err := note.Parse(p.Checkpoint); err == nil {
+	// Of the checkpoint's text only what the log has signed: names and further lines of
+	// signatures are anybody's.
+	var origin, key string
+	if cp, _, err := note.Parse(p.Checkpoint); err == nil {
 		origin = cp.Origin
-		for i, s := range signatures {
-			if i > 0 {
-				signers += ", "
-			}
-			signers += fmt.Sprintf("%s+%08x", s.Name, s.Hash)
-		}
 	}
-	x.add(StepCheckpoint, "signed by the log", "origin", origin, "signature lines", signers)
+	if v, err := e.log.verifier(isV2(e.entry)); err == nil {
+		key = fmt.Sprintf("%08x", v.KeyHash())
+	}
+	x.add(StepCheckpoint, "signed by the log", "origin", origin, "key ID", key)
 }
 
 // explain tells of a timestamp.

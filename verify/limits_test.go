@@ -43,15 +43,19 @@ func hostileStatements(w *sigboxtest.World) []hostile.Input {
 		return hostile.FillTo(name, content, head, unit, tail)
 	}
 	payloads := []hostile.Input{
+		fill("members", head, `,"#":0`, "}"),
+		fill("members of the predicate", head[:strings.LastIndex(head, `"predicate"`)]+`"predicate":{"":0`, `,"#":0`, "}}"),
 		fill("members of objects in the predicate", head+`,"x":[{}`, `,{"a":0,"b":0,"c":0}`, "]}"),
 		fill("a long text", head+`,"x":"`, `a`, `"}`),
 		fill("a long text of escapes", head+`,"x":"`, `\n`, `"}`),
 		fill("a long predicate type", strings.Replace(head, predicate, predicate+"@", 1)[:strings.Index(head, predicate)+len(predicate)], "a", `","subject":[`+subject+`]}`),
+		fill("a long name", head+`,"`, "a", `":0}`),
 		fill("deep lists", head+`,"x":`, "[", ""),
 		fill("deep objects", head+`,"x":`, `{"a":`, ""),
 		fill("a wide list", head+`,"x":[0`, ",0", "]}"),
 		fill("subjects", subjects+subject, ","+subject, "]}"),
 		fill("subjects that differ", subjects+subject, `,{"name":"#","digest":{"sha256":"00"}}`, "]}"),
+		fill("members of a subject", subjects+strings.TrimSuffix(subject, "}"), `,"#":0`, "}]}"),
 		fill("a long name of a subject", subjects+`{"name":"`, `a`, `","digest":{"sha256":"00"}}]}`),
 		fill("digests", digests+`"sha256":"00"`, `,"#":"00"`, "}}]}"),
 		fill("a long digest", digests+`"sha256":"`, `0`, `"}}]}`),

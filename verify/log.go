@@ -168,13 +168,13 @@ func (l *rekor) checkInclusion(le *sigbox.LogEntry, promised bool) error {
 // signs as its host, and its checkpoints' origin is that host; a v1 log is known
 // by its key alone, whose origin is "host - tree ID".
 func (l *rekor) open(text string, v2 bool) (sigbox.Checkpoint, error) {
-	prepare, mark := l.v1, "1"
-	if v2 {
-		prepare, mark = l.v2, "2"
-	}
-	verifier, err := prepare()
+	verifier, err := l.verifier(v2)
 	if err != nil {
 		return sigbox.Checkpoint{}, sigbox.Errorf(sigbox.NotVerified, "the trust root's log %q cannot sign checkpoints: no host in its URL, or a key of another type", l.BaseURL)
+	}
+	mark := "1"
+	if v2 {
+		mark = "2"
 	}
 	key := sha256.Sum256([]byte(mark + text))
 	if cp, ok := l.checkpoints.get(key); ok {
@@ -189,6 +189,14 @@ func (l *rekor) open(text string, v2 bool) (sigbox.Checkpoint, error) {
 	}
 	l.checkpoints.put(key, cp)
 	return cp, nil
+}
+
+// verifier gives the one for checkpoints of v1 or v2.
+func (l *rekor) verifier(v2 bool) (*note.Verifier, error) {
+	if v2 {
+		return l.v2()
+	}
+	return l.v1()
 }
 
 // bind holds what an entry says against the bundle, all but the artifact's
@@ -238,7 +246,7 @@ func (t *trial) bindSigner(s *entry.BodySignature) error {
 		return nil
 	}
 	// Another encoding of the same key, perhaps.
-	if pub, err := x509.ParsePKIXPublicKey(s.PublicKey); err == nil {
+	if pub, err := sigbox.ParsePublicKey(s.PublicKey); err == nil {
 		if spki, err := x509.MarshalPKIXPublicKey(pub); err == nil && bytes.Equal(spki, t.signer.spki) {
 			return nil
 		}

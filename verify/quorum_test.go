@@ -106,6 +106,31 @@ func TestVerifyWithThreshold(t *testing.T) {
 	}
 }
 
+// What bundles of one artifact hold together is bounded, too.
+func TestVerifyAllIsBounded(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	v := verifier(t, w.Root())
+	good := w.Sign(artifact, sigboxtest.Options{})
+	for name, change := range map[string]func(b *sigbox.Bundle){
+		"entries":      func(b *sigbox.Bundle) { b.Entries = slices.Repeat(b.Entries, 20) },
+		"timestamps":   func(b *sigbox.Bundle) { b.Timestamps = slices.Repeat(b.Timestamps, 20) },
+		"certificates": func(b *sigbox.Bundle) { b.Certificates = [][]byte{make([]byte, 42<<10)} },
+	} {
+		b := *good
+		change(&b)
+		if _, err := v.VerifyAll(verify.Bytes(artifact), slices.Repeat([]*sigbox.Bundle{&b}, 110), ada()); sigbox.KindOf(err) != sigbox.TooLarge {
+			t.Errorf("%s: found %v, expected too many", name, err)
+		}
+		if _, err := v.VerifyAll(verify.Bytes(artifact), []*sigbox.Bundle{&b, good}, ada()); err != nil {
+			t.Errorf("%s: found %v, expected the good bundle to be enough", name, err)
+		}
+	}
+	if _, err := v.VerifyAll(verify.Bytes(artifact), []*sigbox.Bundle{nil, good}, ada()); sigbox.KindOf(err) != sigbox.Invalid {
+		t.Errorf("found %v, expected a bundle that is none to be refused", err)
+	}
+}
+
 // A reader is read once for bundles that want different hashes of it, or all of it.
 func TestVerifyAllReadsOnce(t *testing.T) {
 	t.Parallel()

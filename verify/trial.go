@@ -3,21 +3,23 @@ package verify
 import (
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/bundle"
 	"github.com/sigbox/sigbox/wire/entry"
+	"github.com/sigbox/sigbox/wire/statement"
 	"github.com/sigbox/sigbox/wire/timestamp"
 )
 
 // inquiry is one bundle before any root has looked at it. Everything in it is
 // parsed once.
 type inquiry struct {
+	verifier  *Verifier
 	bundle    *sigbox.Bundle
 	policy    *policy
 	signers   []*signer // the certificate's, or the policy's keys
-	roots     int       // how many will look at it
 	signature []byte    // of message or envelope
 	content   *content
 	bodies    []parsedBody       // of the entries, in order
@@ -60,7 +62,7 @@ func (v *Verifier) open(a *content, b *sigbox.Bundle, p *policy) (*inquiry, erro
 	if err := bundle.Check(b); err != nil {
 		return nil, refuseFor(StepBundle, err)
 	}
-	c := &inquiry{bundle: b, policy: p, roots: len(v.roots), content: a}
+	c := &inquiry{verifier: v, bundle: b, policy: p, content: a}
 	if b.Message != nil {
 		c.signature = b.Message.Signature
 	} else {
@@ -135,7 +137,7 @@ func (c *inquiry) anticipate() {
 		return
 	}
 	if s, err := parseStatement(c.bundle.Envelope.Payload); err == nil {
-		c.content.expect(s.hashes()|c.policy.hashes(), false)
+		c.content.expect(hashesOf(s)|c.policy.hashes(), false)
 	}
 }
 
@@ -175,7 +177,7 @@ type trial struct {
 	authority path
 	promises  []promise
 	algorithm sigbox.KeyDetails
-	statement *Statement
+	statement *statement.Statement
 	subject   int // of the statement
 }
 
@@ -187,14 +189,16 @@ type witness struct {
 
 // judge tries the roots, and for a bundle by key the policy's keys. It gives the
 // error of the trial that came furthest.
-func (c *inquiry) judge(roots []*root) (*Verdict, error) {
+func (c *inquiry) judge() (*Verdict, error) {
+	roots := c.verifier.roots
 	if len(roots) == 0 {
 		roots = []*root{{}}
 	}
 	var best *Failure
-	for _, s := range c.signers {
-		for _, r := range roots {
-			verdict, err := c.try(r, s)
+	for _, r := range roots {
+		stamps := sync.OnceValues(func() ([]witness, error) { return c.witnesses(r) })
+		for _, s := range c.signers {
+			verdict, err := c.try(r, s, stamps)
 			if err == nil {
 				return verdict, nil
 			}
@@ -220,14 +224,19 @@ func further(best, f *Failure) *Failure {
 	return best
 }
 
-// try goes through the steps.
-func (c *inquiry) try(r *root, s *signer) (*Verdict, error) {
+// try goes through the steps. The root's timestamps are the same for each signer.
+func (c *inquiry) try(r *root, s *signer, stamps func() ([]witness, error)) (*Verdict, error) {
 	t := &trial{inquiry: c, root: r, signer: s, demands: r.demands.AtLeast(c.policy.demands)}
 	if s.leaf == nil {
 		t.demands = forKey(r.demands, s).AtLeast(sigbox.Demands{LogEntries: c.policy.demands.LogEntries, Times: c.policy.demands.Times})
 	}
 	for _, step := range [...]func() error{
-		t.entries, t.timestamps, t.time, t.certificate, t.identity, t.verifySignature, t.verifyStatement,
+		t.entries,
+		func() (err error) {
+			t.stamps, err = stamps()
+			return err
+		},
+		t.time, t.certificate, t.identity, t.verifySignature, t.verifyStatement,
 	} {
 		if err := step(); err != nil {
 			if f, ok := errors.AsType[*Failure](err); ok {
@@ -253,24 +262,25 @@ func forKey(d sigbox.Demands, k *signer) sigbox.Demands {
 	return d
 }
 
-// timestamps checks those of the bundle, which are over the signature's bytes.
+// witnesses checks the bundle's timestamps, which are over the signature's bytes.
 // Those of authorities that the root does not list count for nothing; of those
 // that it does each must verify.
-func (t *trial) timestamps() error {
-	if len(t.tokens) == 0 {
-		return nil
+func (c *inquiry) witnesses(r *root) ([]witness, error) {
+	if len(c.tokens) == 0 {
+		return nil, nil
 	}
-	stampers := usable(t.root.stampers)
-	for _, tok := range t.tokens {
+	var out []witness
+	stampers := usable(r.stampers)
+	for _, tok := range c.tokens {
 		var first error
 		found := false
 		for _, s := range stampers {
 			if !s.Signed(tok) {
 				continue
 			}
-			err := s.VerifyToken(tok, t.signature)
+			err := s.VerifyToken(tok, c.signature)
 			if err == nil {
-				t.stamps = append(t.stamps, witness{s, tok})
+				out = append(out, witness{s, tok})
 				found = true
 				break
 			}
@@ -279,10 +289,10 @@ func (t *trial) timestamps() error {
 			}
 		}
 		if !found && first != nil {
-			return refuseFor(StepTimestamp, first)
+			return nil, refuseFor(StepTimestamp, first)
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // time collects the trusted times. All of them count: a certificate must be valid
@@ -368,6 +378,7 @@ func (t *trial) certificate() error {
 		scts, err := p.check(t.signer.leaf, t.root, t.times[0])
 		if err == nil {
 			t.authority, t.promises = p, scts
+			t.verifier.leaves.put(t.signer.leaf.hash, t.signer.leaf)
 			return t.sct()
 		}
 		if unsound == nil {
@@ -467,7 +478,7 @@ func (t *trial) accept(candidates []sigbox.KeyDetails, verify func(sigbox.KeyDet
 // loadMessage reads the artifact and compares it with what the bundle claims.
 func (t *trial) loadMessage(candidates []sigbox.KeyDetails) error {
 	hashes, whole := t.messageNeeds()
-	if t.roots <= 1 && len(t.signers) == 1 { // no other will ask for more
+	if len(t.verifier.roots) <= 1 && len(t.signers) == 1 { // no other will ask for more
 		whole = slices.Contains(candidates, sigbox.Ed25519)
 	}
 	t.content.expect(hashes, whole)
@@ -483,7 +494,7 @@ func (t *trial) loadMessage(candidates []sigbox.KeyDetails) error {
 }
 
 // knownAs checks the policy's digests; s is the subject that the artifact is.
-func (t *trial) knownAs(s *Subject) error {
+func (t *trial) knownAs(s *statement.Subject) error {
 	if len(t.policy.digests) == 0 {
 		return nil
 	}
@@ -532,7 +543,7 @@ func (t *trial) verifyStatement() error {
 	if err := t.policy.statement(s.PredicateType); err != nil {
 		return err
 	}
-	hashes := s.hashes()
+	hashes := hashesOf(s)
 	if hashes == 0 && t.content.source != nil {
 		return refuse(StepArtifact, "none of the statement's %d subjects has a digest of an algorithm that can be computed, such as SHA-256", len(s.Subjects)).
 			hint("name the artifact by a digest that the statement has, as in gitCommit:…")
@@ -541,7 +552,7 @@ func (t *trial) verifyStatement() error {
 	if err := t.content.load(); err != nil {
 		return err
 	}
-	if t.subject = s.find(t.content); t.subject < 0 {
+	if t.subject = t.content.find(s); t.subject < 0 {
 		return refuse(StepArtifact, "none of the statement's %d subjects carries the artifact's digest %s", len(s.Subjects), t.content.any()).
 			hint("it was changed, or the statement is about another file")
 	}

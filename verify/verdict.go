@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/statement"
 )
 
 // Verdict says that a bundle was verified, and what was found. Only this package
@@ -103,14 +104,14 @@ func (v *Verdict) Digest() sigbox.NamedDigest { return v.found().content.any() }
 
 // Statement is the signed in-toto statement, nil when the artifact itself was
 // signed. It is not to be changed.
-func (v *Verdict) Statement() *Statement { return v.found().statement }
+func (v *Verdict) Statement() *statement.Statement { return v.found().statement }
 
 // Subject is the statement's subject that the artifact is, and false when the
 // artifact itself was signed.
-func (v *Verdict) Subject() (Subject, bool) {
+func (v *Verdict) Subject() (statement.Subject, bool) {
 	t := v.found()
 	if t.statement == nil {
-		return Subject{}, false
+		return statement.Subject{}, false
 	}
 	return t.statement.Subjects[t.subject], true
 }
@@ -120,14 +121,14 @@ func (v *Verdict) Steps() []Check { return v.found().explain() }
 
 // view is a Verdict in JSON.
 type view struct {
-	Verified   bool          `json:"verified"`
-	Identity   *identityView `json:"identity,omitempty"`
-	Algorithm  string        `json:"algorithm"`
-	Digest     string        `json:"digest"`
-	Times      []time.Time   `json:"times,omitempty"`
-	LogEntries []loggedView  `json:"logEntries,omitempty"`
-	Statement  *Statement    `json:"statement,omitempty"`
-	Steps      []checkView   `json:"steps"`
+	Verified   bool                 `json:"verified"`
+	Identity   *identityView        `json:"identity,omitempty"`
+	Algorithm  string               `json:"algorithm"`
+	Digest     string               `json:"digest"`
+	Times      []time.Time          `json:"times,omitempty"`
+	LogEntries []loggedView         `json:"logEntries,omitempty"`
+	Statement  *statement.Statement `json:"statement,omitempty"`
+	Steps      []checkView          `json:"steps"`
 }
 
 type identityView struct {

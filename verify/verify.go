@@ -106,11 +106,7 @@ func (v *Verifier) Verify(a Artifact, b *sigbox.Bundle, p sigbox.Policy) (*Verdi
 	if policy.threshold > 1 {
 		return nil, sigbox.Errorf(sigbox.Invalid, "the policy wants %d signers, a bundle has one", policy.threshold).WithHint("give all bundles that there are to VerifyAll")
 	}
-	c, err := v.open(content, b, policy)
-	if err != nil {
-		return nil, err
-	}
-	return c.judge(v.roots)
+	return v.one(content, b, policy)
 }
 
 // MaxBundles is how many bundles of one artifact are looked at.
@@ -134,24 +130,19 @@ func (v *Verifier) VerifyAll(a Artifact, bundles []*sigbox.Bundle, p sigbox.Poli
 	case len(bundles) > MaxBundles:
 		return nil, sigbox.Errorf(sigbox.TooLarge, "%d bundles for one artifact: at most %d are looked at", len(bundles), MaxBundles)
 	}
+	if err := boundAll(bundles); err != nil {
+		return nil, err
+	}
 	q := newQuorum(policy)
-	var inquiries []*inquiry
+	if a.source != nil && len(bundles) > 1 { // they share the content, which is read once
+		for _, b := range bundles {
+			if c, err := v.open(content, b, policy); err == nil {
+				c.anticipate()
+			}
+		}
+	}
 	for _, b := range bundles {
-		c, err := v.open(content, b, policy)
-		if err := q.miss(err); err != nil {
-			return nil, err
-		}
-		if c != nil {
-			inquiries = append(inquiries, c)
-		}
-	}
-	if len(inquiries) > 1 { // they share the content, which is read once
-		for _, c := range inquiries {
-			c.anticipate()
-		}
-	}
-	for _, c := range inquiries {
-		verdict, err := c.judge(v.roots)
+		verdict, err := v.one(content, b, policy)
 		if err := q.miss(err); err != nil {
 			return nil, err
 		}
@@ -160,6 +151,42 @@ func (v *Verifier) VerifyAll(a Artifact, bundles []*sigbox.Bundle, p sigbox.Poli
 		}
 	}
 	return nil, q.failure()
+}
+
+// Bounds on what the bundles of one artifact hold together.
+const (
+	maxEvidence     = 2 * MaxBundles // log entries and timestamps
+	maxCertificates = 4 << 20        // bytes
+)
+
+// boundAll bounds the work that bundles can make.
+func boundAll(bundles []*sigbox.Bundle) error {
+	evidence, certificates := 0, 0
+	for _, b := range bundles {
+		if b == nil {
+			continue // is refused where it is looked at
+		}
+		evidence += len(b.Entries) + len(b.Timestamps)
+		for _, der := range b.Certificates {
+			certificates += len(der)
+		}
+	}
+	switch {
+	case evidence > maxEvidence:
+		return sigbox.Errorf(sigbox.TooLarge, "the bundles of one artifact have %d log entries and timestamps: at most %d are looked at", evidence, maxEvidence)
+	case certificates > maxCertificates:
+		return sigbox.Errorf(sigbox.TooLarge, "the bundles of one artifact have %d bytes of certificates: at most %d are looked at", certificates, maxCertificates)
+	}
+	return nil
+}
+
+// one judges one bundle.
+func (v *Verifier) one(a *content, b *sigbox.Bundle, p *policy) (*Verdict, error) {
+	c, err := v.open(a, b, p)
+	if err != nil {
+		return nil, err
+	}
+	return c.judge()
 }
 
 // prepare checks what does not depend on a bundle.

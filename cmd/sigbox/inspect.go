@@ -15,13 +15,13 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/cert"
 	"github.com/sigbox/sigbox/wire/entry"
 	"github.com/sigbox/sigbox/wire/note"
+	"github.com/sigbox/sigbox/wire/statement"
 	"github.com/sigbox/sigbox/wire/timestamp"
 )
 
@@ -306,16 +306,12 @@ func (c *claimedJSON) readEnvelope(env *sigbox.Envelope) {
 	if env.PayloadType != sigbox.InTotoPayloadType {
 		return
 	}
-	var s struct {
-		Type          string        `json:"_type"`
-		PredicateType string        `json:"predicateType"`
-		Subject       []subjectJSON `json:"subject"`
-	}
-	if err := json.Unmarshal(env.Payload, &s); err != nil {
+	parsed, err := statement.Parse(env.Payload)
+	if err != nil {
 		c.problem("statement", err)
 		return
 	}
-	c.Statement.Type, c.Statement.PredicateType, c.Statement.Subjects = s.Type, s.PredicateType, s.Subject
+	c.Statement = newStatementJSON(parsed)
 }
 
 // print writes the claims for people. All of it is untrusted text.

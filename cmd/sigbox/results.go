@@ -6,6 +6,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/verify"
+	"github.com/sigbox/sigbox/wire/statement"
 )
 
 // The words for an outcome in JSON.
@@ -196,7 +197,7 @@ func (r *reporter) fail(j *verifyResult, err error) {
 	}
 }
 
-func newStatementJSON(s *verify.Statement) *statementJSON {
+func newStatementJSON(s *statement.Statement) *statementJSON {
 	out := &statementJSON{PayloadType: sigbox.InTotoPayloadType, Type: s.Type, PredicateType: s.PredicateType}
 	for _, subject := range s.Subjects {
 		out.Subjects = append(out.Subjects, subjectJSON{subject.Name, subject.Digests})

@@ -3,12 +3,10 @@ package main
 import (
 	"crypto"
 	"crypto/x509"
-	"encoding/hex"
-
-	"github.com/go-json-experiment/json"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/verify"
+	"github.com/sigbox/sigbox/wire/statement"
 )
 
 // selfCheck makes the function that judges what we have signed ourselves, by the
@@ -50,21 +48,16 @@ func signedDigest(b *sigbox.Bundle) (sigbox.Digest, error) {
 }
 
 // statementSubject gives a digest of an in-toto statement's first subject.
-func statementSubject(statement []byte) (sigbox.Digest, error) {
-	var s struct {
-		Type    string        `json:"_type"`
-		Subject []subjectJSON `json:"subject"`
-	}
-	if err := json.Unmarshal(statement, &s); err != nil {
+func statementSubject(payload []byte) (sigbox.Digest, error) {
+	s, err := statement.Parse(payload)
+	if err != nil {
 		return sigbox.Digest{}, sigbox.Errorf(sigbox.Invalid, "this is no in-toto statement: %w", err)
 	}
-	if len(s.Subject) == 0 {
-		return sigbox.Digest{}, sigbox.Errorf(sigbox.Invalid, "this is no in-toto statement: it has no subject")
-	}
-	for name, value := range s.Subject[0].Digest {
-		h, known := sigbox.HashByName(name)
-		b, err := hex.DecodeString(value)
-		if d := (sigbox.Digest{Algorithm: h, Value: b}); known && err == nil && d.Valid() {
+	for name, value := range s.Subjects[0].Digests {
+		if _, known := sigbox.HashByName(name); !known {
+			continue
+		}
+		if d, err := sigbox.ParseDigest(name + ":" + value); err == nil {
 			return d, nil
 		}
 	}
