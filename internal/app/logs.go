@@ -151,6 +151,9 @@ func (c *logChecker) one(ctx context.Context, name string) (*tlog.Report, error)
 		return nil, err
 	}
 	log.KV, log.Blob, log.Logger = store.WithPrefix(c.kv, part), store.Sub(c.blob, part), c.cfg.Logger
+	if err := checkIndex(ctx, &log, part); err != nil {
+		return nil, err
+	}
 	o := tlog.CheckOptions{}
 	if c.o.Progress != nil {
 		o.Progress = func(done, total uint64) { c.o.Progress(name, done, total) }

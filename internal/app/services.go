@@ -24,6 +24,7 @@ import (
 	"github.com/sigbox/sigbox/internal/rekor"
 	"github.com/sigbox/sigbox/internal/rekor1"
 	"github.com/sigbox/sigbox/internal/remote"
+	"github.com/sigbox/sigbox/internal/search"
 	"github.com/sigbox/sigbox/internal/store"
 	blobdir "github.com/sigbox/sigbox/internal/store/dir"
 	"github.com/sigbox/sigbox/internal/store/pebble"
@@ -63,6 +64,8 @@ type services struct {
 
 	// The logs of the engine; the v1 log's is nil when the instance has none.
 	ctTree, rekorTree, rekorV1Tree *tlog.Log
+	// What finds entries of the logs.
+	rekorIndex, rekorV1Index *search.Index
 }
 
 // issuerURL is the name of the built-in provider of an instance.
@@ -252,7 +255,10 @@ func (s *services) openRekor(ctx context.Context) error {
 	if s.rekorTree, err = s.openLog(ctx, rekorPart, rekor.LogConfig(signer)); err != nil {
 		return err
 	}
-	s.rekor, err = rekor.New(rekor.Config{Log: s.rekorTree, Signer: signer, Since: s.app.state.ValidFrom})
+	if s.rekorIndex, err = s.openIndex(ctx, s.rekorTree, entry.KindHashedRekord); err != nil {
+		return err
+	}
+	s.rekor, err = rekor.New(rekor.Config{Log: s.rekorTree, Signer: signer, Since: s.app.state.ValidFrom, Rows: search.Rows})
 	return err
 }
 
@@ -275,8 +281,12 @@ func (s *services) openRekorV1(ctx context.Context) error {
 	if s.rekorV1Tree, err = s.openLog(ctx, rekorV1Part, cfg); err != nil {
 		return err
 	}
+	if s.rekorV1Index, err = s.openIndex(ctx, s.rekorV1Tree); err != nil {
+		return err
+	}
 	s.rekorV1, err = rekor1.New(rekor1.Config{
 		Log: s.rekorV1Tree, Key: key, Host: host, Since: a.state.RekorV1, Frozen: !a.settings.rekorV1(),
+		Rows: search.Rows, RowBytes: search.RowBytes,
 	})
 	return err
 }
@@ -388,6 +398,7 @@ func (s *services) register(mux *http.ServeMux) {
 	if s.rekorV1 != nil {
 		(&httpapi.RekorV1{Service: s.rekorV1, Logger: log}).Register(mux)
 	}
+	s.searched().Register(mux)
 	(&httpapi.TUF{Repository: s.tuf, Logger: log}).Register(mux)
 	mux.Handle("/oidc/", s.provider.Handler())
 	mux.HandleFunc("GET /{$}", s.front)
@@ -425,6 +436,3 @@ func (s *services) logs() []LogStatus {
 	}
 	return logs
 }
-
-// run does what the services do by themselves, until ctx ends.
-func (s *services) run(ctx context.Context) error { return s.tuf.Run(ctx) }

@@ -76,6 +76,26 @@ func fromRow(from uint64) store.Pair {
 	return store.Pair{Key: fromKey(), Value: binary.BigEndian.AppendUint64(nil, from)}
 }
 
+// RowsFrom gives tlog.Config.RowsOf for a log that is not open, which may have
+// entries that Run has not come to. Of those it gives no rows.
+func RowsFrom(ctx context.Context, kv store.KV) (func(uint64, time.Time, []byte) ([]store.Pair, error), error) {
+	from := uint64(Newest)
+	v, err := tlog.ServiceRow(ctx, kv, fromKey())
+	switch {
+	case err == nil && len(v) == 8:
+		from = binary.BigEndian.Uint64(v)
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return nil, sigbox.Errorf(sigbox.KindOf(err), "the search index cannot be read").WithCause(err)
+	}
+	return func(index uint64, logged time.Time, leaf []byte) ([]store.Pair, error) {
+		rows, err := RowsOf(index, logged, leaf)
+		if index < from {
+			return nil, err
+		}
+		return rows, err
+	}, nil
+}
+
 // indexedFrom reads from which index on there are rows. A log without an index gets
 // one that begins at its end; so does one whose last entry has no rows, because a
 // version without an index has written it.

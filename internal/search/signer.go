@@ -32,15 +32,6 @@ func (s *Signer) Key() string { return s.key }
 // Certificate is the SHA-256 of the certificate in hex, "" for a bare key.
 func (s *Signer) Certificate() string { return s.certificate }
 
-// Signers gives whom the signatures of an entry speak for.
-func Signers(b *entry.Body) []Signer {
-	out := make([]Signer, len(b.Signatures))
-	for i := range b.Signatures {
-		out[i] = signerOf(&b.Signatures[i])
-	}
-	return out
-}
-
 // fold is how names are compared: the letters' case does not matter.
 func fold(s string) string { return strings.ToLower(s) }
 
