@@ -74,15 +74,27 @@ func Open(ctx context.Context, dir string, o Options) (*KV, error) {
 	if err := kv.roomToOpen(); err != nil {
 		return nil, err
 	}
+	there, err := pebble.Peek(dir, kv.fs)
+	fresh := err != nil || !there.Exists
 	db, err := pebble.Open(dir, kv.options())
 	if err != nil {
 		return nil, openError(dir, err)
 	}
 	kv.db = db
-	if err := store.Prepare(ctx, kv); err != nil {
+	if err := kv.prepare(ctx, fresh); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return kv, nil
+}
+
+// prepare brings the store to this build's schema. The first log file of a new
+// store is of the oldest format, in which a hole cannot be told from the end: it is
+// exchanged for one of ours.
+func (kv *KV) prepare(ctx context.Context, fresh bool) error {
+	if err := store.Prepare(ctx, kv); err != nil || !fresh {
+		return err
+	}
+	return kv.db.Flush()
 }
 
 // roomToOpen refuses a disk on which Pebble could not write out what its log holds:
