@@ -109,7 +109,7 @@ func ByPublicKey(text []byte) (Condition, error) {
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return nil, badKey("something else")
+		return nil, badKey("no PEM")
 	}
 	switch block.Type {
 	case "PUBLIC KEY":
@@ -131,5 +131,5 @@ func ByPublicKey(text []byte) (Condition, error) {
 }
 
 func badKey(got string) error {
-	return sigbox.Errorf(sigbox.Invalid, "public key: expected PEM of a PUBLIC KEY or a CERTIFICATE, found %.40q", got)
+	return sigbox.Errorf(sigbox.Invalid, "public key: expected PEM of a PUBLIC KEY or a CERTIFICATE, found %.40s", got)
 }
