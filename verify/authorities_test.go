@@ -154,7 +154,9 @@ func TestUnusableAuthorities(t *testing.T) {
 	good := w.Root()
 	broken := good.CertificateAuthorities[0]
 	broken.Chain = [][]byte{broken.Chain[0][:100]}
-	for name, ca := range map[string]sigbox.CertificateAuthority{"no certificates": {URI: "https://ca.example"}, "does not parse": broken} {
+	above := broken // the certificate above it does not parse
+	above.Chain = [][]byte{good.CertificateAuthorities[0].Chain[0], []byte("root")}
+	for name, ca := range map[string]sigbox.CertificateAuthority{"no certificates": {URI: "https://ca.example"}, "0 does not parse": broken, "1 does not parse": above} {
 		_, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{{CertificateAuthorities: []sigbox.CertificateAuthority{ca}}}})
 		if sigbox.KindOf(err) != sigbox.Invalid || !strings.Contains(err.Error(), "nothing in it can be used") || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: found %v, expected the root to be refused", name, err)
@@ -164,6 +166,36 @@ func TestUnusableAuthorities(t *testing.T) {
 		if _, err := verifier(t, r).Verify(verify.Bytes(artifact), w.Sign(artifact, sigboxtest.Options{}), ada()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestUnusableWitnesses: the same for those who give timestamps and promises.
+func TestUnusableWitnesses(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	good := w.Root()
+	stamps := &sigbox.TrustedRoot{TimestampAuthorities: good.TimestampAuthorities}
+	if _, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{stamps}}); err != nil {
+		t.Error(err)
+	}
+	leafAlone := good.TimestampAuthorities[0]
+	leafAlone.Chain = leafAlone.Chain[:1]
+	_, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{{TimestampAuthorities: []sigbox.CertificateAuthority{leafAlone}}}})
+	if sigbox.KindOf(err) != sigbox.Invalid || !strings.Contains(err.Error(), "nothing in it can be used") {
+		t.Errorf("found %v, expected the root to be refused", err)
+	}
+	r := w.Root()
+	r.TimestampAuthorities = append([]sigbox.CertificateAuthority{leafAlone}, r.TimestampAuthorities...)
+	short, keyless := r.CTLogs[0], r.CTLogs[0]
+	short.LogID, keyless.PublicKey = short.LogID[:31], []byte("key")
+	r.CTLogs = append([]sigbox.TransparencyLog{short, keyless}, r.CTLogs...)
+	b := w.Sign(artifact, sigboxtest.Options{})
+	if _, err := verifier(t, r).Verify(verify.Bytes(artifact), b, ada()); err != nil {
+		t.Error(err)
+	}
+	r.CTLogs = r.CTLogs[:2]
+	if _, err := verifier(t, r).Verify(verify.Bytes(artifact), b, ada()); verify.FailedStep(err) != verify.StepSCT {
+		t.Errorf("found %v, expected the SCT to count for nothing", err)
 	}
 }
 

@@ -28,6 +28,7 @@ type laboratory struct {
 
 	tests []*test
 	tried []*site
+	mu    sync.Mutex // guards the killers of all sites while tests are proved
 }
 
 // test is one top-level test.
@@ -157,13 +158,45 @@ func (l *laboratory) tryAll(ctx context.Context) error {
 			}
 		}
 	}
-	return each(ctx, l.jobs, l.tried, func(s *site) error {
+	err := each(ctx, l.jobs, l.tried, func(s *site) error {
 		l.try(ctx, s)
 		if s.judged && len(s.killers) == 0 && l.exceptions.of(s) == nil && ctx.Err() == nil {
 			fmt.Printf("%s: no test misses it: %s%s\n", s.place(), s, tests(s.tests))
 		}
 		return ctx.Err()
 	})
+	if err != nil {
+		return err
+	}
+	return each(ctx, l.jobs, l.tests, func(t *test) error {
+		l.prove(ctx, t)
+		return ctx.Err()
+	})
+}
+
+// prove finds a mutant for the test of an advisory that others were quicker to
+// notice all mutants of.
+func (l *laboratory) prove(ctx context.Context, t *test) {
+	if !t.advisory || l.hasKill(t) {
+		return
+	}
+	for _, s := range l.tried {
+		if !t.notices[s.number] {
+			continue
+		}
+		if passed, _ := t.run(ctx, "MUTANT="+strconv.Itoa(s.number)); !passed {
+			l.mu.Lock()
+			s.killers = append(s.killers, t)
+			l.mu.Unlock()
+			return
+		}
+	}
+}
+
+func (l *laboratory) hasKill(t *test) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.tried, func(s *site) bool { return slices.Contains(s.killers, t) })
 }
 
 // try runs tests against a mutant: those of advisories first, then quick ones,

@@ -43,7 +43,7 @@ func run() error {
 	advisories := flag.Bool("advisories", false, "list which checks each advisory's test misses")
 	list := flag.Bool("list", false, "list the sites and end")
 	only := flag.String("only", "", "regular expression: try the mutants that it matches")
-	skip := flag.String("skip", "^TestConformance", "regular expression: tests not to run")
+	skip := flag.String("skip", "^TestConformance|Limits$", "regular expression: tests not to run; those need files from elsewhere, or measure memory")
 	keep := flag.String("keep", "", "directory to keep the mutated sources and the test binaries in")
 	jobs := flag.Int("j", runtime.NumCPU(), "how many tests to run at the same time")
 	flag.Parse()

@@ -116,7 +116,7 @@ func TestSCTForms(t *testing.T) {
 		return append([]byte{byte(len(content) >> 8), byte(len(content))}, content...)
 	}
 	for name, b := range map[string][]byte{
-		"extensions cut":      list(vector(vector(append(append(one[:41:41], 0xff, 0xff), 0, 1, 'x')))),
+		"extensions cut":      list(vector(vector(append(one[:41:41], 0xff, 0xff, 4, 3, 0, 1, 'x')))),
 		"the list cut":        list(octets[:len(octets)-1]),
 		"more behind it":      list(append(octets[:len(octets):len(octets)], 0)),
 		"an SCT cut":          list(vector(octets[2 : len(octets)-1])),
