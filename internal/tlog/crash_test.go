@@ -350,6 +350,14 @@ func TestKillChild(t *testing.T) {
 	wg.Wait()
 }
 
+func openDir(t testing.TB, path string) *dir.Blob {
+	t.Helper()
+	blob, err := dir.Open(path)
+	must(t, err)
+	t.Cleanup(func() { _ = blob.Close() })
+	return blob
+}
+
 func openDurable(t testing.TB, path string) (*Log, func()) {
 	t.Helper()
 	kv, err := pebble.Open(t.Context(), filepath.Join(path, "db"), pebble.Options{MinFree: 1 << 20})

@@ -1,0 +1,318 @@
+package tlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sigbox/sigbox/internal/store"
+	"github.com/sigbox/sigbox/internal/store/memory"
+	"github.com/sigbox/sigbox/internal/store/pebble"
+)
+
+// roomy is a file system in memory that has room.
+type roomy struct{ vfs.FS }
+
+func (roomy) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: 1 << 40}, nil
+}
+
+// haltedBlob is a blob store of which a copy can be taken between two writes.
+type haltedBlob struct {
+	*memory.Blob
+	mu sync.RWMutex // held for writing while a copy is taken
+}
+
+func (b *haltedBlob) Put(ctx context.Context, name string, data []byte) error {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.Blob.Put(ctx, name, data)
+}
+
+func (b *haltedBlob) Replace(ctx context.Context, name string, data []byte) error {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.Blob.Replace(ctx, name, data)
+}
+
+func (b *haltedBlob) Remove(ctx context.Context, names ...string) error {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.Blob.Remove(ctx, names...)
+}
+
+func (w *witness) clone() *witness {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return &witness{receipts: maps.Clone(w.receipts), heads: maps.Clone(w.heads), opened: maps.Clone(w.opened)}
+}
+
+// The power is cut again and again while callers write: of what was not synced, a
+// part is there and a part is not. What was acknowledged is there.
+func TestPowerCut(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	fs := vfs.NewCrashableMem()
+	kv, err := pebble.Open(t.Context(), "db", pebble.Options{FS: roomy{fs}})
+	must(t, err)
+	blob := &haltedBlob{Blob: memory.NewBlob()}
+	cfg := testConfig(t)
+	cfg.KV, cfg.Blob = kv, blob
+	l, err := Open(t.Context(), cfg)
+	must(t, err)
+	w := newWitness()
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for c := range 4 {
+		wg.Go(func() {
+			for i := c * 100_000; ctx.Err() == nil; i += 20 {
+				crashLoad(t, l, w, i, i+20)
+				if c == 0 {
+					crashRound(t, l)
+				}
+			}
+		})
+	}
+	for cut := range 12 {
+		for l.Head().Size < uint64(cut)*150 { // the load goes on meanwhile
+			if l.Err() != nil {
+				t.Fatal(l.Err())
+			}
+		}
+		promised := w.clone()
+		blob.mu.Lock()
+		disk := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
+		files := copyBlob(t, blob.Blob)
+		blob.mu.Unlock()
+		afterCut(t, cfg, disk, files, promised)
+		if t.Failed() {
+			t.Fatalf("after cut %d", cut)
+		}
+	}
+	stop()
+	wg.Wait()
+	closeLog(t, l)
+	must(t, kv.Close())
+}
+
+func copyBlob(t testing.TB, from *memory.Blob) *memory.Blob {
+	t.Helper()
+	to := memory.NewBlob()
+	for _, name := range blobNames(t, from) {
+		b, err := from.Get(t.Context(), name, maxBlob)
+		must(t, err)
+		must(t, to.Put(t.Context(), name, b))
+	}
+	return to
+}
+
+// afterCut opens what the disk has after the power was cut, checks it, and goes on
+// with it.
+func afterCut(t testing.TB, cfg Config, disk vfs.FS, files store.Blob, promised *witness) {
+	t.Helper()
+	kv, err := pebble.Open(t.Context(), "db", pebble.Options{FS: roomy{disk}})
+	must(t, err)
+	cfg.KV, cfg.Blob = kv, files
+	l, err := Open(t.Context(), cfg)
+	must(t, err)
+	promised.check(t, l)
+	crashLoad(t, l, promised, 1_000_000, 1_000_020)
+	must(t, l.round(true))
+	promised.check(t, l)
+	closeLog(t, l)
+	if r := mustCheck(t, cfg); !r.OK() {
+		t.Errorf("found %+v", r)
+	}
+	must(t, kv.Close())
+}
+
+// badDisk is a file system whose log files fail from some write or sync on.
+type badDisk struct {
+	vfs.FS
+	fault diskFault
+	left  *atomic.Int64 // operations until then; shared by all files
+}
+
+// diskFault is what fails.
+type diskFault int
+
+const (
+	failedWrite diskFault = iota // nothing is written
+	shortWrite                   // a part is written
+	fullDisk                     // a part is written, and there is no space
+	failedSync                   // nobody knows what is written
+)
+
+func (d *badDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.wrap(d.FS.Create(name, c))
+}
+
+func (d *badDisk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.wrap(d.FS.ReuseForWrite(from, to, c))
+}
+
+func (d *badDisk) wrap(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &badFile{f, d}, nil
+}
+
+type badFile struct {
+	vfs.File
+	d *badDisk
+}
+
+func (f *badFile) fails(sync bool) bool {
+	info, err := f.Stat()
+	if err != nil || !strings.HasSuffix(info.Name(), ".log") || sync != (f.d.fault == failedSync) {
+		return false
+	}
+	return f.d.left.Add(-1) < 0
+}
+
+func (f *badFile) Write(p []byte) (int, error) {
+	if !f.fails(false) {
+		return f.File.Write(p)
+	}
+	n := 0
+	var err error
+	if f.d.fault != failedWrite {
+		if n, err = f.File.Write(p[:len(p)/2]); err != nil {
+			return n, err
+		}
+	}
+	if f.d.fault == fullDisk {
+		return n, syscall.ENOSPC
+	}
+	return n, syscall.EIO
+}
+
+func (f *badFile) Sync() error     { return f.sync(f.File.Sync) }
+func (f *badFile) SyncData() error { return f.sync(f.File.SyncData) }
+
+func (f *badFile) sync(do func() error) error {
+	if f.fails(true) {
+		return syscall.EIO
+	}
+	return do()
+}
+
+// The disk below the database fails at each of its first writes or syncs: the log
+// stops, says so, and serves reads; after a restart on a disk that is well again,
+// nothing that was acknowledged is missing.
+func TestBadDisk(t *testing.T) {
+	for _, fault := range []diskFault{failedWrite, shortWrite, fullDisk, failedSync} {
+		for at := int64(4); at < 40; at += 5 {
+			t.Run(fmt.Sprintf("fault %d at %d", fault, at), func(t *testing.T) { badDiskRun(t, fault, at) })
+		}
+	}
+}
+
+func badDiskRun(t *testing.T, fault diskFault, at int64) {
+	fs := vfs.NewCrashableMem()
+	bad := &badDisk{FS: roomy{fs}, fault: fault, left: &atomic.Int64{}}
+	bad.left.Store(at)
+	kv, err := pebble.Open(t.Context(), "db", pebble.Options{FS: bad})
+	if err != nil {
+		return // it failed at once
+	}
+	cfg := testConfig(t)
+	blob := memory.NewBlob()
+	cfg.KV, cfg.Blob = kv, blob
+	w := newWitness()
+	if l, err := Open(t.Context(), cfg); err == nil {
+		crashLoad(t, l, w, 0, 30)
+		crashRound(t, l)
+		crashBatch(t, l, w, 30, 300)
+		crashRound(t, l)
+		crashLoad(t, l, w, 300, 320)
+		if l.Err() == nil {
+			t.Error("the log has not stopped")
+		}
+		if h := l.Head(); h.Size > 0 {
+			_, _, err := l.Entry(t.Context(), h.Size-1)
+			must(t, err)
+		}
+		_ = l.Close(context.Background()) // the store may have failed
+	}
+	_ = kv.Close() // it says again what failed
+	disk := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(uint64(fault), uint64(at)))})
+	afterCut(t, cfg, disk, blob, w)
+}
+
+// A bit is flipped in the database's files of a log that was closed: it does not
+// open, or it has all that it had.
+func TestFlippedBitsBelow(t *testing.T) {
+	path := t.TempDir()
+	l, closeAll := openDurable(t, path)
+	w := newWitness()
+	crashBatch(t, l, w, 0, 700)
+	closeAll()
+	files, err := filepath.Glob(filepath.Join(path, "db", "*"))
+	must(t, err)
+	rng := rand.New(rand.NewPCG(9, 10))
+	opened, refused := 0, 0
+	for _, file := range files {
+		right, err := os.ReadFile(file)
+		must(t, err)
+		if len(right) == 0 || strings.HasPrefix(filepath.Base(file), "OPTIONS") {
+			continue
+		}
+		for range 6 {
+			to := t.TempDir()
+			must(t, os.CopyFS(to, os.DirFS(path)))
+			must(t, os.WriteFile(filepath.Join(to, "db", filepath.Base(file)), flip(rng, right), 0o600))
+			if damagedDurable(t, to, w) {
+				refused++
+			} else {
+				opened++
+			}
+		}
+	}
+	if refused == 0 {
+		t.Errorf("%d flips, and none was noticed", opened)
+	}
+}
+
+// damagedDurable opens a log whose files are damaged, and reports whether that was
+// noticed; else all must be there.
+func damagedDurable(t *testing.T, path string, w *witness) bool {
+	t.Helper()
+	kv, err := pebble.Open(t.Context(), filepath.Join(path, "db"), pebble.Options{MinFree: 1 << 20})
+	if err != nil {
+		return true
+	}
+	defer func() { _ = kv.Close() }() // it may have found damage
+	cfg := testConfig(t)
+	cfg.KV, cfg.Blob = kv, openDir(t, filepath.Join(path, "tiles"))
+	l, err := Open(t.Context(), cfg)
+	if err != nil {
+		return true
+	}
+	defer func() { _ = l.Close(context.Background()) }()
+	for leaf, r := range w.clone().receipts {
+		again, found, err := l.Lookup(t.Context(), LeafHash([]byte(leaf)))
+		if err != nil {
+			if errors.Is(err, store.ErrNotFound) {
+				t.Fatal(err)
+			}
+			return true
+		}
+		if !found || again.Index != r.Index {
+			t.Fatalf("leaf %s was at %d, and is now at %v %d", leaf, r.Index, found, again.Index)
+		}
+		checkReceipt(t, again, []byte(leaf))
+	}
+	return false
+}
