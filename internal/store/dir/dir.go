@@ -41,6 +41,8 @@ type Blob struct {
 	path string
 	root *os.Root
 	temp atomic.Uint64 // number of the last temporary file
+	// create makes a new file; tests have it make one that fails.
+	create func(name string) (file, error)
 
 	mu    sync.Mutex
 	known map[string]bool // guarded by mu; directories that are durable
@@ -50,6 +52,12 @@ var (
 	_ store.Publisher = (*Blob)(nil)
 	_ store.Ranger    = (*Blob)(nil)
 )
+
+// file is a file that is being written.
+type file interface {
+	io.WriteCloser
+	Sync() error
+}
 
 // Open opens the directory at path, or makes it. It belongs to this process.
 func Open(path string) (*Blob, error) {
@@ -61,6 +69,9 @@ func Open(path string) (*Blob, error) {
 		return nil, failed(path, err)
 	}
 	b := &Blob{path: path, root: root, known: map[string]bool{".": true}}
+	b.create = func(name string) (file, error) {
+		return root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+	}
 	// What a crash has left was never a value.
 	if err := root.RemoveAll(tempDir); err != nil {
 		return nil, errors.Join(failed(path, err), root.Close())
@@ -137,7 +148,7 @@ func (b *Blob) write(name string, data []byte, place func(temp string) error) er
 }
 
 func (b *Blob) writeTemp(temp string, data []byte) error {
-	f, err := b.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+	f, err := b.create(temp)
 	if err != nil {
 		return err
 	}
