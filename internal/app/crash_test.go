@@ -7,6 +7,7 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,11 +17,14 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/app"
 	"github.com/sigbox/sigbox/internal/app/apptest"
 	"github.com/sigbox/sigbox/internal/keys"
 	"github.com/sigbox/sigbox/wire/entry"
+	"github.com/sigbox/sigbox/wire/note"
 )
 
 // serveDir makes this test binary an instance on the directory that it names.
@@ -46,10 +50,30 @@ func serveUntilKilled(dir string) int {
 	return 0
 }
 
-// TestKilledUnderLoad kills a server, without warning, while clients write. What
-// was acknowledged must be there again with the same index.
+// TestKilledUnderLoad kills a server, without warning, while clients write, and
+// again in its next life. Then the log is read over the wire: what was acknowledged
+// is there, once and at its index, and every checkpoint that was handed out is a
+// prefix of the tree.
 func TestKilledUnderLoad(t *testing.T) {
 	dir := t.TempDir()
+	var all []ack
+	for life := range 2 {
+		all = append(all, killedLife(t, dir, life)...)
+	}
+	again := apptest.Start(t, apptest.In(dir))
+	for _, a := range all {
+		le, err := post(t.Context(), again.URL(), a.request)
+		if err != nil || le.LogIndex != a.entry.LogIndex || !bytes.Equal(le.Body, a.entry.Body) {
+			t.Fatalf("entry %d came back as %d (%v)", a.entry.LogIndex, le.LogIndex, err)
+		}
+	}
+	checkOverTheWire(t, again.URL(), all)
+}
+
+// killedLife has clients write until a number of entries are acknowledged, and
+// kills the server.
+func killedLife(t *testing.T, dir string, life int) []ack {
+	t.Helper()
 	server, url := startProcess(t, dir)
 	const clients, enough = 8, 200
 
@@ -57,7 +81,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for client := range clients {
-		wg.Go(func() { writeEntries(ctx, t, url, client, acknowledged) })
+		wg.Go(func() { writeEntries(ctx, t, url, fmt.Sprintf("life %d, client %d", life, client), acknowledged) })
 	}
 	var all []ack
 	for len(all) < enough {
@@ -75,36 +99,113 @@ func TestKilledUnderLoad(t *testing.T) {
 		all = append(all, a)
 	}
 	_ = server.Wait() // it was killed
+	return all
+}
 
-	again := apptest.Start(t, apptest.In(dir))
-	seen := map[int64]bool{}
+// checkOverTheWire reads the whole log as a monitor does, with the tile reader of
+// x/mod, which trusts nothing but the checkpoint.
+func checkOverTheWire(t *testing.T, url string, all []ack) {
+	t.Helper()
+	text := fetch(t, url+"/api/v2/checkpoint")
+	head, _, err := note.Parse(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := int64(head.Size) // #nosec G115 -- small
+	hashes := tlog.TileHashReader(tlog.Tree{N: size, Hash: head.Root}, wireTiles{t, url})
+	index := map[string]int64{}
+	for i := range size {
+		if i%256 == 0 {
+			for j, body := range bundle(t, url, i/256, size) {
+				if _, twice := index[string(body)]; twice {
+					t.Errorf("entry %d is there twice", i+int64(j))
+				}
+				index[string(body)] = i + int64(j)
+				stored, err := hashes.ReadHashes([]int64{tlog.StoredHashIndex(0, i+int64(j))})
+				if err != nil || stored[0] != tlog.RecordHash(body) {
+					t.Fatalf("entry %d is not the one of its leaf hash (%v)", i+int64(j), err)
+				}
+			}
+		}
+	}
 	for _, a := range all {
-		le, err := post(t.Context(), again.URL(), a.request)
-		if err != nil || le.LogIndex != a.index {
-			t.Fatalf("entry %d came back as %d (%v)", a.index, le.LogIndex, err)
+		if i, ok := index[string(a.entry.Body)]; !ok || i != a.entry.LogIndex {
+			t.Errorf("acknowledged at %d, found %v %d", a.entry.LogIndex, ok, i)
 		}
-		if seen[a.index] {
-			t.Fatalf("index %d was given twice", a.index)
+		cp, _, err := note.Parse(a.entry.Inclusion.Checkpoint)
+		if err != nil {
+			t.Fatal(err)
 		}
-		seen[a.index] = true
+		root, err := tlog.TreeHash(int64(cp.Size), hashes) // #nosec G115 -- small
+		if err != nil || root != tlog.Hash(cp.Root) {
+			t.Fatalf("the checkpoint of %d entries is no prefix of the log (%v)", cp.Size, err)
+		}
 	}
 }
 
-// ack is a request that the log answered, and where it put the entry.
+// wireTiles reads tiles from a server.
+type wireTiles struct {
+	t   *testing.T
+	url string
+}
+
+func (w wireTiles) Height() int                     { return 8 }
+func (w wireTiles) SaveTiles([]tlog.Tile, [][]byte) {}
+func (w wireTiles) ReadTiles(tiles []tlog.Tile) (data [][]byte, err error) {
+	for _, tile := range tiles {
+		data = append(data, fetch(w.t, w.url+"/api/v2/tile/"+strings.TrimPrefix(tile.Path(), "tile/8/")))
+	}
+	return data, nil
+}
+
+// bundle reads the entries of a bundle.
+func bundle(t *testing.T, url string, n, size int64) (entries [][]byte) {
+	t.Helper()
+	w := int(min(256, size-n*256))
+	path := strings.Replace(tlog.Tile{H: 8, L: 0, N: n, W: w}.Path(), "tile/8/0/", "tile/entries/", 1)
+	for b := fetch(t, url+"/api/v2/"+path); len(b) > 0; {
+		length := 2 + int(binary.BigEndian.Uint16(b))
+		entries, b = append(entries, b[2:length]), b[length:]
+	}
+	if len(entries) != w {
+		t.Fatalf("%s has %d entries", path, len(entries))
+	}
+	return entries
+}
+
+func fetch(t *testing.T, url string) []byte {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: status %d, %v", url, resp.StatusCode, err)
+	}
+	return b
+}
+
+// ack is a request that the log answered, and the answer.
 type ack struct {
 	request []byte
-	index   int64
+	entry   sigbox.LogEntry
 }
 
 // writeEntries logs one entry after the other until the server or ctx ends.
-func writeEntries(ctx context.Context, t *testing.T, url string, client int, acknowledged chan<- ack) {
+func writeEntries(ctx context.Context, t *testing.T, url, client string, acknowledged chan<- ack) {
 	key, err := keys.Generate(sigbox.ECDSAP256SHA256)
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	for i := 0; ; i++ {
-		request, err := signedEntry(key, fmt.Sprintf("client %d, entry %d", client, i))
+		request, err := signedEntry(key, fmt.Sprintf("%s, entry %d", client, i))
 		if err != nil {
 			t.Error(err)
 			return
@@ -113,7 +214,7 @@ func writeEntries(ctx context.Context, t *testing.T, url string, client int, ack
 		if err != nil {
 			return // the server was killed
 		}
-		acknowledged <- ack{request, le.LogIndex}
+		acknowledged <- ack{request, le}
 	}
 }
 
