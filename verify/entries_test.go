@@ -2,9 +2,11 @@ package verify_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -251,5 +253,89 @@ func TestUnusableLogs(t *testing.T) {
 	}
 	if !bytes.Equal(b.Entries[0].LogID, w.Root().Logs[0].LogID) {
 		t.Fatal("the entry is of another log")
+	}
+}
+
+// TestLogOfRSA: a log may promise with RSA, but checkpoints are not signed so.
+func TestLogOfRSA(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	l := newOwnLog(t)
+	key, ok := w.Key(sigbox.RSAPKCS1v15With2048).(*rsa.PrivateKey)
+	if !ok {
+		t.Fatal("no RSA key")
+	}
+	spki, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := l.TransparencyLog
+	listed.PublicKey, listed.Details = spki, sigbox.RSAPKCS1v15With2048
+	r := w.Root()
+	r.Logs = append(r.Logs, listed)
+
+	b := w.Sign(artifact, sigboxtest.Options{Kind: "none"})
+	p := partsOf(b)
+	le := l.add(t, "hashedrekord", "0.0.1", fmt.Sprintf(`{"data":{"hash":%s},"signature":{"content":%q,"publicKey":{"content":%q}}}`, p.digest, p.signature, p.verifier))
+	le.IntegratedTime = sigboxtest.Now().Unix()
+	digest := sha256.Sum256(entry.SETPayload(&le))
+	if le.SignedEntryTimestamp, err = rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:]); err != nil {
+		t.Fatal(err)
+	}
+	alone := le
+	alone.Inclusion = nil
+	for name, c := range map[string]struct {
+		le   sigbox.LogEntry
+		want verify.Step
+	}{"the promise alone": {alone, 0}, "with a checkpoint": {le, verify.StepCheckpoint}} {
+		b.Version, b.Entries = 1, []sigbox.LogEntry{c.le}
+		if _, err := verifier(t, r).Verify(verify.Bytes(artifact), b, ada()); verify.FailedStep(err) != c.want || (err == nil) != (c.want == 0) {
+			t.Errorf("%s: found %v, expected %v", name, err, c.want)
+		}
+	}
+}
+
+// TestCheckpointOfTwoKinds: a checkpoint that will do for an entry of v1, by
+// whatever name it is signed, does not do for one of v2 of the same log, also when
+// it was seen before.
+func TestCheckpointOfTwoKinds(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	l := newOwnLog(t)
+	b := w.Sign(artifact, sigboxtest.Options{Kind: "none"})
+	p := partsOf(b)
+	old := l.add(t, "hashedrekord", "0.0.1", fmt.Sprintf(`{"data":{"hash":%s},"signature":{"content":%q,"publicKey":{"content":%q}}}`, p.digest, p.signature, p.verifier))
+	leaf, err := entry.Leaf(sigbox.Entry{Digest: sigbox.SHA256.Sum(artifact), Signature: b.Message.Signature, Certificate: b.Certificates[0], Details: sigbox.ECDSAP256SHA256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	current := old
+	current.Version, current.Body, current.LogIndex = "0.0.2", leaf, 1
+	first, second := tlog.RecordHash(old.Body), tlog.RecordHash(leaf)
+	root := tlog.NodeHash(first, second)
+	checkpoint := func(name string) string {
+		signer, err := note.NewSigner(name, l.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := note.Sign(sigbox.Checkpoint{Origin: name, Size: 2, Root: root}, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	for name, want := range map[string]verify.Step{"own.example": 0, "other.example": verify.StepCheckpoint} {
+		v := verifier(t, l.trusted(w))
+		old.Inclusion = &sigbox.Inclusion{LogIndex: 0, TreeSize: 2, RootHash: root[:], Hashes: [][]byte{second[:]}, Checkpoint: checkpoint(name)}
+		l.promise(t, &old)
+		b.Entries = []sigbox.LogEntry{old}
+		if _, err := v.Verify(verify.Bytes(artifact), b, ada()); err != nil {
+			t.Errorf("v1, %s: %v", name, err)
+		}
+		current.Inclusion = &sigbox.Inclusion{LogIndex: 1, TreeSize: 2, RootHash: root[:], Hashes: [][]byte{first[:]}, Checkpoint: old.Inclusion.Checkpoint}
+		b.Entries = []sigbox.LogEntry{current}
+		if _, err := v.Verify(verify.Bytes(artifact), b, ada()); verify.FailedStep(err) != want || (err == nil) != (want == 0) {
+			t.Errorf("v2, %s: found %v, expected %v", name, err, want)
+		}
 	}
 }

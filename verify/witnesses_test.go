@@ -150,6 +150,9 @@ func TestNotToBeAnswered(t *testing.T) {
 	if _, err := v.VerifyAll(verify.Bytes(artifact), []*sigbox.Bundle{nil}, ada()); sigbox.KindOf(err) != sigbox.Invalid {
 		t.Errorf("found %v, expected a bundle to be missed", err)
 	}
+	if _, err := v.VerifyAll(verify.Bytes(artifact), make([]*sigbox.Bundle, verify.MaxBundles+1), ada()); sigbox.KindOf(err) != sigbox.TooLarge || !strings.Contains(err.Error(), "are looked at") {
+		t.Errorf("found %v, expected too many bundles", err)
+	}
 	// With a key that has no log, and an artifact by another digest than the signed.
 	o := sigboxtest.Options{Key: w.Key(sigbox.ECDSAP256SHA256), Kind: "none", NoTimestamp: true}
 	_, err := verifier(t).Verify(verify.Digest(sigbox.SHA512.Sum(artifact)), w.Sign(artifact, o), byKey(keyOf(t, o)))
