@@ -32,7 +32,7 @@ func (x *Index) Find(ctx context.Context, q Query, below uint64, limit int) (Fou
 		return f, err
 	}
 	f.Next = min(below, x.cfg.Log.Head().Size)
-	s := search{ctx: ctx, index: x, budget: &budget{x.work}}
+	s := search{ctx: ctx, index: x, share: x.work / max(1, q.terms())}
 	defer s.close()
 	l, err := s.list(&q)
 	if err != nil || l == nil {
@@ -58,9 +58,11 @@ func (x *Index) Find(ctx context.Context, q Query, below uint64, limit int) (Fou
 
 // search is one call of Find.
 type search struct {
-	ctx      context.Context
-	index    *Index
-	budget   *budget
+	ctx   context.Context
+	index *Index
+	// share is what each list may spend: one must not starve another, or a search
+	// might not get on.
+	share    int
 	postings []*posting
 }
 
@@ -93,7 +95,7 @@ func (s *search) list(q *Query) (list, error) {
 		all = append(all, s.condition(c, kind))
 	}
 	if len(q.All) == 0 && kind != "" {
-		all = append(all, &ofKind{ctx: s.ctx, index: s.index, budget: s.budget, kind: kind})
+		all = append(all, &ofKind{ctx: s.ctx, index: s.index, budget: budget{s.share}, kind: kind})
 	}
 	return all, nil
 }
@@ -102,7 +104,7 @@ func (s *search) list(q *Query) (list, error) {
 func (s *search) condition(c Condition, kind string) list {
 	var u union
 	for _, t := range c {
-		p := &posting{ctx: s.ctx, log: s.index.cfg.Log, budget: s.budget, term: t, kind: kindNumber(kind)}
+		p := &posting{ctx: s.ctx, log: s.index.cfg.Log, budget: budget{s.share}, term: t, kind: kindNumber(kind)}
 		s.postings = append(s.postings, p)
 		u = append(u, p)
 	}

@@ -21,7 +21,7 @@ type list interface {
 // errSpent ends a search that has read as much as one may.
 var errSpent = errors.New("the search has read as much as one may")
 
-// budget bounds what one search reads. It is shared by its lists.
+// budget bounds what a list reads.
 type budget struct{ left int }
 
 func (b *budget) spend(n int) bool {
@@ -44,7 +44,7 @@ const (
 type posting struct {
 	ctx    context.Context
 	log    *tlog.Log
-	budget *budget
+	budget budget
 	term   Term
 	kind   byte // 0 is any
 
@@ -176,7 +176,7 @@ func (s spans) seek(limit uint64) (uint64, bool, error) {
 type ofKind struct {
 	ctx    context.Context
 	index  *Index
-	budget *budget
+	budget budget
 	kind   string
 
 	bundle uint64

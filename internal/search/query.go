@@ -42,14 +42,18 @@ func (q *Query) check() error {
 	if !q.After.IsZero() && !q.Before.IsZero() && !q.After.Before(q.Before) {
 		return sigbox.Errorf(sigbox.Invalid, "no time is at %s or later and earlier than %s", q.After.Format(time.RFC3339Nano), q.Before.Format(time.RFC3339Nano))
 	}
-	terms := 0
-	for _, c := range q.All {
-		terms += len(c)
-	}
-	if len(q.All) > MaxConditions || terms > MaxTerms {
+	if terms := q.terms(); len(q.All) > MaxConditions || terms > MaxTerms {
 		return sigbox.Errorf(sigbox.TooLarge, "a query of %d conditions and %d terms: at most %d and %d", len(q.All), terms, MaxConditions, MaxTerms)
 	}
 	return nil
+}
+
+// terms counts the terms of all conditions.
+func (q *Query) terms() (n int) {
+	for _, c := range q.All {
+		n += len(c)
+	}
+	return n
 }
 
 // ByHash is for what has a digest: the artifact or payload that was signed, the
