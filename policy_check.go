@@ -3,6 +3,7 @@ package sigbox
 import (
 	"bytes"
 	"cmp"
+	"crypto"
 	"errors"
 	"reflect"
 	"regexp/syntax"
@@ -151,12 +152,11 @@ func checkRegexp(at PolicyPath, expr string) *Error {
 		return err
 	}
 	err := parseRegexp(expr)
+	if err == nil { // and as it will be anchored
+		err = parseRegexp(`\A(?:` + expr + `)\z`)
+	}
 	if errors.Is(err, errRegexpTooLarge) {
 		return at.errorf(TooLarge, "the regular expression stands for more than %d characters when its repetitions are written out", maxRegexp)
-	}
-	// The group that anchors it makes it deeper, which matters for the long alone.
-	if err == nil && len(expr) > 500 {
-		err = parseRegexp(`\A(?:` + expr + `)\z`)
 	}
 	if err != nil {
 		return at.errorf(Invalid, "not a regular expression (RE2): %v", err)
@@ -200,16 +200,11 @@ func (p Policy) checkKeys() *Error {
 		if err := k.check(at); err != nil {
 			return err
 		}
-		if first := slices.IndexFunc(p.Keys, k.equal); first < i {
+		if first := slices.IndexFunc(p.Keys, k.same); first < i {
 			return at.errorf(Invalid, "the same as keys[%d]", first)
 		}
 	}
 	return nil
-}
-
-func (k PublicKey) equal(o PublicKey) bool {
-	return bytes.Equal(k.Key, o.Key) && k.Details == o.Details &&
-		k.ValidFor.Start.Equal(o.ValidFor.Start) && k.ValidFor.End.Equal(o.ValidFor.End)
 }
 
 func (k PublicKey) check(at PolicyPath) *Error {
@@ -261,11 +256,33 @@ func (p Policy) checkThreshold() *Error {
 func (p Policy) distinctKeys() int {
 	n := 0
 	for i, k := range p.Keys {
-		if slices.IndexFunc(p.Keys, func(o PublicKey) bool { return bytes.Equal(k.Key, o.Key) }) == i {
+		if slices.IndexFunc(p.Keys, k.sameKey) == i {
 			n++
 		}
 	}
 	return n
+}
+
+// same reports whether o says what k says, of a key that may be encoded otherwise.
+func (k PublicKey) same(o PublicKey) bool {
+	return k.Details == o.Details && k.ValidFor.Equal(o.ValidFor) && k.sameKey(o)
+}
+
+// sameKey compares the keys themselves.
+func (k PublicKey) sameKey(o PublicKey) bool {
+	if bytes.Equal(k.Key, o.Key) {
+		return true
+	}
+	a, err := ParsePublicKey(k.Key)
+	if err != nil {
+		return false
+	}
+	b, err := ParsePublicKey(o.Key)
+	if err != nil {
+		return false
+	}
+	same, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && same.Equal(b)
 }
 
 func (p Policy) checkPredicateTypes() *Error {
@@ -314,6 +331,9 @@ func (p Policy) checkRest() *Error {
 		if demand.n < 0 || demand.n > MaxPolicyEntries {
 			return PolicyPath("demands").member(demand.name).errorf(Invalid, "expected a number from 0 to %d, found %d", MaxPolicyEntries, demand.n)
 		}
+	}
+	if p.Demands.SCTs > 0 && len(p.Keys) > 0 {
+		return PolicyPath("demands.scts").errorf(Invalid, "SCTs are promises of certificates, which keys do not have: the policy's keys could never meet it")
 	}
 	return nil
 }

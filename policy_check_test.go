@@ -78,7 +78,7 @@ func TestPolicyCheck(t *testing.T) {
 			p.PredicateTypes = []string{"https://slsa.dev/provenance/v1"}
 			p.Digests = []sigbox.NamedDigest{{Algorithm: "gitCommit", Value: "00ff"}}
 			p.Signed = sigbox.TimeRange{Start: year(2026), End: year(2026)}
-			p.Demands = sigbox.Demands{LogEntries: 1, Times: 2, SCTs: 1}
+			p.Demands = sigbox.Demands{LogEntries: 1, Times: 2}
 		}, "", ""},
 		"nobody":                 {func(p *sigbox.Policy) { p.Identities = nil }, "identities", "no signers"},
 		"no subject":             {func(p *sigbox.Policy) { p.Identities[0].Subject = "" }, "identities[0]", "no subject"},
@@ -127,6 +127,7 @@ func TestPolicyCheck(t *testing.T) {
 		"a year before ours": {func(p *sigbox.Policy) { p.Signed.Start = year(0) }, "signed.start", "found 0"},
 		"negative entries":   {func(p *sigbox.Policy) { p.Demands.LogEntries = -1 }, "demands.logEntries", "found -1"},
 		"negative times":     {func(p *sigbox.Policy) { p.Demands.Times = -1 }, "demands.times", "found -1"},
+		"SCTs of keys":       {func(p *sigbox.Policy) { p.Keys, p.Demands.SCTs = []sigbox.PublicKey{key}, 1 }, "demands.scts", "keys do not have"},
 		"many SCTs":          {func(p *sigbox.Policy) { p.Demands.SCTs = 65 }, "demands.scts", "found 65"},
 	} {
 		t.Run(name, func(t *testing.T) {

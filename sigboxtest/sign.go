@@ -21,6 +21,8 @@ type Options struct {
 	Details sigbox.KeyDetails
 	// Key signs, without a certificate.
 	Key crypto.Signer
+	// CertifiedKey signs, with a certificate for it; nil is a new key.
+	CertifiedKey crypto.Signer
 	// Kind of the log entry, as in "dsse 0.0.1". Empty is "hashedrekord 0.0.2";
 	// "none" is no entry. Kinds of Rekor v1 are "hashedrekord 0.0.1", "dsse 0.0.1"
 	// and "intoto 0.0.2".
@@ -155,7 +157,9 @@ func (f *forge) certificate() {
 	}
 	extensions, err := cert.Extensions(id)
 	f.must(err)
-	f.key = f.Key(f.o.Details)
+	if f.key = f.o.CertifiedKey; f.key == nil {
+		f.key = f.Key(f.o.Details)
+	}
 	f.template = &x509.Certificate{
 		SerialNumber: f.serial(), NotBefore: Now().Add(-time.Minute), NotAfter: Now().Add(9 * time.Minute),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bytes"
 	"encoding/hex"
 	"hash"
 	"io"
@@ -14,11 +13,9 @@ import (
 // Artifact is what was signed: its bytes, or their digest.
 type Artifact struct {
 	digest sigbox.NamedDigest
-	source source // nil for a digest
+	memory *[]byte                   // nil unless all of it is there
+	once   func() (io.Reader, error) // nil unless it can be read, once
 }
-
-// source gives an artifact's bytes from the start.
-type source func() (io.Reader, error)
 
 // Digest is an artifact of which the digest is known. Signatures of pure Ed25519
 // keys need the bytes.
@@ -30,8 +27,8 @@ func Digest(d sigbox.Digest) Artifact { return Artifact{digest: d.Named()} }
 func Named(d sigbox.NamedDigest) Artifact { return Artifact{digest: d} }
 
 // Reader is an artifact that is read once, to its end, and only when all else is
-// in order. It is for one bundle: to verify another after it was read is an error
-// of kind Invalid, since what is left of a reader is not the artifact.
+// in order. It is for one call: to verify another bundle after it was read is an
+// error of kind Invalid, since what is left of a reader is not the artifact.
 //
 // One that was signed with pure Ed25519, or with a key that may have done so, is
 // held in memory up to 256 MiB. One that is larger than 4 MiB waits until no other
@@ -41,7 +38,7 @@ func Reader(r io.Reader) Artifact {
 		return Artifact{}
 	}
 	var used atomic.Bool
-	return Artifact{source: func() (io.Reader, error) {
+	return Artifact{once: func() (io.Reader, error) {
 		if used.Swap(true) {
 			return nil, sigbox.Errorf(sigbox.Invalid, "the artifact was read before, for another bundle").WithHint("open it again for each bundle")
 		}
@@ -50,13 +47,11 @@ func Reader(r io.Reader) Artifact {
 }
 
 // Bytes is an artifact in memory, for any number of bundles.
-func Bytes(b []byte) Artifact {
-	return Artifact{source: func() (io.Reader, error) { return bytes.NewReader(b), nil }}
-}
+func Bytes(b []byte) Artifact { return Artifact{memory: &b} }
 
 func (a Artifact) check() error {
 	switch {
-	case a.source != nil:
+	case a.memory != nil, a.once != nil:
 		return nil
 	case a.digest.IsZero():
 		return sigbox.Errorf(sigbox.Invalid, "no artifact to verify the bundle for")
@@ -64,8 +59,11 @@ func (a Artifact) check() error {
 	if _, err := sigbox.ParseNamedDigest(a.digest.String()); err != nil {
 		return sigbox.Errorf(sigbox.Invalid, "artifact: %w", err)
 	}
-	if h := hashNamed(a.digest.Algorithm); h != 0 && len(a.digest.Value) != 2*hashes[h].make().Size() {
-		return sigbox.Errorf(sigbox.Invalid, "artifact: digest of %d hex digits, which is none of %s", len(a.digest.Value), a.digest.Algorithm)
+	if h := hashNamed(a.digest.Algorithm); h != 0 {
+		b, err := hex.DecodeString(a.digest.Value)
+		if size := hashes[h].make().Size(); err != nil || len(b) != size || hex.EncodeToString(b) != a.digest.Value {
+			return sigbox.Errorf(sigbox.Invalid, "artifact: a %s digest has %d lower-case hex digits, found %.150q", a.digest.Algorithm, 2*size, a.digest.Value)
+		}
 	}
 	return nil
 }
@@ -81,26 +79,25 @@ const (
 // content is an artifact as far as it was looked at.
 type content struct {
 	Artifact
-	// wanted is what will be asked for: the source is read but once.
+	// wanted is what will be asked for.
 	wanted hashSet
 	whole  bool
 	sums   [len(hashes)][]byte
-	bytes  *[]byte // nil unless asked for and not more than maxContent
-	done   bool    // the source was read
+	done   bool // what can be read but once was
 	turn   turn
 }
 
 // newContent makes the content of an artifact that check found good.
 func (v *Verifier) newContent(a Artifact) *content {
 	c := &content{Artifact: a, turn: turn{verifier: &v.large}}
-	if a.source != nil {
-		return c
-	}
 	if h := hashNamed(a.digest.Algorithm); h != 0 {
-		c.sums[h], _ = hex.DecodeString(a.digest.Value) // what is no hex equals nothing
+		c.sums[h], _ = hex.DecodeString(a.digest.Value) // as check has found
 	}
 	return c
 }
+
+// readable reports whether there is more of the artifact than a digest.
+func (c *content) readable() bool { return c.memory != nil || c.once != nil }
 
 // expect tells what will be asked for.
 func (c *content) expect(hashes hashSet, whole bool) {
@@ -143,17 +140,33 @@ const (
 	readSize  = 256 << 10
 )
 
-// load computes the digests that were asked for, and keeps the bytes if they
-// were. It reads the source once.
+// load computes the digests that were asked for. An artifact that can be read but
+// once is read now, and kept if all of it was asked for: who asks for more later
+// will not find it.
 func (c *content) load() error {
-	if c.source == nil || c.done {
+	if c.memory != nil {
+		for h := firstHash; h <= lastHash; h++ {
+			if c.wanted.has(h) && c.sums[h] == nil {
+				sum := hashes[h].make()
+				sum.Write(*c.memory)
+				c.sums[h] = sum.Sum(nil)
+			}
+		}
 		return nil
 	}
-	reader, err := c.source()
+	if c.once == nil || c.done {
+		return nil
+	}
+	reader, err := c.once()
 	if err != nil {
 		return err
 	}
 	c.done = true
+	return c.read(reader)
+}
+
+// read is load for a reader.
+func (c *content) read(r io.Reader) error {
 	var running [len(hashes)]hash.Hash
 	sinks := make([]io.Writer, 0, len(hashes)+1)
 	for h := firstHash; h <= lastHash; h++ {
@@ -166,7 +179,7 @@ func (c *content) load() error {
 	if c.whole {
 		sinks = append(sinks, &kept)
 	}
-	if err := pour(sinks, reader); err != nil {
+	if err := pour(sinks, r); err != nil {
 		return sigbox.Errorf(sigbox.Unavailable, "the artifact could not be read: %w", err)
 	}
 	for h, w := range running {
@@ -175,17 +188,13 @@ func (c *content) load() error {
 		}
 	}
 	if c.whole && !kept.over {
-		c.bytes = &kept.bytes
+		c.memory = &kept.bytes
 	}
 	return nil
 }
 
 // pour writes all of r to each of the sinks, which do not fail.
 func pour(sinks []io.Writer, r io.Reader) error {
-	if b, ok := r.(*bytes.Reader); ok && len(sinks) == 1 { // no buffer between
-		_, err := b.WriteTo(sinks[0])
-		return err
-	}
 	all := io.MultiWriter(sinks...)
 	for buf := make([]byte, firstRead); ; {
 		n, err := r.Read(buf)
@@ -224,7 +233,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 // release lets go of the artifact; its digests stay.
 func (c *content) release() {
 	c.turn.giveBack()
-	c.source, c.bytes = nil, nil
+	c.memory, c.once = nil, nil
 }
 
 // any gives a digest of the artifact, for people.

@@ -198,7 +198,7 @@ func (v *Verifier) leafOf(der []byte) (*leaf, error) {
 	if len(der) > cert.MaxCertificate {
 		return nil, refuse(StepCertificate, "a certificate of %d bytes: at most %d are read", len(der), cert.MaxCertificate)
 	}
-	c, err := x509.ParseCertificate(der)
+	c, err := x509.ParseCertificate(bytes.Clone(der)) // the caller may use theirs again
 	if err != nil {
 		return nil, refuse(StepCertificate, "the certificate does not parse: %w", err)
 	}

@@ -137,11 +137,12 @@ func (t *trial) explainSignature(x *explanation) {
 }
 
 func (t *trial) explainStatement(x *explanation) {
-	payload := t.payload.digest(sigbox.SHA256)
+	payload := sigbox.SHA256.Sum(t.payload.text)
 	x.add(StepStatement, "a statement of type "+t.statement.Type, "subjects", strconv.Itoa(len(t.statement.Subjects)), "payload digest", payload.String())
 	x.add(StepPredicate, t.statement.PredicateType)
-	s := t.statement.Subjects[t.subject]
-	x.add(StepArtifact, fmt.Sprintf("%s is subject %q", t.content.any(), s.Name))
+	if t.subject != nil {
+		x.add(StepArtifact, fmt.Sprintf("%s is subject %q", t.content.any(), t.subject.Name))
+	}
 }
 
 // fingerprint is the SHA-256 of a key or certificate in DER.

@@ -8,8 +8,8 @@ import (
 	"github.com/sigbox/sigbox"
 )
 
-// Step is a part of the verification. Steps are in the order in which they are
-// gone through.
+// Step is a part of the verification. Steps are in the order in which they are gone
+// through, but that the artifact is looked for among a statement's subjects last.
 type Step uint8
 
 // The steps.
@@ -68,6 +68,9 @@ type Failure struct {
 	step  Step
 	err   *sigbox.Error
 	trial *trial // as far as it went; nil when the bundle's form was wrong
+	// progress is how many steps were gone through; it tells failures of several
+	// bundles and roots apart, since not all kinds of bundle have the same order.
+	progress int
 }
 
 // Step says at which step verification failed.

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -20,7 +21,10 @@ func ParseKey(b []byte) (sigbox.PublicKey, error) {
 	if len(b) > most {
 		return sigbox.PublicKey{}, sigbox.Errorf(sigbox.TooLarge, "public key of %d bytes: at most %d are read", len(b), most)
 	}
-	if block, _ := pem.Decode(b); block != nil {
+	if block, rest := pem.Decode(b); block != nil {
+		if len(bytes.TrimSpace(rest)) > 0 {
+			return sigbox.PublicKey{}, sigbox.Errorf(sigbox.Invalid, "public key: more after the end of the PEM block").WithHint("give a file with one key")
+		}
 		b = block.Bytes
 		switch block.Type {
 		case "PUBLIC KEY", "RSA PUBLIC KEY":

@@ -39,11 +39,13 @@ func isV2(le *sigbox.LogEntry) bool {
 // list count for nothing; of those that it does each must be in order.
 func (t *trial) entries() error {
 	others := 0
+	var unusable error
 	for i := range t.bundle.Entries {
 		le := &t.bundle.Entries[i]
-		logs := usable(t.root.logs[string(le.LogID)])
+		logs, problem := usable(t.root.logs[string(le.LogID)])
 		if len(logs) == 0 {
 			others++
+			unusable = problem
 			continue
 		}
 		if t.bodies[i].err != nil {
@@ -57,7 +59,10 @@ func (t *trial) entries() error {
 	}
 	if have := operators(t.logged, func(e logged) string { return operator(e.log.Operator, e.log.BaseURL) }); have < t.demands.LogEntries {
 		f := tooFew(StepLog, "entries in logs of the trust root", t.demands.LogEntries, have)
-		if others > 0 {
+		switch {
+		case unusable != nil:
+			f = f.hint("the trust root lists a log of the bundle's that cannot be used: %v", unusable)
+		case others > 0:
 			f = f.hint("the bundle has %d of logs that the trust root does not list: is it the right one?", others)
 		}
 		return f

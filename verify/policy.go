@@ -70,21 +70,31 @@ type policies struct {
 	known []compiled // guarded by mu
 }
 
-// compile checks that every field of p means something: what would be dropped is
-// refused instead.
-func (c *policies) compile(p sigbox.Policy) (*policy, error) {
+// find gives what p was compiled to, or nil.
+func (c *policies) find(p sigbox.Policy) *policy {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range c.known {
 		if p.Equal(c.known[i].source) {
-			return c.known[i].policy, nil
+			return c.known[i].policy
 		}
+	}
+	return nil
+}
+
+// compile checks that every field of p means something: what would be dropped is
+// refused instead.
+func (c *policies) compile(p sigbox.Policy) (*policy, error) {
+	if known := c.find(p); known != nil {
+		return known, nil
 	}
 	own := p.Clone()
 	out, err := compile(own)
 	if err != nil {
 		return nil, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if len(c.known) == rememberPolicies {
 		c.known = slices.Delete(c.known, 0, 1)
 	}
@@ -159,7 +169,8 @@ func (m *matcher) named(id *sigbox.Identity) bool {
 // differing gives the first extension that is not as wanted, 0 if all are.
 func (m *matcher) differing(id *sigbox.Identity) (arc int, want *pattern) {
 	for _, e := range m.extensions {
-		if _, found := id.Extensions.Field(e.arc); !e.want.match(*found) {
+		// What is not there matches nothing, not even an expression for nothing.
+		if _, found := id.Extensions.Field(e.arc); *found == "" || !e.want.match(*found) {
 			return e.arc, e.want
 		}
 	}

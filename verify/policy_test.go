@@ -69,11 +69,15 @@ func TestExtensions(t *testing.T) {
 			refusedAt(t, err, c.want, c.words...)
 		})
 	}
+	// What is not there is matched by nothing.
+	_, err := v.Verify(verify.Bytes(artifact), b, with(none, sigbox.Extensions{DeploymentEnvironment: ".*"}))
+	refusedAt(t, err, verify.StepIdentity, "deploymentEnvironment", "none")
+
 	// Another identity of the policy is enough, and that of another person does not
 	// lend its extensions.
 	p := with(sigbox.Extensions{BuildTrigger: "schedule"}, none)
 	p.Identities = append(p.Identities, sigbox.IdentityMatch{Subject: "eve@example.com", Issuer: build().Issuer, Extensions: build().Extensions})
-	_, err := v.Verify(verify.Bytes(artifact), b, p)
+	_, err = v.Verify(verify.Bytes(artifact), b, p)
 	refusedAt(t, err, verify.StepIdentity, "buildTrigger")
 	p.Identities = append(p.Identities, by)
 	_, err = v.Verify(verify.Bytes(artifact), b, p)
@@ -167,7 +171,6 @@ func TestPolicyDemands(t *testing.T) {
 		"two logs":                      {v, w.Sign(artifact, sigboxtest.Options{}), ada(), sigbox.Demands{LogEntries: 2}, verify.StepLog},
 		"two times":                     {v, w.Sign(artifact, sigboxtest.Options{}), ada(), sigbox.Demands{Times: 2}, verify.StepTime},
 		"two SCTs":                      {v, w.Sign(artifact, sigboxtest.Options{}), ada(), sigbox.Demands{SCTs: 2}, verify.StepSCT},
-		"a key needs no SCT":            {v, w.Sign(artifact, sigboxtest.Options{Key: bare.Key}), byKey(keyOf(t, bare)), sigbox.Demands{SCTs: 1}, 0},
 		"a log, without a root":         {verifier(t), w.Sign(artifact, bare), byKey(keyOf(t, bare)), sigbox.Demands{LogEntries: 1}, verify.StepLog},
 		"a time, without a root":        {verifier(t), w.Sign(artifact, bare), byKey(keyOf(t, bare)), sigbox.Demands{Times: 1}, verify.StepTime},
 		"nothing, and no root to trust": {verifier(t), w.Sign(artifact, bare), byKey(keyOf(t, bare)), sigbox.Demands{}, 0},
@@ -220,6 +223,30 @@ func TestPolicyDigests(t *testing.T) {
 			_, err := v.Verify(c.a, c.b, p)
 			refusedAt(t, err, c.want)
 		})
+	}
+}
+
+// Two subjects may be the artifact: the one that the policy is for counts. And a
+// digest that is no hex is none.
+func TestSubjects(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	v := verifier(t, w.Root())
+	digest := sigbox.SHA256.Sum(artifact).Hex()
+	b := w.Attest([]byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"`+predicate+`","predicate":{},"subject":[`+
+		`{"name":"a","digest":{"sha256":"`+digest+`","gitCommit":"0000"}},{"name":"b","digest":{"sha256":"`+digest+`","gitCommit":"1111"}}]}`), sigboxtest.Options{})
+	p := ada()
+	p.Digests = []sigbox.NamedDigest{{Algorithm: "gitCommit", Value: "1111"}}
+	verdict, err := v.Verify(verify.Bytes(artifact), b, p)
+	refusedAt(t, err, 0)
+	if s, ok := verdict.Subject(); !ok || s.Name != "b" {
+		t.Errorf("found subject %v, expected b", s)
+	}
+	short := w.Attest([]byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"`+predicate+`","predicate":{},"subject":[{"digest":{"sha3_256":"ab"}}]}`), sigboxtest.Options{})
+	for _, value := range []string{"ab" + strings.Repeat("z", 62), strings.Repeat("AB", 32), "ab"} {
+		if _, err := v.Verify(verify.Named(sigbox.NamedDigest{Algorithm: "sha3_256", Value: value}), short, ada()); sigbox.KindOf(err) != sigbox.Invalid {
+			t.Errorf("%s: found %v, expected no digest", value, err)
+		}
 	}
 }
 

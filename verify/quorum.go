@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strconv"
@@ -14,46 +15,68 @@ import (
 // matching).
 type quorum struct {
 	policy  *policy
-	signed  []*Verdict
-	places  [][]int // of each in signed, the seats that it may have
-	seats   []int   // index in signed, or -1
+	signers []*candidate
+	// known finds signers by name and by key: who has one of somebody else's is the
+	// same signer.
+	known   map[string]*candidate
+	seats   []*candidate
 	taken   int
-	known   map[string]bool
 	closest *Failure
 }
 
+// candidate is a signer who was found.
+type candidate struct {
+	seated bool
+	// places are the seats that it may have, each with the bundle that says so: the
+	// certificates of one person may differ in their extensions.
+	places map[int]*Verdict
+}
+
 func newQuorum(p *policy) *quorum {
-	q := &quorum{policy: p, seats: make([]int, len(p.identities)+len(p.keys)), known: make(map[string]bool)}
-	for i := range q.seats {
-		q.seats[i] = -1
-	}
-	return q
+	return &quorum{policy: p, seats: make([]*candidate, len(p.identities)+len(p.keys)), known: make(map[string]*candidate)}
 }
 
 // add counts a signer and reports whether there are enough.
 func (q *quorum) add(v *Verdict) bool {
-	name := v.t.signer.name()
-	if q.known[name] {
-		return false
+	s := q.signer(v.t.signer)
+	for _, place := range q.policy.signersOf(v.t.signer) {
+		if s.places[place] == nil {
+			s.places[place] = v
+		}
 	}
-	q.known[name] = true
-	q.signed = append(q.signed, v)
-	q.places = append(q.places, q.policy.signersOf(v.t.signer))
-	if q.seat(len(q.signed)-1, make([]bool, len(q.seats))) {
-		q.taken++
+	for _, s := range q.signers { // one who came before may find a seat now
+		if !s.seated && q.seat(s, make([]bool, len(q.seats))) {
+			s.seated = true
+			q.taken++
+		}
 	}
 	return q.taken >= q.policy.threshold
 }
 
-// seat finds a place for signer i. Those in asked were asked to move before.
-func (q *quorum) seat(i int, asked []bool) bool {
-	for _, place := range q.places[i] {
-		if asked[place] {
+// signer finds who it is, or notes somebody new.
+func (q *quorum) signer(s *signer) *candidate {
+	name, key := s.name(), s.keyName()
+	c := q.known[name]
+	if c == nil {
+		c = q.known[key]
+	}
+	if c == nil {
+		c = &candidate{places: make(map[int]*Verdict)}
+		q.signers = append(q.signers, c)
+	}
+	q.known[name], q.known[key] = c, c
+	return c
+}
+
+// seat finds a place. Those in asked were asked to make room before.
+func (q *quorum) seat(s *candidate, asked []bool) bool {
+	for place := range q.seats {
+		if s.places[place] == nil || asked[place] {
 			continue
 		}
 		asked[place] = true
-		if q.seats[place] < 0 || q.seat(q.seats[place], asked) {
-			q.seats[place] = i
+		if q.seats[place] == nil || q.seat(q.seats[place], asked) {
+			q.seats[place] = s
 			return true
 		}
 	}
@@ -63,9 +86,9 @@ func (q *quorum) seat(i int, asked []bool) bool {
 // verdicts gives those that count, in the order of the policy.
 func (q *quorum) verdicts() []*Verdict {
 	out := make([]*Verdict, 0, q.taken)
-	for _, i := range q.seats {
-		if i >= 0 {
-			out = append(out, q.signed[i])
+	for place, s := range q.seats {
+		if s != nil {
+			out = append(out, s.places[place])
 		}
 	}
 	return out
@@ -104,13 +127,24 @@ func (q *quorum) failure() error {
 	return f
 }
 
-// name tells signers apart.
+// name tells signers apart: by identity, or by key.
 func (s *signer) name() string {
 	if s.leaf == nil {
-		return "key\x00" + string(s.spki)
+		return s.keyName()
 	}
 	id := &s.leaf.identity
-	return fmt.Sprintf("%d\x00%s\x00%s", id.Kind, id.Subject, id.Issuer)
+	return fmt.Sprintf("identity\x00%s\x00%s", id.Subject, id.Issuer)
+}
+
+// keyName tells keys apart, however a certificate has encoded them.
+func (s *signer) keyName() string {
+	spki := s.spki
+	if s.leaf != nil {
+		if der, err := x509.MarshalPKIXPublicKey(s.public); err == nil {
+			spki = der
+		}
+	}
+	return "key\x00" + string(spki)
 }
 
 // describe names a signer for people.

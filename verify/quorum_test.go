@@ -3,6 +3,7 @@ package verify_test
 import (
 	"bytes"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/sigbox/sigbox"
@@ -89,6 +90,111 @@ func TestVerifyAll(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// One key is one signer, in whatever certificates it stands; and the certificates
+// of one person may meet different lines, in any order.
+func TestQuorumOfKeysAndExtensions(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	v := verifier(t, w.Root())
+	key := w.Key(sigbox.ECDSAP256SHA256)
+	bare := sigboxtest.Options{Key: key}
+	certified := func(name string) *sigbox.Bundle {
+		return w.Sign(artifact, sigboxtest.Options{Identity: person(name), CertifiedKey: key})
+	}
+	p := sigbox.Policy{Threshold: 2, Identities: []sigbox.IdentityMatch{exactly(person("ada"))}, Keys: []sigbox.PublicKey{keyOf(t, bare)}}
+	_, err := v.VerifyAll(verify.Bytes(artifact), []*sigbox.Bundle{w.Sign(artifact, bare), certified("ada")}, p)
+	refusedAt(t, err, verify.StepIdentity, "1: ")
+	p = sigbox.Policy{Threshold: 2, Identities: []sigbox.IdentityMatch{exactly(person("ada")), exactly(person("bea"))}}
+	_, err = v.VerifyAll(verify.Bytes(artifact), []*sigbox.Bundle{certified("ada"), certified("bea")}, p)
+	refusedAt(t, err, verify.StepIdentity, "1: ")
+
+	anybody := func(trigger string) sigbox.IdentityMatch {
+		return sigbox.IdentityMatch{SubjectRegexp: ".*", Issuer: "https://id.example", Extensions: sigbox.Extensions{BuildTrigger: trigger}}
+	}
+	by := func(name, trigger string) *sigbox.Bundle {
+		id := person(name)
+		id.Extensions.BuildTrigger = trigger
+		return w.Sign(artifact, sigboxtest.Options{Identity: id})
+	}
+	p = sigbox.Policy{Threshold: 2, Identities: []sigbox.IdentityMatch{anybody("push"), anybody("manual")}}
+	bundles := []*sigbox.Bundle{by("ada", "push"), by("ada", "manual"), by("bea", "push")}
+	for range bundles {
+		verdicts, err := v.VerifyAll(verify.Bytes(artifact), bundles, p)
+		refusedAt(t, err, 0)
+		for i, want := range []string{"bea@example.com", "ada@example.com"} {
+			if id, _ := verdicts[i].Identity(); id.Subject != want {
+				t.Errorf("line %d: found %s, expected %s", i, id.Subject, want)
+			}
+		}
+		bundles = append(bundles[1:], bundles[0])
+	}
+	_, err = v.VerifyAll(verify.Bytes(artifact), bundles[:1], p)
+	refusedAt(t, err, verify.StepIdentity)
+}
+
+// A root that can vouch for no time does not make it easier for keys.
+func TestRootThatVouchesForNothing(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	bare := sigboxtest.Options{Key: w.Key(sigbox.ECDSAP256SHA256), Kind: "none", NoTimestamp: true}
+	b := w.Sign(artifact, bare)
+	full := w.Root()
+	authorities := &sigbox.TrustedRoot{CertificateAuthorities: full.CertificateAuthorities, CTLogs: full.CTLogs}
+	_, err := verifier(t, full, authorities).Verify(verify.Bytes(artifact), b, byKey(keyOf(t, bare)))
+	refusedAt(t, err, verify.StepTime)
+	_, err = verifier(t, full).Verify(verify.Bytes(artifact), b, byKey(keyOf(t, bare)))
+	refusedAt(t, err, verify.StepLog)
+}
+
+// The error is that of the bundle that came closest, whatever its kind.
+func TestClosest(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	v := verifier(t, w.Root())
+	another := w.Attest(sigboxtest.Statement(predicate, []byte("another")), sigboxtest.Options{})
+	forged := w.Attest(sigboxtest.Statement(predicate, artifact), sigboxtest.Options{Fault: sigboxtest.FaultNamed("signature-of-other-key")})
+	for _, bundles := range [][]*sigbox.Bundle{{another, forged}, {forged, another}} {
+		_, err := v.VerifyAll(verify.Bytes(artifact), bundles, ada())
+		refusedAt(t, err, verify.StepArtifact)
+	}
+}
+
+// Verdicts are read by several at a time.
+func TestVerdictIsShared(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	verdict, err := verifier(t, w.Root()).Verify(verify.Bytes(artifact), w.Attest(sigboxtest.Statement(predicate, artifact), sigboxtest.Options{}), ada())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if len(verdict.Steps()) == 0 {
+				t.Error("no steps")
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Who called may use the bytes of a bundle again.
+func TestCertificatesAreCopied(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	v := verifier(t, w.Root())
+	b := w.Sign(artifact, sigboxtest.Options{})
+	again := *b
+	again.Certificates = [][]byte{bytes.Clone(b.Certificates[0])}
+	if _, err := v.Verify(verify.Bytes(artifact), &again, ada()); err != nil {
+		t.Fatal(err)
+	}
+	clear(again.Certificates[0])
+	if _, err := v.Verify(verify.Bytes(artifact), b, ada()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 // most of them never are, such as authorities of years ago.
 type root struct {
 	demands     sigbox.Demands
+	derived     bool // the demands are, and nobody's own
 	authorities []listed[*authority]
 	logs        map[string][]listed[*rekor] // by log ID
 	ctLogs      map[string][]listed[*ctLog] // by log ID
@@ -36,15 +37,17 @@ func list[T, L any](listing L, chain [][]byte, prepare func(L) (T, error)) liste
 	return listed[T]{chain, sync.OnceValues(func() (T, error) { return prepare(listing) })}
 }
 
-// usable gives those that can be used.
-func usable[T any](all []listed[T]) []T {
-	var out []T
+// usable gives those that can be used, and what is wrong with one that cannot.
+func usable[T any](all []listed[T]) (out []T, problem error) {
 	for _, l := range all {
-		if v, err := l.get(); err == nil {
-			out = append(out, v)
+		v, err := l.get()
+		if err != nil {
+			problem = err
+			continue
 		}
+		out = append(out, v)
 	}
-	return out
+	return out, problem
 }
 
 // rekor is a transparency log.
@@ -74,8 +77,8 @@ type stamper struct {
 
 // prepare indexes a root. At least one of those who decide about a bundle must be
 // usable; demands stay, whatever is.
-func prepare(r *sigbox.TrustedRoot, d sigbox.Demands) (*root, error) {
-	p := &root{demands: d, logs: make(map[string][]listed[*rekor], len(r.Logs)), ctLogs: make(map[string][]listed[*ctLog], len(r.CTLogs))}
+func prepare(r *sigbox.TrustedRoot, d sigbox.Demands, derived bool) (*root, error) {
+	p := &root{demands: d, derived: derived, logs: make(map[string][]listed[*rekor], len(r.Logs)), ctLogs: make(map[string][]listed[*ctLog], len(r.CTLogs))}
 	for _, l := range r.Logs {
 		p.logs[string(l.LogID)] = append(p.logs[string(l.LogID)], list(l, nil, newRekor))
 	}
@@ -209,15 +212,16 @@ func nameOf(ca sigbox.CertificateAuthority) string {
 }
 
 // issuers gives the authorities that a certificate may be of. Those that do not
-// even hold its issuer's name are not parsed.
-func (r *root) issuers(c *x509.Certificate) []path {
-	var out []path
+// even hold its issuer's name are not parsed. The problem is of one that is listed
+// and cannot be used, if any.
+func (r *root) issuers(c *x509.Certificate) (out []path, problem error) {
 	for _, l := range r.authorities {
 		if !slices.ContainsFunc(l.chain, func(der []byte) bool { return bytes.Contains(der, c.RawIssuer) }) {
 			continue
 		}
 		a, err := l.get()
 		if err != nil {
+			problem = err
 			continue
 		}
 		for i, issuer := range a.chain {
@@ -230,5 +234,5 @@ func (r *root) issuers(c *x509.Certificate) []path {
 			out = append(out, path{a, i})
 		}
 	}
-	return out
+	return out, problem
 }

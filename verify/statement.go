@@ -1,20 +1,9 @@
 package verify
 
 import (
-	"slices"
-
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/statement"
 )
-
-// parseStatement reads a payload.
-func parseStatement(payload []byte) (*statement.Statement, error) {
-	s, err := statement.Parse(payload)
-	if err != nil {
-		return nil, refuseFor(StepStatement, err)
-	}
-	return s, nil
-}
 
 // hashesOf gives the hashes by which a statement names its subjects.
 func hashesOf(s *statement.Statement) (set hashSet) {
@@ -26,14 +15,12 @@ func hashesOf(s *statement.Statement) (set hashSet) {
 	return set
 }
 
-// find gives the subject of s that carries one of the artifact's digests, or -1.
-func (c *content) find(s *statement.Statement) int {
-	return slices.IndexFunc(s.Subjects, func(one statement.Subject) bool {
-		for name, value := range one.Digests {
-			if c.is(sigbox.NamedDigest{Algorithm: name, Value: value}) {
-				return true
-			}
+// isSubject reports whether s carries one of the artifact's digests.
+func (c *content) isSubject(s *statement.Subject) bool {
+	for name, value := range s.Digests {
+		if c.is(sigbox.NamedDigest{Algorithm: name, Value: value}) {
+			return true
 		}
-		return false
-	})
+	}
+	return false
 }

@@ -23,6 +23,7 @@ type inquiry struct {
 	signature []byte    // of message or envelope
 	content   *content
 	bodies    []parsedBody       // of the entries, in order
+	standing  []*trial           // that examine found nothing wrong with
 	tokens    []*timestamp.Token // of the timestamps, in order
 	payload   hashed             // of the envelope
 	pae       hashed             // what an envelope's signature is over
@@ -102,7 +103,7 @@ func (c *inquiry) identify(v *Verifier) error {
 		return refuse(StepBundle, "the bundle was signed with a certificate, not with a key").hint("verify it by identity")
 	}
 	if len(v.roots) == 0 {
-		return sigbox.Errorf(sigbox.Invalid, "no trust root to judge a certificate by")
+		return refuse(StepCertificate, "there is no trust root to judge a certificate by")
 	}
 	l, err := v.leafOf(c.bundle.Certificates[0])
 	if err != nil {
@@ -127,42 +128,6 @@ func hinted(keys []*signer, hint string) []*signer {
 	return slices.Concat(keys[i:i+1], keys[:i], keys[i+1:])
 }
 
-// anticipate tells the content what any root may ask it for, when it is read for
-// several bundles. What a statement says of its subjects is looked up before it is
-// verified: it only chooses hashes.
-func (c *inquiry) anticipate() {
-	if c.bundle.Message != nil {
-		hashes, whole := c.messageNeeds()
-		c.content.expect(hashes, whole)
-		return
-	}
-	if s, err := parseStatement(c.bundle.Envelope.Payload); err == nil {
-		c.content.expect(hashesOf(s)|c.policy.hashes(), false)
-	}
-}
-
-// messageNeeds gives the hashes of the artifact that may be asked for, and whether
-// it may be needed as a whole.
-func (c *inquiry) messageNeeds() (hashes hashSet, whole bool) {
-	hashes = c.policy.hashes()
-	hashes.addAlgorithm(c.bundle.Message.Digest.Algorithm)
-	for _, s := range c.signers {
-		for _, k := range algorithms(s.public) {
-			if s.details != 0 && s.details != k {
-				continue
-			}
-			hashes.addAlgorithm(k.Hash())
-			whole = whole || k == sigbox.Ed25519
-		}
-	}
-	for _, b := range c.bodies {
-		if b.body != nil {
-			hashes.addAlgorithm(b.body.Digest.Algorithm)
-		}
-	}
-	return hashes, whole
-}
-
 // trial is the inquiry before one root. Its fields are what was found so far.
 type trial struct {
 	*inquiry
@@ -170,6 +135,8 @@ type trial struct {
 	signer  *signer
 	demands sigbox.Demands
 	details sigbox.KeyDetails // as stated by v2 entries
+	// progress counts the steps that were begun.
+	progress int
 
 	logged    []logged
 	stamps    []witness
@@ -178,7 +145,7 @@ type trial struct {
 	promises  []promise
 	algorithm sigbox.KeyDetails
 	statement *statement.Statement
-	subject   int // of the statement
+	subject   *statement.Subject // of the statement, that the artifact is
 }
 
 // witness is a timestamp that was found good.
@@ -187,9 +154,10 @@ type witness struct {
 	token *timestamp.Token
 }
 
-// judge tries the roots, and for a bundle by key the policy's keys. It gives the
-// error of the trial that came furthest.
-func (c *inquiry) judge() (*Verdict, error) {
+// examine goes through all that needs no artifact, for every root, and for a bundle
+// by key every key of the policy. It keeps the trials that stand so far. The error
+// is the one of the trial that came furthest, if none does.
+func (c *inquiry) examine() error {
 	roots := c.verifier.roots
 	if len(roots) == 0 {
 		roots = []*root{{}}
@@ -198,68 +166,100 @@ func (c *inquiry) judge() (*Verdict, error) {
 	for _, r := range roots {
 		stamps := sync.OnceValues(func() ([]witness, error) { return c.witnesses(r) })
 		for _, s := range c.signers {
-			verdict, err := c.try(r, s, stamps)
+			t := &trial{inquiry: c, root: r, signer: s, demands: c.demands(r, s)}
+			err := t.run(t.entries, t.stamped(stamps), t.time, t.certificate, t.identity, t.kind, t.envelope, t.readStatement)
 			if err == nil {
-				return verdict, nil
+				c.standing = append(c.standing, t)
+				continue
 			}
 			f, ok := errors.AsType[*Failure](err)
 			if !ok {
-				return nil, err
+				return err
 			}
 			best = further(best, f)
 		}
 	}
-	if len(roots) > 1 && best.err.Hint == "" {
-		best = best.hint("as seen by the trust root that came closest, of those given")
+	if len(c.standing) > 0 {
+		return nil
 	}
-	return nil, best
+	return c.seen(best)
+}
+
+// conclude holds the artifact against the trials that stand.
+func (c *inquiry) conclude() (*Verdict, error) {
+	var best *Failure
+	for _, t := range c.standing {
+		err := t.run(t.artifact, t.message, t.about)
+		if err == nil {
+			return &Verdict{t}, nil
+		}
+		f, ok := errors.AsType[*Failure](err)
+		if !ok {
+			return nil, err
+		}
+		best = further(best, f)
+	}
+	return nil, c.seen(best)
+}
+
+// seen says that the failure is one of several roots.
+func (c *inquiry) seen(f *Failure) *Failure {
+	if len(c.verifier.roots) > 1 && f.err.Hint == "" {
+		return f.hint("as seen by the trust root that came closest, of those given")
+	}
+	return f
+}
+
+// run goes through steps, and tells the failure how far the trial came.
+func (t *trial) run(steps ...func() error) error {
+	for _, step := range steps {
+		t.progress++
+		err := step()
+		if f, ok := errors.AsType[*Failure](err); ok {
+			own := *f // another trial may have the same
+			own.trial, own.progress = t, t.progress
+			return &own
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // further gives the failure that came closer to success, the first of equals. It
 // tells more than the others.
 func further(best, f *Failure) *Failure {
-	if best == nil || f.step > best.step {
+	if best == nil || f.progress > best.progress || f.progress == best.progress && f.step > best.step {
 		return f
 	}
 	return best
 }
 
-// try goes through the steps. The root's timestamps are the same for each signer.
-func (c *inquiry) try(r *root, s *signer, stamps func() ([]witness, error)) (*Verdict, error) {
-	t := &trial{inquiry: c, root: r, signer: s, demands: r.demands.AtLeast(c.policy.demands)}
+// demands gives what a bundle needs by a root and the policy. What is derived from a
+// root is eased for keys: a log has to have the bundle, or where the root has no log
+// there is a time. Beyond that a key needs a time only if it has a period of its
+// own, and it never has SCTs.
+func (c *inquiry) demands(r *root, s *signer) sigbox.Demands {
+	d := r.demands
 	if s.leaf == nil {
-		t.demands = forKey(r.demands, s).AtLeast(sigbox.Demands{LogEntries: c.policy.demands.LogEntries, Times: c.policy.demands.Times})
-	}
-	for _, step := range [...]func() error{
-		t.entries,
-		func() (err error) {
-			t.stamps, err = stamps()
-			return err
-		},
-		t.time, t.certificate, t.identity, t.verifySignature, t.verifyStatement,
-	} {
-		if err := step(); err != nil {
-			if f, ok := errors.AsType[*Failure](err); ok {
-				f.trial = t
-			}
-			return nil, err
+		d.SCTs = 0
+		if r.derived && d.LogEntries > 0 {
+			d.Times = 0
+		}
+		if !s.validFor.IsZero() {
+			d.Times = max(d.Times, 1)
 		}
 	}
-	return &Verdict{t}, nil
+	return d.AtLeast(c.policy.demands)
 }
 
-// forKey says what a root demands of a bundle by key: that a log has it, or where
-// the root has no log, a time. Beyond that a key needs a time only if it has a
-// period of its own.
-func forKey(d sigbox.Demands, k *signer) sigbox.Demands {
-	d.SCTs = 0
-	if d.LogEntries > 0 {
-		d.Times = 0
+// stamped is the step of the timestamps, which are the same for each signer.
+func (t *trial) stamped(stamps func() ([]witness, error)) func() error {
+	return func() (err error) {
+		t.stamps, err = stamps()
+		return err
 	}
-	if !k.validFor.IsZero() {
-		d.Times = max(d.Times, 1)
-	}
-	return d
 }
 
 // witnesses checks the bundle's timestamps, which are over the signature's bytes.
@@ -270,7 +270,7 @@ func (c *inquiry) witnesses(r *root) ([]witness, error) {
 		return nil, nil
 	}
 	var out []witness
-	stampers := usable(r.stampers)
+	stampers, _ := usable(r.stampers)
 	for _, tok := range c.tokens {
 		var first error
 		found := false
@@ -343,7 +343,8 @@ func (t *trial) listed(e logged) error {
 	if !e.at.IsZero() {
 		return nil // checked with the promise
 	}
-	for _, l := range usable(t.root.logs[string(e.entry.LogID)]) {
+	logs, _ := usable(t.root.logs[string(e.entry.LogID)])
+	for _, l := range logs {
 		outside := func(at time.Time) bool { return !l.ValidFor.Contains(at) }
 		if l.same(e.log) && !slices.ContainsFunc(t.times, outside) && (len(t.times) > 0 || l.ValidFor.End.IsZero()) {
 			return nil
@@ -360,10 +361,13 @@ func (t *trial) listed(e logged) error {
 // and the SCTs on it.
 func (t *trial) certificate() error {
 	if t.signer.leaf == nil {
-		return nil
+		return t.sct() // has none
 	}
-	paths := t.root.issuers(t.signer.leaf.cert)
-	if len(paths) == 0 {
+	paths, problem := t.root.issuers(t.signer.leaf.cert)
+	switch {
+	case len(paths) == 0 && problem != nil:
+		return refuse(StepCertificate, "the certificate was issued by %q, which the trust root lists, but which cannot be used: %w", t.signer.leaf.cert.Issuer, problem)
+	case len(paths) == 0:
 		return refuse(StepCertificate, "the certificate was issued by %q, which the trust root does not list", t.signer.leaf.cert.Issuer).
 			hint("is it the right trust root?")
 	}
@@ -417,148 +421,4 @@ func (t *trial) identity() error {
 		return refuseFor(StepIdentity, l.identityErr)
 	}
 	return t.policy.permits(&l.identity)
-}
-
-// candidates gives the algorithms to try: the one that is stated, or those that
-// the key can have signed with.
-func (t *trial) candidates() ([]sigbox.KeyDetails, error) {
-	stated := t.signer.details
-	switch {
-	case stated == 0:
-		stated = t.details
-	case t.details != 0 && t.details != stated:
-		return nil, mismatch(StepEntry, "signature algorithm", stated, t.details)
-	}
-	if stated != 0 {
-		return []sigbox.KeyDetails{stated}, nil
-	}
-	return algorithms(t.signer.public), nil
-}
-
-// verifySignature checks the signature over the artifact, or over the envelope.
-func (t *trial) verifySignature() error {
-	candidates, err := t.candidates()
-	if err != nil {
-		return err
-	}
-	if t.bundle.Envelope != nil {
-		return t.accept(candidates, t.verifyEnvelope)
-	}
-	if err := t.policy.signature(); err != nil {
-		return err
-	}
-	if err := t.loadMessage(candidates); err != nil {
-		return err
-	}
-	if err := t.knownAs(nil); err != nil {
-		return err
-	}
-	if err := t.bindDigests(); err != nil {
-		return err
-	}
-	return t.accept(candidates, t.verifyMessage)
-}
-
-// accept takes the first candidate that verifies.
-func (t *trial) accept(candidates []sigbox.KeyDetails, verify func(sigbox.KeyDetails) error) error {
-	var first error
-	for _, k := range candidates {
-		err := verify(k)
-		if err == nil {
-			t.algorithm = k
-			return nil
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	return refuseFor(StepSignature, first)
-}
-
-// loadMessage reads the artifact and compares it with what the bundle claims.
-func (t *trial) loadMessage(candidates []sigbox.KeyDetails) error {
-	hashes, whole := t.messageNeeds()
-	if len(t.verifier.roots) <= 1 && len(t.signers) == 1 { // no other will ask for more
-		whole = slices.Contains(candidates, sigbox.Ed25519)
-	}
-	t.content.expect(hashes, whole)
-	if err := t.content.load(); err != nil {
-		return err
-	}
-	claimed := t.bundle.Message.Digest
-	if found := t.content.digest(claimed.Algorithm); !claimed.IsZero() && !found.IsZero() && !found.Equal(claimed) {
-		return mismatch(StepArtifact, "the artifact is not the one that was signed", claimed, found).
-			hint("it was changed, or it is another file")
-	}
-	return nil
-}
-
-// knownAs checks the policy's digests; s is the subject that the artifact is.
-func (t *trial) knownAs(s *statement.Subject) error {
-	if len(t.policy.digests) == 0 {
-		return nil
-	}
-	for _, d := range t.policy.digests {
-		if t.content.is(d) || s != nil && s.Digests[d.Algorithm] == d.Value {
-			return nil
-		}
-	}
-	return mismatch(StepArtifact, "the policy is for other artifacts: digest", join(t.policy.digests), t.content.any())
-}
-
-func (t *trial) verifyMessage(k sigbox.KeyDetails) error {
-	if k == sigbox.Ed25519 && t.content.source != nil {
-		if t.content.bytes == nil {
-			return sigbox.Errorf(sigbox.TooLarge, "an artifact signed with Ed25519 is verified as a whole, of at most %d bytes", maxContent)
-		}
-		return k.VerifyMessage(t.signer.public, *t.content.bytes, t.signature)
-	}
-	d := t.content.digest(k.Hash())
-	if k != sigbox.Ed25519 && d.IsZero() {
-		return sigbox.Errorf(sigbox.Invalid, "the signature is over a %s digest, the artifact is given as %s", k.Hash(), t.content.any()).WithHint("give the artifact itself")
-	}
-	return k.VerifyDigest(t.signer.public, d.Value, t.signature)
-}
-
-func (t *trial) verifyEnvelope(k sigbox.KeyDetails) error {
-	if !k.Hash().Valid() {
-		return k.VerifyMessage(t.signer.public, sigbox.PAE(t.bundle.Envelope.PayloadType, t.bundle.Envelope.Payload), t.signature)
-	}
-	return k.VerifyDigest(t.signer.public, t.pae.digest(k.Hash()).Value, t.signature)
-}
-
-// verifyStatement reads the statement and finds the artifact in it.
-func (t *trial) verifyStatement() error {
-	v := t.bundle.Envelope
-	if v == nil {
-		return nil
-	}
-	if v.PayloadType != sigbox.InTotoPayloadType {
-		return mismatch(StepStatement, "payload type", sigbox.InTotoPayloadType, v.PayloadType)
-	}
-	s, err := parseStatement(v.Payload)
-	if err != nil {
-		return err
-	}
-	if err := t.policy.statement(s.PredicateType); err != nil {
-		return err
-	}
-	hashes := hashesOf(s)
-	if hashes == 0 && t.content.source != nil {
-		return refuse(StepArtifact, "none of the statement's %d subjects has a digest of an algorithm that can be computed, such as SHA-256", len(s.Subjects)).
-			hint("name the artifact by a digest that the statement has, as in gitCommit:…")
-	}
-	t.content.expect(hashes|t.policy.hashes(), false)
-	if err := t.content.load(); err != nil {
-		return err
-	}
-	if t.subject = t.content.find(s); t.subject < 0 {
-		return refuse(StepArtifact, "none of the statement's %d subjects carries the artifact's digest %s", len(s.Subjects), t.content.any()).
-			hint("it was changed, or the statement is about another file")
-	}
-	if err := t.knownAs(&s.Subjects[t.subject]); err != nil {
-		return err
-	}
-	t.statement = s
-	return nil
 }

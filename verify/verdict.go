@@ -110,10 +110,10 @@ func (v *Verdict) Statement() *statement.Statement { return v.found().statement 
 // artifact itself was signed.
 func (v *Verdict) Subject() (statement.Subject, bool) {
 	t := v.found()
-	if t.statement == nil {
+	if t.subject == nil {
 		return statement.Subject{}, false
 	}
-	return t.statement.Subjects[t.subject], true
+	return *t.subject, true
 }
 
 // Steps says for each check what was found, in order.
@@ -123,6 +123,7 @@ func (v *Verdict) Steps() []Check { return v.found().explain() }
 type view struct {
 	Verified   bool                 `json:"verified"`
 	Identity   *identityView        `json:"identity,omitempty"`
+	Key        string               `json:"key,omitempty"`
 	Algorithm  string               `json:"algorithm"`
 	Digest     string               `json:"digest"`
 	Times      []time.Time          `json:"times,omitempty"`
@@ -164,6 +165,9 @@ func (v *Verdict) MarshalJSON() ([]byte, error) {
 	out := view{Verified: true, Algorithm: v.Algorithm().String(), Digest: v.Digest().String(), Times: v.Times(), Statement: v.Statement()}
 	if id, ok := v.Identity(); ok {
 		out.Identity = &identityView{id.Subject, id.Kind.String(), id.Issuer, id.Extensions}
+	}
+	if key, ok := v.Key(); ok {
+		out.Key = fingerprint(key)
 	}
 	for _, e := range v.LogEntries() {
 		out.LogEntries = append(out.LogEntries, loggedView(e))

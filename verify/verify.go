@@ -30,13 +30,15 @@ type Config struct {
 	// can be verified, and what they say of logs and times stays unchecked. The
 	// keys and certificates that roots list must not be changed afterwards.
 	Roots []*sigbox.TrustedRoot
-	// Demands says what a root demands of a bundle; nil is [DeriveDemands].
+	// Demands says what a root demands of a bundle; nil is [DeriveDemands]. What a
+	// function of one's own demands holds for bundles by key as well, but for SCTs.
 	Demands func(*sigbox.TrustedRoot) sigbox.Demands
 }
 
-// DeriveDemands demands what a root has the means to check: a log entry if it lists
-// transparency logs, a time if it lists anybody who can vouch for one, an SCT if
-// it lists certificate logs. GitHub's own root lists a timestamp authority alone.
+// DeriveDemands demands a time, and what a root has the means to check: a log entry
+// if it lists transparency logs, an SCT if it lists certificate logs. GitHub's own
+// root lists a timestamp authority alone. A log entry is all that a bundle by key
+// needs: of it a time is demanded where the root lists no log.
 func DeriveDemands(r *sigbox.TrustedRoot) sigbox.Demands {
 	one := func(yes bool) int {
 		if yes {
@@ -46,7 +48,7 @@ func DeriveDemands(r *sigbox.TrustedRoot) sigbox.Demands {
 	}
 	return sigbox.Demands{
 		LogEntries: one(len(r.Logs) > 0),
-		Times:      one(len(r.Logs)+len(r.TimestampAuthorities) > 0),
+		Times:      1,
 		SCTs:       one(len(r.CTLogs) > 0),
 	}
 }
@@ -78,7 +80,7 @@ func New(cfg Config) (*Verifier, error) {
 		if r == nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "trust root %d: there is none", i+1)
 		}
-		p, err := prepare(r, demands(r))
+		p, err := prepare(r, demands(r), cfg.Demands == nil)
 		if err != nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "trust root %d: %w", i+1, err)
 		}
@@ -134,15 +136,40 @@ func (v *Verifier) VerifyAll(a Artifact, bundles []*sigbox.Bundle, p sigbox.Poli
 		return nil, err
 	}
 	q := newQuorum(policy)
-	if a.source != nil && len(bundles) > 1 { // they share the content, which is read once
-		for _, b := range bundles {
-			if c, err := v.open(content, b, policy); err == nil {
-				c.anticipate()
-			}
-		}
+	if a.once != nil && len(bundles) > 1 {
+		return v.together(content, bundles, q)
 	}
 	for _, b := range bundles {
 		verdict, err := v.one(content, b, policy)
+		if err := q.miss(err); err != nil {
+			return nil, err
+		}
+		if verdict != nil && q.add(verdict) {
+			return q.verdicts(), nil
+		}
+	}
+	return nil, q.failure()
+}
+
+// together is VerifyAll for an artifact that can be read but once: what the bundles
+// will ask of it is known before. Bundles that fail by themselves ask for nothing.
+func (v *Verifier) together(a *content, bundles []*sigbox.Bundle, q *quorum) ([]*Verdict, error) {
+	var standing []*inquiry
+	for _, b := range bundles {
+		c, err := v.open(a, b, q.policy)
+		if err == nil {
+			err = c.examine()
+		}
+		if err := q.miss(err); err != nil {
+			return nil, err
+		}
+		if err == nil {
+			c.anticipate()
+			standing = append(standing, c)
+		}
+	}
+	for _, c := range standing {
+		verdict, err := c.conclude()
 		if err := q.miss(err); err != nil {
 			return nil, err
 		}
@@ -186,7 +213,11 @@ func (v *Verifier) one(a *content, b *sigbox.Bundle, p *policy) (*Verdict, error
 	if err != nil {
 		return nil, err
 	}
-	return c.judge()
+	if err := c.examine(); err != nil {
+		return nil, err
+	}
+	c.anticipate()
+	return c.conclude()
 }
 
 // prepare checks what does not depend on a bundle.
@@ -197,6 +228,9 @@ func (v *Verifier) prepare(a Artifact, p sigbox.Policy) (*policy, *content, erro
 	}
 	if err := a.check(); err != nil {
 		return nil, nil, err
+	}
+	if len(v.roots) == 0 && len(policy.keys) == 0 {
+		return nil, nil, sigbox.Errorf(sigbox.Invalid, "no trust root to judge a certificate by")
 	}
 	return policy, v.newContent(a), nil
 }

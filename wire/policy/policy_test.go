@@ -355,7 +355,10 @@ func policies(keys []sigbox.PublicKey) *rapid.Generator[sigbox.Policy] {
 		p.Digests = none(rapid.SliceOfNDistinct(digests, 0, 3, rapid.ID).Draw(t, "digests"))
 		p.Signed = ranges(t, "signed")
 		n := rapid.IntRange(0, sigbox.MaxPolicyEntries)
-		p.Demands = sigbox.Demands{LogEntries: n.Draw(t, "logEntries"), Times: n.Draw(t, "times"), SCTs: n.Draw(t, "scts")}
+		p.Demands = sigbox.Demands{LogEntries: n.Draw(t, "logEntries"), Times: n.Draw(t, "times")}
+		if len(p.Keys) == 0 {
+			p.Demands.SCTs = n.Draw(t, "scts")
+		}
 		return p
 	})
 }
