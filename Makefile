@@ -23,7 +23,7 @@ demo: ## watch the whole loop: a private Sigstore signs, verifies and refuses re
 	@scripts/need curl
 	@scripts/demo.sh
 
-test: ## everything: linters, all tests with the race detector, the foreign clients
+test: ## everything: linters, all tests with the race detector, mutants, the foreign clients
 	@scripts/need $(RACE_NEEDS) $(INTEROP_NEEDS)
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory race

@@ -17,8 +17,8 @@ type finder struct {
 	path   string
 	source []byte
 	edits  edits
-	// function is the declaration's name, results are those of the innermost
-	// function or literal.
+	// function is the declaration's name; results are the types of the innermost
+	// function's or literal's.
 	function string
 	results  []string
 	literal  bool
@@ -166,7 +166,7 @@ func mentions(e ast.Expr, name string) bool {
 
 func (f *finder) conditional(n *ast.IfStmt) {
 	context := ""
-	if before := cmpOr(n.Init, f.before[n]); before != nil {
+	if before := firstOf(n.Init, f.before[n]); before != nil {
 		context = f.text(before) + "; "
 	}
 	switch f.ends(n.Body.List) {
@@ -180,7 +180,8 @@ func (f *finder) conditional(n *ast.IfStmt) {
 	}
 }
 
-func cmpOr(a, b ast.Stmt) ast.Stmt {
+// firstOf gives the first that is there, nil if there is none.
+func firstOf(a, b ast.Stmt) ast.Stmt {
 	if a != nil {
 		return a
 	}
