@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ type config struct {
 	entries, size, callers, windows int
 	dir                             string
 	reopen                          bool // of a log that is there
+	cpuprofile, memprofile          string
 }
 
 func main() {
@@ -50,6 +52,8 @@ func main() {
 	flag.IntVar(&c.windows, "windows", 10, "how many lines of figures")
 	flag.StringVar(&c.dir, "dir", "", "directory of the log, which is kept; a temporary one if empty")
 	flag.BoolVar(&c.reopen, "reopen", false, "open the log that is in the directory, read and check it: for what a fresh process takes")
+	flag.StringVar(&c.cpuprofile, "cpuprofile", "", "file for a profile of the last window")
+	flag.StringVar(&c.memprofile, "memprofile", "", "file for a profile of what is in use after it")
 	flag.Parse()
 	if err := run(ctx, c); err != nil {
 		fmt.Fprintln(os.Stderr, "engine:", err)
@@ -147,6 +151,13 @@ func fill(ctx context.Context, c config) error {
 	var first, last float64
 	before := measure(c.dir, false)
 	for w := range c.windows {
+		if w == c.windows-1 {
+			stop, err := profile(c)
+			if err != nil {
+				return errors.Join(err, o.close())
+			}
+			defer stop()
+		}
 		from, to := w*c.entries/c.windows, (w+1)*c.entries/c.windows
 		if err := window(ctx, o.log, uint64(from), uint64(to), c); err != nil { // #nosec G115 -- not negative
 			return errors.Join(err, o.close())
@@ -167,6 +178,36 @@ func fill(ctx context.Context, c config) error {
 	}
 	fmt.Printf("\nThe last window has %.0f %% of the first one's speed.\n", 100*last/first)
 	return o.close()
+}
+
+// profile begins the profiles that were asked for; stop ends and writes them.
+func profile(c config) (stop func(), err error) {
+	var files []*os.File
+	for _, name := range []string{c.cpuprofile, c.memprofile} {
+		var f *os.File
+		if name != "" {
+			if f, err = os.Create(name); err != nil { // #nosec G304 -- from the command line
+				return nil, err
+			}
+		}
+		files = append(files, f)
+	}
+	if files[0] != nil {
+		if err := pprof.StartCPUProfile(files[0]); err != nil {
+			return nil, err
+		}
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		if files[1] != nil {
+			if err := pprof.WriteHeapProfile(files[1]); err != nil {
+				fmt.Fprintln(os.Stderr, "engine:", err)
+			}
+		}
+		for _, f := range files {
+			_ = f.Close() // nil is fine
+		}
+	}, nil
 }
 
 // window logs the entries in [from, to).

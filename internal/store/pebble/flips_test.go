@@ -19,7 +19,7 @@ import (
 // commits may be missing, and nothing else. Who must notice that keeps what he knows
 // elsewhere, as tlog does with its published checkpoint.
 func TestFlippedBits(t *testing.T) {
-	const n = 2000
+	const n = 1000
 	dir := t.TempDir()
 	value := func(i int) []byte { return bytes.Repeat(key(i), 20) }
 	for life := range 2 { // the first one's rows are in tables, the second one's in the log
@@ -43,7 +43,7 @@ func TestFlippedBits(t *testing.T) {
 		if info.Size() == 0 || strings.HasPrefix(name, "OPTIONS") || name == "LOCK" {
 			continue
 		}
-		for range 12 {
+		for range 5 {
 			at := rng.Int64N(info.Size())
 			if what := flipped(t, dir, name, at, byte(1)<<rng.IntN(8), 2*n, value); what != "" {
 				t.Errorf("%s, byte %d of %d: %s", name, at, info.Size(), what)
