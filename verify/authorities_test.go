@@ -169,6 +169,19 @@ func TestUnusableAuthorities(t *testing.T) {
 	}
 }
 
+// TestUnusableAuthority: that it is listed, and why it is of no use, is told.
+func TestUnusableAuthority(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	r := w.Root()
+	r.CertificateAuthorities = r.CertificateAuthorities[:1]
+	r.CertificateAuthorities[0].Chain = [][]byte{r.CertificateAuthorities[0].Chain[0], []byte("root")}
+	_, err := verifier(t, r).Verify(verify.Bytes(artifact), w.Sign(artifact, sigboxtest.Options{}), ada())
+	if verify.FailedStep(err) != verify.StepCertificate || !strings.Contains(err.Error(), "cannot be used") || !strings.Contains(err.Error(), "certificate 1 does not parse") {
+		t.Errorf("found %v, expected to be told why", err)
+	}
+}
+
 // TestUnusableWitnesses: the same for those who give timestamps and promises.
 func TestUnusableWitnesses(t *testing.T) {
 	t.Parallel()

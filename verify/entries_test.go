@@ -193,8 +193,10 @@ func TestAlgorithmsDisagree(t *testing.T) {
 	key := keyOf(t, o)
 	for k, want := range map[sigbox.KeyDetails]verify.Step{0: 0, sigbox.ECDSAP384SHA384: 0, sigbox.ECDSAP384SHA256: verify.StepEntry} {
 		key.Details = k
-		if _, err := verifier(t, w.Root()).Verify(verify.Bytes(artifact), b, byKey(key)); verify.FailedStep(err) != want || (err == nil) != (want == 0) {
-			t.Errorf("%v: found %v, expected %v", k, err, want)
+		for _, b := range []*sigbox.Bundle{b, signed(w, o, true)} {
+			if _, err := verifier(t, w.Root()).Verify(verify.Bytes(artifact), b, byKey(key)); verify.FailedStep(err) != want || (err == nil) != (want == 0) {
+				t.Errorf("%v: found %v, expected %v", k, err, want)
+			}
 		}
 	}
 	l := newOwnLog(t)
@@ -247,7 +249,7 @@ func TestUnusableLogs(t *testing.T) {
 	} {
 		r := w.Root()
 		change(&r.Logs[0])
-		if _, err := verifier(t, r).Verify(verify.Bytes(artifact), b, ada()); verify.FailedStep(err) != verify.StepLog {
+		if _, err := verifier(t, r).Verify(verify.Bytes(artifact), b, ada()); verify.FailedStep(err) != verify.StepLog || !strings.Contains(err.Error(), "cannot be used") {
 			t.Errorf("%s: found %v, expected the entry to count for nothing", name, err)
 		}
 	}

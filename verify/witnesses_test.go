@@ -267,10 +267,45 @@ func TestParseKeyForms(t *testing.T) {
 		"a certificate": {block("CERTIFICATE"), sigbox.Invalid, "type of the PEM block"},
 		"a private key": {block("PRIVATE KEY"), sigbox.Invalid, "type of the PEM block"},
 		"no key":        {block("PUBLIC KEY"), sigbox.Invalid, "expected a DER SubjectPublicKeyInfo"},
+		"two":           {append(block("PUBLIC KEY"), block("PUBLIC KEY")...), sigbox.Invalid, "more after the end"},
 		"words":         {[]byte("hello"), sigbox.Invalid, "expected a DER SubjectPublicKeyInfo"},
 	} {
 		if _, err := verify.ParseKey(c.in); sigbox.KindOf(err) != c.kind || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: found %v, expected %q", name, err, c.want)
 		}
+	}
+}
+
+// TestDemanded: what is demanded of everybody, nobody is spared.
+func TestDemanded(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	o := sigboxtest.Options{Key: w.Key(sigbox.ECDSAP256SHA256)}
+	either := ada()
+	either.Keys = []sigbox.PublicKey{keyOf(t, o)}
+	// By certificate or by key, but there is nobody to judge certificates.
+	if _, err := verifier(t).Verify(verify.Bytes(artifact), w.Sign(artifact, sigboxtest.Options{}), either); verify.FailedStep(err) != verify.StepCertificate || !strings.Contains(err.Error(), "no trust root") {
+		t.Errorf("found %v, expected a trust root to be missed", err)
+	}
+	// The artifact is a subject, but not by a digest that the policy wants.
+	known := ada()
+	known.Digests = []sigbox.NamedDigest{{Algorithm: "gitCommit", Value: "00"}}
+	b := w.Attest(sigboxtest.Statement(predicate, artifact), sigboxtest.Options{})
+	if _, err := verifier(t, w.Root()).Verify(verify.Bytes(artifact), b, known); verify.FailedStep(err) != verify.StepArtifact || !strings.Contains(err.Error(), "the policy is for other artifacts") {
+		t.Errorf("found %v, expected the digest to be missed", err)
+	}
+}
+
+// TestTogether: what ends the count for an artifact that is read but once.
+func TestTogether(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	v := verifier(t, w.Root())
+	b, other := w.Sign(artifact, sigboxtest.Options{}), w.Sign(artifact, sigboxtest.Options{})
+	if _, err := v.VerifyAll(verify.Reader(strings.NewReader(string(artifact))), []*sigbox.Bundle{nil, b}, ada()); sigbox.KindOf(err) != sigbox.Invalid {
+		t.Errorf("found %v, expected a bundle to be missed", err)
+	}
+	if _, err := v.VerifyAll(verify.Reader(iotest.ErrReader(errors.New("broken"))), []*sigbox.Bundle{b, other}, ada()); sigbox.KindOf(err) != sigbox.Unavailable {
+		t.Errorf("found %v, expected the artifact not to be read", err)
 	}
 }
