@@ -151,7 +151,7 @@ func all(t testing.TB, x *Index, q Query, page int) (found []uint64) {
 		if len(f.Indexes) > page {
 			t.Fatalf("a page of %d entries: at most %d were asked for", len(f.Indexes), page)
 		}
-		if len(f.Indexes) == 0 && f.Next >= below {
+		if len(f.Indexes) == 0 && f.Next > 0 && f.Next >= min(below, x.cfg.Log.Head().Size) {
 			t.Fatalf("a search below %d goes nowhere", below)
 		}
 		found, below = append(found, f.Indexes...), f.Next

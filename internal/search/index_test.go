@@ -241,9 +241,11 @@ func TestBoundedWork(t *testing.T) {
 	}
 	key := func(n byte) func() (Condition, error) { return by(ByKey, hexSum([]byte{n})) }
 	for name, q := range map[string]Query{
-		"both keys":      where(t, key(0), key(1)),
-		"another kind":   {All: where(t, key(0)).All, Kind: entry.KindDSSE},
-		"a kind of many": {Kind: entry.KindDSSE},
+		"both keys": where(t, key(0), key(1)),
+		// One list always has an answer, the other is spent at once.
+		"a key of a kind or another": {All: []Condition{slices.Concat(where(t, key(0)).All[0], where(t, key(1)).All[0])}, Kind: entry.KindDSSE},
+		"another kind":               {All: where(t, key(0)).All, Kind: entry.KindDSSE},
+		"a kind of many":             {Kind: entry.KindDSSE},
 	} {
 		x.work = 1200
 		rounds := 0
@@ -264,6 +266,40 @@ func TestBoundedWork(t *testing.T) {
 		}
 	}
 }
+
+// A list that is spent does not keep a search from taking what another one has: all
+// lists are spent again with each search, and it would never get on.
+func TestUnionGetsOn(t *testing.T) {
+	spent := func(at uint64) list { return fixed{at, errSpent} }
+	for _, tt := range []struct {
+		u     union
+		index uint64
+		err   error
+	}{
+		{union{fixed{9, nil}, spent(5)}, 9, nil},
+		{union{spent(9), fixed{9, nil}}, 9, nil},
+		{union{spent(9), fixed{8, nil}}, 9, errSpent},
+		{union{spent(3), spent(5), fixed{4, nil}}, 5, errSpent},
+		{union{spent(0)}, 0, errSpent},
+	} {
+		index, found, err := tt.u.seek(9)
+		if index != tt.index || !found || !errors.Is(err, tt.err) {
+			t.Errorf("%+v: %d, %v, %v", tt.u, index, found, err)
+		}
+	}
+	broken := errors.New("broken")
+	if _, _, err := (union{fixed{9, nil}, fixed{0, broken}, spent(9)}).seek(9); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+}
+
+// fixed is a list with one answer.
+type fixed struct {
+	index uint64
+	err   error
+}
+
+func (f fixed) seek(uint64) (uint64, bool, error) { return f.index, true, f.err }
 
 // Entries that are damaged stop the index from being completed, and no more.
 func TestBackfillDamaged(t *testing.T) {

@@ -119,19 +119,22 @@ func (p *posting) read() error {
 type union []list
 
 func (u union) seek(limit uint64) (index uint64, found bool, err error) {
+	var unread uint64 // up to where lists that are spent have not been read
 	for _, l := range u {
 		i, ok, e := l.seek(limit)
-		if e != nil && !errors.Is(e, errSpent) {
+		switch {
+		case errors.Is(e, errSpent):
+			unread, err = max(unread, i), e
+		case e != nil:
 			return 0, false, e
-		}
-		if e != nil {
-			err = e
-		}
-		if ok && (!found || i > index) {
-			index, found = i, true
+		case ok:
+			index, found = max(index, i), true
 		}
 	}
-	return index, found, err
+	if err != nil && (!found || index < unread) {
+		return unread, true, err
+	}
+	return index, found, nil
 }
 
 // intersection is what is in all of some lists, of which there is at least one.
