@@ -13,6 +13,7 @@
 //	HOME/instances/NAME/instance.json  an [Instance]
 //	HOME/instances/NAME/root.json      the TUF root as it was added, never changed
 //	CACHE/instances/NAME/              what was fetched; safe to delete
+//	CACHE/logs/                        the last checkpoint of each log that was read
 package instance
 
 import (
@@ -321,6 +322,10 @@ func (s *Store) Root(i Instance) ([]byte, error) {
 // Cache is the directory for what is fetched from the instance of that name. It
 // need not exist.
 func (s *Store) Cache(name string) string { return filepath.Join(s.cache, "instances", name) }
+
+// Logs is the directory for what was seen of transparency logs, of any instance. It
+// need not exist.
+func (s *Store) Logs() string { return filepath.Join(s.cache, "logs") }
 
 // load reads an added instance. The error wraps [fs.ErrNotExist] when there is
 // none of that name.

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/remote"
+	"github.com/sigbox/sigbox/wire/entry"
+)
+
+func newLogGetCommand(e *env) *cobra.Command {
+	var f logFlags
+	cmd := &cobra.Command{
+		Use:   "get INDEX|UUID|HASH",
+		Short: "Get an entry of a log, with its proof",
+		Long: `get shows the entry of a log with an index, or with a UUID or entry ID (Rekor v1),
+or the entries with the digest of an artifact (sha256:…, or hex digits alone),
+after it has proven that they are in the log.
+
+What an entry says is the word of whoever logged it: the log does not check who
+issued the certificate. Use verify to know who signed.`,
+		Example: "  sigbox log get 4711\n  sigbox log get --log v1 24296fb24b8ad77a…\n  sigbox log get sha256:5891b5b5…",
+		Args:    exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return e.getEntries(cmd.Context(), &f, args[0])
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	f.register(e, cmd)
+	return cmd
+}
+
+func (e *env) getEntries(ctx context.Context, f *logFlags, what string) error {
+	w, err := parseWanted(what)
+	if err != nil {
+		return err
+	}
+	r, err := e.openLog(ctx, f)
+	if err != nil {
+		return err
+	}
+	found, err := w.get(ctx, r)
+	if err != nil {
+		return err
+	}
+	if f.output.json() {
+		return e.printJSON(found)
+	}
+	for i := range found {
+		if i > 0 {
+			fmt.Fprintln(e.stdout)
+		}
+		if err := found[i].print(e.stdout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wanted is how a person names an entry.
+type wanted struct {
+	index uint64
+	// id is set for a UUID or an entry ID, hash for a digest of an artifact; 64 hex
+	// digits may be either.
+	id   *entry.ID
+	hash string
+}
+
+func parseWanted(s string) (wanted, error) {
+	if n, err := strconv.ParseUint(s, 10, 63); err == nil && len(s) <= 19 {
+		return wanted{index: n}, nil
+	}
+	var w wanted
+	if id, err := entry.ParseID(s); err == nil {
+		w.id = &id
+	}
+	if len(s) != 80 {
+		if _, err := newQuestion("hash", s); err == nil {
+			w.hash = s
+		}
+	}
+	if w.id == nil && w.hash == "" {
+		return w, usage("expected an index, a UUID or entry ID of 64 or 80 hex digits, or a digest like sha256:…; found %.100q", s)
+	}
+	return w, nil
+}
+
+// get finds the entries, proven: one, but for digests.
+func (w wanted) get(ctx context.Context, r *remote.LogReader) ([]provenJSON, error) {
+	if w.id == nil && w.hash == "" {
+		return one(r.Entry(ctx, w.index))
+	}
+	if w.id != nil && (r.IsV1() || w.hash == "") {
+		found, err := one(r.ByID(ctx, *w.id))
+		if err == nil || w.hash == "" || sigbox.KindOf(err) != sigbox.NotFound {
+			return found, err
+		}
+	}
+	q, err := newQuestion("hash", w.hash)
+	if err != nil {
+		return nil, err
+	}
+	page, err := q.ask(ctx, r, maxFound)
+	if err != nil {
+		return nil, err
+	}
+	if len(page.Entries) == 0 {
+		head, _ := r.Head()
+		return nil, sigbox.Errorf(sigbox.NotFound, "the log %.100q has found no entry with the digest %s", head.Origin, strings.ToLower(w.hash))
+	}
+	return page.Entries, nil
+}
+
+func one(p remote.ProvenEntry, err error) ([]provenJSON, error) {
+	if err != nil {
+		return nil, err
+	}
+	return []provenJSON{newProvenJSON(&p)}, nil
+}

@@ -1,0 +1,384 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/remote"
+	"github.com/sigbox/sigbox/internal/search"
+	"github.com/sigbox/sigbox/wire/entry"
+)
+
+const (
+	// maxFound is how many entries of one digest "log get" shows.
+	maxFound = 20
+	// maxPage is how many entries a server gives at once.
+	maxPage = 100
+)
+
+type searchFlags struct {
+	logFlags
+	hash, file, identity, issuer, signingKey, repository, kind string
+	after, before                                              string
+	limit                                                      int
+	scan                                                       bool
+}
+
+func newLogSearchCommand(e *env) *cobra.Command {
+	var f searchFlags
+	cmd := &cobra.Command{
+		Use:   "search",
+		Short: "Find entries of a log by what they say",
+		Long: `search finds the entries for which all that is given holds, the newest first, and
+proves each. It asks the log's server, which cannot add to the log's entries, but
+could leave some out: --scan reads the whole log instead, which proves that
+nothing is missing, and works with every log that has tiles.
+
+What an entry says is the word of whoever logged it. Of a v2 log, which signs no
+times, --after and --before rely on the server's clock.`,
+		Example: "  sigbox log search --file app.tar.gz\n  sigbox log search --log v1 --identity ada@example.com --after 2026-01-01T00:00:00Z",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return e.searchLog(cmd.Context(), &f)
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	f.register(e, cmd)
+	fs := cmd.Flags()
+	fs.StringVar(&f.hash, "hash", "", "`DIGEST` of the artifact: sha256:…, or hex digits alone")
+	fs.StringVar(&f.file, "file", "", "the artifact itself, a `FILE`")
+	fs.StringVar(&f.identity, "identity", "", "`NAME` in the certificate: an email address, a URI")
+	fs.StringVar(&f.issuer, "issuer", "", "`URL` of the identity's issuer")
+	fs.StringVar(&f.signingKey, "signing-key", "", "the signer's key or certificate: a `FILE` in PEM, or the SHA-256 of its DER form in hex")
+	fs.StringVar(&f.repository, "repository", "", "`URL` of the repository that the build was of")
+	fs.StringVar(&f.kind, "kind", "", "`KIND` of the entry: hashedrekord, dsse, intoto, rfc3161")
+	fs.StringVar(&f.after, "after", "", "`TIME` (RFC 3339) at which, or later, it was logged")
+	fs.StringVar(&f.before, "before", "", "`TIME` (RFC 3339) before which it was logged")
+	fs.IntVar(&f.limit, "limit", maxFound, "how many entries are shown")
+	fs.BoolVar(&f.scan, "scan", false, "read the whole log instead of asking its server")
+	cmd.MarkFlagsMutuallyExclusive("hash", "file")
+	return cmd
+}
+
+// question is what a person looks for: params for a server, query to see for
+// oneself.
+type question struct {
+	params url.Values
+	query  search.Query
+}
+
+// newQuestion asks for one condition.
+func newQuestion(name, value string) (question, error) {
+	q := question{params: url.Values{}}
+	return q, q.add(name, value)
+}
+
+// add narrows the question by a condition of docs/search.md.
+func (q *question) add(name, value string) error {
+	by := map[string]func(string) (search.Condition, error){
+		"hash": search.ByHash, "subject": search.BySubject, "issuer": search.ByIssuer, "key": search.ByKey, "repository": search.ByRepository,
+	}[name]
+	c, err := by(value)
+	if err != nil {
+		return err
+	}
+	q.query.All = append(q.query.All, c)
+	q.params.Set(name, value)
+	return nil
+}
+
+// question makes one of the flags.
+func (f *searchFlags) question() (question, error) {
+	q := question{params: url.Values{}}
+	hash, key := f.hash, f.signingKey
+	var err error
+	if f.file != "" {
+		if hash, err = fileDigest(f.file); err != nil {
+			return q, err
+		}
+	}
+	if key != "" {
+		if key, err = keyDigest(key); err != nil {
+			return q, err
+		}
+	}
+	for _, c := range []struct{ name, value string }{
+		{"hash", hash}, {"subject", f.identity}, {"issuer", f.issuer}, {"key", key}, {"repository", f.repository},
+	} {
+		if c.value == "" {
+			continue
+		}
+		if err := q.add(c.name, c.value); err != nil {
+			return q, usage("%s", err)
+		}
+	}
+	if q.query.Kind = f.kind; f.kind != "" {
+		q.params.Set("kind", f.kind)
+	}
+	for _, t := range []struct {
+		name, value string
+		into        *time.Time
+	}{{"after", f.after, &q.query.After}, {"before", f.before, &q.query.Before}} {
+		if t.value == "" {
+			continue
+		}
+		if *t.into, err = time.Parse(time.RFC3339, t.value); err != nil {
+			return q, usage("--%s: expected a time like 2026-01-31T12:00:00Z, found %q", t.name, t.value)
+		}
+		q.params.Set(t.name, t.value)
+	}
+	if err := q.query.Check(); err != nil {
+		return q, usage("%s", err)
+	}
+	return q, nil
+}
+
+// fileDigest hashes a file as most signers do.
+func fileDigest(path string) (string, error) {
+	h := sha256.New()
+	f, err := os.Open(path) // #nosec G304 -- the user's
+	if err != nil {
+		return "", sigbox.Errorf(sigbox.Unavailable, "%w", err)
+	}
+	defer func() { _ = f.Close() }() // it was read
+	if _, err := f.WriteTo(h); err != nil {
+		return "", sigbox.Errorf(sigbox.Unavailable, "%w", err)
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// keyDigest gives the SHA-256 of a key or certificate in a file; what is a SHA-256
+// already stays.
+func keyDigest(s string) (string, error) {
+	if _, err := search.ByKey(s); err == nil {
+		return s, nil
+	}
+	b, err := readFile(s, maxLogKeyFile)
+	if err != nil {
+		return "", err
+	}
+	block, _ := pem.Decode(b)
+	if block == nil || block.Type != "PUBLIC KEY" && block.Type != "CERTIFICATE" {
+		return "", sigbox.Errorf(sigbox.Invalid, "%s: expected a public key or a certificate in PEM", s)
+	}
+	sum := sha256.Sum256(block.Bytes)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// searchJSON is what "log search" prints.
+type searchJSON struct {
+	Origin   string `json:"origin"`
+	TreeSize uint64 `json:"treeSize"`
+	// Scanned: the whole log was read, so that nothing is missing below More.
+	Scanned bool         `json:"scanned"`
+	Entries []provenJSON `json:"entries"`
+	More    bool         `json:"more"`
+	// Complete: the server has looked through all of the log.
+	Complete bool `json:"complete"`
+}
+
+func (e *env) searchLog(ctx context.Context, f *searchFlags) error {
+	q, err := f.question()
+	if err != nil {
+		return err
+	}
+	if f.limit < 1 {
+		return usage("--limit: expected at least 1, found %d", f.limit)
+	}
+	r, err := e.openLog(ctx, &f.logFlags)
+	if err != nil {
+		return err
+	}
+	var found searchJSON
+	if f.scan {
+		found, err = e.scan(ctx, r, &q, f.limit)
+	} else {
+		found, err = q.ask(ctx, r, f.limit)
+	}
+	if err != nil {
+		return err
+	}
+	if f.output.json() {
+		return e.printJSON(found)
+	}
+	return e.printFound(&found)
+}
+
+// ask has the log's server search, and sees for itself that what it found is what
+// was asked for.
+func (q *question) ask(ctx context.Context, r *remote.LogReader, limit int) (searchJSON, error) {
+	head, _ := r.Head()
+	out := searchJSON{Origin: head.Origin, TreeSize: head.Size, Entries: []provenJSON{}, Complete: true}
+	params := url.Values{}
+	for name, v := range q.params {
+		params[name] = v
+	}
+	for {
+		params.Set("limit", strconv.Itoa(min(limit-len(out.Entries), maxPage)))
+		page, err := r.Search(ctx, params)
+		if sigbox.KindOf(err) == sigbox.NotFound && err != nil && len(out.Entries) == 0 {
+			return q.askV1(ctx, r, limit, out)
+		}
+		if err != nil {
+			return out, err
+		}
+		out.Complete = out.Complete && page.Complete
+		for i := range page.Entries {
+			j, err := q.judge(&page.Entries[i])
+			if err != nil {
+				return out, err
+			}
+			if len(out.Entries) < limit {
+				out.Entries = append(out.Entries, j)
+			}
+		}
+		if out.More = page.Next != ""; !out.More || len(out.Entries) >= limit {
+			return out, nil
+		}
+		params.Set("cursor", page.Next)
+	}
+}
+
+// judge holds a found entry against the question. What a statement is about is not
+// in the log: there the server's word has to do.
+func (q *question) judge(found *remote.FoundEntry) (provenJSON, error) {
+	j := newProvenJSON(&found.ProvenEntry)
+	if j.Time == nil && !found.Claimed.IsZero() {
+		j.Claimed = &found.Claimed
+	}
+	query := q.query
+	query.After = query.After.Truncate(time.Second) // what a log signs is whole seconds
+	if found.Says == nil || query.Matches(found.Says, found.Time) {
+		return j, nil
+	}
+	if q.params.Has("hash") && (found.Kind == entry.KindDSSE || found.Kind == entry.KindInToto) {
+		without := question{params: url.Values{}}
+		for name, v := range q.params {
+			if name != "hash" && name != "kind" && name != "after" && name != "before" {
+				if err := without.add(name, v[0]); err != nil {
+					return j, err
+				}
+			}
+		}
+		without.query.Kind, without.query.After, without.query.Before = query.Kind, query.After, query.Before
+		if without.query.Matches(found.Says, found.Time) {
+			j.Unproven = true
+			return j, nil
+		}
+	}
+	return j, sigbox.Errorf(sigbox.NotVerified, "the server has found entry %d, which is not what was asked for", found.Index).
+		WithHint("do not rely on its search: --scan reads the log itself")
+}
+
+// askV1 has the index of a Rekor v1 server search, which knows digests and subjects.
+func (q *question) askV1(ctx context.Context, r *remote.LogReader, limit int, out searchJSON) (searchJSON, error) {
+	if !r.IsV1() || !q.params.Has("hash") && !q.params.Has("subject") {
+		return out, sigbox.Errorf(sigbox.Invalid, "the server of the log %.100q cannot search for this", out.Origin).
+			WithHint("Rekor v1 finds by --hash, --file and --identity; a log with tiles can be read as a whole: --scan")
+	}
+	ids, err := r.Retrieve(ctx, q.params.Get("hash"), q.params.Get("subject"))
+	if err != nil {
+		return out, err
+	}
+	for i, id := range ids {
+		if out.More = len(out.Entries) >= limit; out.More {
+			break
+		}
+		p, err := r.ByID(ctx, id)
+		if err != nil {
+			return out, sigbox.Errorf(sigbox.KindOf(err), "entry %d of %d that the server has found: %w", i+1, len(ids), err)
+		}
+		if j, err := q.judge(&remote.FoundEntry{ProvenEntry: p}); err == nil {
+			out.Entries = append(out.Entries, j)
+		} // else what the index cannot look at, such as the issuer
+	}
+	out.Complete = false // it has never said so
+	return out, nil
+}
+
+// scan reads the whole log.
+func (e *env) scan(ctx context.Context, r *remote.LogReader, q *question, limit int) (searchJSON, error) {
+	head, _ := r.Head()
+	out := searchJSON{Origin: head.Origin, TreeSize: head.Size, Scanned: true, Complete: true, Entries: []provenJSON{}}
+	if !q.query.After.IsZero() || !q.query.Before.IsZero() {
+		return out, usage("--scan reads entries, which say nothing of the time: leave --after and --before out")
+	}
+	var matches []uint64
+	err := r.Entries(ctx, 0, head.Size, func(index uint64, leaf []byte) error {
+		b, err := entry.ParseBody(leaf)
+		if err == nil && q.query.Matches(b, time.Time{}) {
+			matches = append(matches, index)
+		}
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	for i := len(matches) - 1; i >= 0; i-- {
+		if out.More = len(out.Entries) >= limit; out.More {
+			break
+		}
+		p, err := r.Entry(ctx, matches[i])
+		if err != nil {
+			return out, err
+		}
+		out.Entries = append(out.Entries, newProvenJSON(&p))
+	}
+	return out, nil
+}
+
+// printFound writes a line for each entry.
+func (e *env) printFound(f *searchJSON) error {
+	tw := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	for i := range f.Entries {
+		j := &f.Entries[i]
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\n", j.Index, j.when(), j.Kind, printable(j.who()), printable(strings.Join(j.Digests, " ")))
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	switch {
+	case f.More:
+		e.note("There are more: --limit shows them.")
+	case len(f.Entries) == 0:
+		e.note("Nothing was found among the %d entries of %s.", f.TreeSize, f.Origin)
+	}
+	if !f.Scanned {
+		e.note("What is shown is proven; that nothing is missing is the server's word. --scan reads the whole log.")
+	}
+	return nil
+}
+
+func (j *provenJSON) when() string {
+	switch {
+	case j.Time != nil:
+		return j.Time.Format(time.RFC3339)
+	case j.Claimed != nil:
+		return j.Claimed.UTC().Truncate(time.Second).Format(time.RFC3339)
+	}
+	return "-"
+}
+
+// who names the signers.
+func (j *provenJSON) who() string {
+	var names []string
+	for _, s := range j.Signers {
+		if len(s.Subjects) == 0 {
+			names = append(names, fmt.Sprintf("key %.16s…", s.PublicKey))
+		}
+		names = append(names, s.Subjects...)
+	}
+	return strings.Join(names, ", ")
+}
