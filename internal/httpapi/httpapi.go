@@ -4,12 +4,14 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"mime"
 	"net/http"
+	"strconv"
 
 	"github.com/sigbox/sigbox"
 )
@@ -55,15 +57,34 @@ func writeError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err er
 func refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) (httpStatus, rpcCode int, msg string) {
 	kind := sigbox.KindOf(err)
 	httpStatus, rpcCode = status(kind)
+	if ended := r.Context().Err(); ended != nil && errors.Is(err, ended) {
+		httpStatus, rpcCode = endedStatus(ended)
+	}
 	msg = kind.String()
 	if e, ok := errors.AsType[*sigbox.Error](err); ok && kind != sigbox.Internal && kind != sigbox.Fatal {
 		msg = e.Public()
 	}
 	log.Log(r.Context(), refusalLevel(httpStatus), refusedMessage, "method", r.Method, "path", r.URL.Path, "status", httpStatus, "err", err)
 	if httpStatus == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	}
 	return httpStatus, rpcCode, msg
+}
+
+// retryAfter is how long clients are asked to wait when there is no room for them,
+// in seconds.
+const retryAfter = 1
+
+// statusClientClosed is what Rekor's servers log for a client that went away.
+const statusClientClosed = 499
+
+// endedStatus is status for a request that its client gave up, by going away or by
+// its deadline.
+func endedStatus(ended error) (httpStatus, rpcCode int) {
+	if errors.Is(ended, context.DeadlineExceeded) {
+		return http.StatusGatewayTimeout, 4 // DEADLINE_EXCEEDED
+	}
+	return statusClientClosed, 1 // CANCELLED
 }
 
 // refusalLevel is how much a refusal is worth in the log. Asking for what is not

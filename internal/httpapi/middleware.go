@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -65,7 +66,7 @@ type guard struct {
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer g.leave()
 	if !g.enter() {
-		g.refuse(w)
+		g.refuse(w, r)
 		return
 	}
 	start := time.Now()
@@ -99,10 +100,20 @@ func (g *guard) leave() {
 	g.Metrics.inFlight.Dec()
 }
 
-func (g *guard) refuse(w http.ResponseWriter) {
+func (g *guard) refuse(w http.ResponseWriter, r *http.Request) {
 	g.Metrics.refused.Inc()
-	w.Header().Set("Retry-After", "1")
-	writeJSON(w, http.StatusServiceUnavailable, rpcStatus{14, "too many requests in flight (try again in a second)", []any{}})
+	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	turnAway(w, r, sigbox.Unavailable, "too many requests in flight (try again in a second)")
+}
+
+// turnAway refuses a request that may be for any service.
+func turnAway(w http.ResponseWriter, r *http.Request, kind sigbox.Kind, msg string) {
+	code, rpc := status(kind)
+	if isRPC(r) {
+		writeRPCError(w, r, code, rpc, msg)
+		return
+	}
+	writeJSON(w, code, rpcStatus{rpc, msg, []any{}})
 }
 
 // recovered answers for a handler that panicked with p; nil is one that did not.
@@ -119,15 +130,12 @@ func (g *guard) recovered(rec *recorder, r *http.Request, p any) (abort bool) {
 	if rec.status != 0 {
 		return true
 	}
-	writeJSON(rec, http.StatusInternalServerError, rpcStatus{13, sigbox.Internal.String(), []any{}})
+	turnAway(rec, r, sigbox.Internal, sigbox.Internal.String())
 	return false
 }
 
 func (g *guard) finish(rec *recorder, r *http.Request, took time.Duration) {
-	status := rec.status
-	if status == 0 {
-		status = http.StatusOK
-	}
+	status := cmp.Or(rec.meant, rec.status, http.StatusOK)
 	g.Metrics.observe(r.Pattern, r.Method, status, took)
 	if ctx := r.Context(); g.Logger.Enabled(ctx, slog.LevelDebug) {
 		g.Logger.DebugContext(ctx, "request", "method", r.Method, "path", r.URL.Path, "status", status,
@@ -139,8 +147,13 @@ func (g *guard) finish(rec *recorder, r *http.Request, took time.Duration) {
 type recorder struct {
 	http.ResponseWriter
 	status int // 0 until the header is sent
+	meant  int // 0 if it is the same
 	bytes  int64
 }
+
+// standsFor notes the status that an answer is to be counted as: gRPC sends 200 and
+// says in the trailer what came of it.
+func (r *recorder) standsFor(status int) { r.meant = status }
 
 func (r *recorder) WriteHeader(status int) {
 	if r.status == 0 && status >= 200 {

@@ -18,6 +18,7 @@ import (
 //	GET  /api/v2/checkpoint                 the latest checkpoint
 //	GET  /api/v2/tile/{L}/{N}[.p/{W}]       a tile of hashes
 //	GET  /api/v2/tile/entries/{N}[.p/{W}]   an entry bundle
+//	POST /dev.sigstore.rekor.v2.Rekor/…     the same by gRPC
 //
 // An entry that is in the log already is answered with its first index, 201, and
 // a fresh proof, where rekor-tiles answers 409 without one.
@@ -33,6 +34,7 @@ func (h *Rekor) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/v2/log/entries", h.add)
 	mux.HandleFunc("GET /api/v2/checkpoint", h.checkpoint)
 	mux.Handle("GET /api/v2/tile/{path...}", &tiles{kind: "entries", hashes: h.Service.Tile, bundle: h.Service.Entries, logger: h.Logger})
+	h.registerRPC(mux)
 }
 
 func (h *Rekor) add(w http.ResponseWriter, r *http.Request) {

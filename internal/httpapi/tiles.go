@@ -115,12 +115,24 @@ func digits(s string) bool {
 // tileOf reads the tile that the rest of a request's path names. The error is of
 // kind NotFound: a path that is not canonical names nothing.
 func tileOf(r *http.Request, rest string, kinds ...string) (tilePath, error) {
-	t, ok := parseTilePath(rest, kinds...)
-	if !ok || r.URL.RawPath != "" { // a canonical path has no escapes
-		return t, sigbox.Errorf(sigbox.NotFound, "no tile has the path %.80q", rest).
-			WithHint("paths are as in C2SP tlog-tiles: tile/0/x001/234 or tile/0/x001/234.p/7")
+	if r.URL.RawPath != "" { // a canonical path has no escapes
+		return tilePath{}, noTile(rest)
+	}
+	return parseTile(rest, kinds...)
+}
+
+// parseTile is parseTilePath with an error of kind NotFound.
+func parseTile(path string, kinds ...string) (tilePath, error) {
+	t, ok := parseTilePath(path, kinds...)
+	if !ok {
+		return t, noTile(path)
 	}
 	return t, nil
+}
+
+func noTile(path string) error {
+	return sigbox.Errorf(sigbox.NotFound, "no tile has the path %.80q", path).
+		WithHint("paths are as in C2SP tlog-tiles: tile/0/x001/234 or tile/0/x001/234.p/7")
 }
 
 // tiles answers for the tiles and bundles of a log, whose path below /tile/ is the

@@ -40,6 +40,7 @@ const (
 	maxTimestamp      = 10 << 10
 	maxPayloadType    = 1024
 	maxKeyID          = 1024
+	maxTilePath       = 64 // x999/ five times, and 999.p/255
 	// maxProposedSignatures bounds the signatures of an envelope to be logged, and
 	// their verifiers. Each of the one may be checked with each of the other.
 	maxProposedSignatures = 10

@@ -33,7 +33,7 @@ func ParseRequest(body []byte) (sigbox.Entry, error) {
 		}, "hashedRekordRequestV002", "dsseRequestV002")
 	})
 	if err == nil && found == 0 {
-		err = sigbox.Errorf(sigbox.Invalid, "the request has neither hashedRekordRequestV002 nor dsseRequestV002")
+		err = noRequest()
 	}
 	if err == nil {
 		err = checkShape(&e)
@@ -42,6 +42,10 @@ func ParseRequest(body []byte) (sigbox.Entry, error) {
 		return sigbox.Entry{}, err
 	}
 	return e, nil
+}
+
+func noRequest() error {
+	return sigbox.Errorf(sigbox.Invalid, "the request has neither hashedRekordRequestV002 nor dsseRequestV002")
 }
 
 // hashedRekordRequest reads a HashedRekordRequestV002.
@@ -104,10 +108,19 @@ func (r reader) keyDetails(k *sigbox.KeyDetails) error {
 		*k, err = sigbox.ParseKeyDetails(name)
 		return err
 	}
-	if *k = sigbox.KeyDetails(number & math.MaxUint8); int64(*k) != number || !k.Valid() {
-		return r.Errorf("key details %d: not an algorithm that sigbox supports", number)
+	if *k, err = numberedDetails(uint64(number)); err != nil { // #nosec G115 -- no algorithm has a negative number
+		return r.Errorf("%w", err)
 	}
 	return nil
+}
+
+// numberedDetails gives the PublicKeyDetails with a number.
+func numberedDetails(number uint64) (sigbox.KeyDetails, error) {
+	k := sigbox.KeyDetails(number & math.MaxUint8)
+	if uint64(k) != number || !k.Valid() {
+		return 0, sigbox.Errorf(sigbox.Invalid, "key details %d: not an algorithm that sigbox supports", number)
+	}
+	return k, nil
 }
 
 // dsseRequest reads a DSSERequestV002.
@@ -124,11 +137,16 @@ func (r reader) dsseRequest() (sigbox.Entry, error) {
 	if err != nil {
 		return sigbox.Entry{}, err
 	}
+	return s.envelopeEntry(&envelope, verifiers)
+}
+
+// envelopeEntry gives the entry of an envelope with one signature, which s verifies.
+func (s *BodySignature) envelopeEntry(envelope *sigbox.Envelope, verifiers int) (sigbox.Entry, error) {
 	if len(envelope.Signatures) != 1 || verifiers != 1 {
-		return sigbox.Entry{}, r.Errorf("a DSSE request has one signature and one verifier, found %d and %d", len(envelope.Signatures), verifiers)
+		return sigbox.Entry{}, sigbox.Errorf(sigbox.Invalid, "a DSSE request has one signature and one verifier, found %d and %d", len(envelope.Signatures), verifiers)
 	}
 	if envelope.PayloadType == "" {
-		return sigbox.Entry{}, r.Errorf("the envelope's payloadType is missing")
+		return sigbox.Entry{}, sigbox.Errorf(sigbox.Invalid, "the envelope's payloadType is missing")
 	}
 	if !loggable(s.Details) {
 		return sigbox.Entry{}, notLoggable(s.Details)
