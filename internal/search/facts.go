@@ -32,10 +32,8 @@ func (x *Index) Facts(ctx context.Context, index uint64) (Facts, error) {
 	if err != nil {
 		return Facts{}, err
 	}
-	f := Facts{Index: index, Logged: at, Leaf: tlog.LeafHash(leaf), Kind: b.Kind, Version: b.Version, Digests: digestsOf(b)}
-	for i := range b.Signatures {
-		f.Signers = append(f.Signers, signerOf(&b.Signatures[i]))
-	}
+	f := FactsOf(leaf, b)
+	f.Index, f.Logged = index, at
 	return f, nil
 }
 

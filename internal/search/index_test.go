@@ -103,12 +103,13 @@ func TestRunEnds(t *testing.T) {
 // one whose mark is damaged.
 func TestIndexedAgain(t *testing.T) {
 	l := newLog(t)
-	x := l.index(t)
+	l.index(t)
 	for n := range 300 {
 		l.add(t, numbered(t, n), nil)
 	}
 	l.reopen(t)
-	if x = l.index(t); x.CompleteFrom() != 0 {
+	x := l.index(t)
+	if x.CompleteFrom() != 0 {
 		t.Fatalf("complete from %d on", x.CompleteFrom())
 	}
 	for n := range 10 {

@@ -1,7 +1,6 @@
 package search
 
 import (
-	"crypto/sha256"
 	"slices"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 // FactsOf gives what an entry says whose body was read elsewhere. Index and Logged
 // are for the caller to set.
 func FactsOf(leaf []byte, b *entry.Body) Facts {
-	f := Facts{Leaf: [sha256.Size]byte(tlog.LeafHash(leaf)), Kind: b.Kind, Version: b.Version, Digests: digestsOf(b)}
+	f := Facts{Leaf: tlog.LeafHash(leaf), Kind: b.Kind, Version: b.Version, Digests: digestsOf(b)}
 	for i := range b.Signatures {
 		f.Signers = append(f.Signers, signerOf(&b.Signatures[i]))
 	}
