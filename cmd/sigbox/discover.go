@@ -52,13 +52,15 @@ func cutSuffix(path, suffix string) (string, bool) {
 	return name, ok && filepath.Base(path) != suffix
 }
 
-// verifiedBy gives the artifact that a file is there to verify, as a bundle,
-// signature or certificate; false when it is none of them. Names that other files
-// have as well, such as .bundle and .pem, count only beside an artifact, with
-// fitting content, and without a bundle of their own.
-func verifiedBy(path string) (artifact string, ok bool) {
+// evidenceIn gives the artifact that a file is there to verify and the evidence that
+// it is, or a part of; false when it is none. The name is not enough: what does not
+// hold what its name says is a file like any other. Names that other files have as
+// well, such as .bundle and .pem, count only beside an artifact, and without a bundle
+// of their own.
+func evidenceIn(path string) (artifact string, v evidence, ok bool) {
 	if isBundleName(path) {
-		return artifactOf(path), true
+		b, err := readFile(path, maxBundleFile)
+		return artifactOf(path), evidence{bundle: path}, err == nil && isBundle(path, b)
 	}
 	for _, suffix := range [...]string{oldBundleSuffix, signatureSuffix, ".pem", ".cert", ".crt"} {
 		a, ok := cutSuffix(path, suffix)
@@ -66,17 +68,27 @@ func verifiedBy(path string) (artifact string, ok bool) {
 			continue
 		}
 		if b, err := readFile(path, maxBundleFile); err == nil && fits(a, suffix, b) {
-			return a, true
+			return a, partOf(a, path), true
 		}
 	}
-	return "", false
+	return "", evidence{}, false
+}
+
+// partOf gives the evidence beside an artifact that a file belongs to.
+func partOf(artifact, path string) evidence {
+	for _, v := range evidenceBeside(artifact) {
+		if v.bundle == path || v.signature == path || v.certificate == path {
+			return v
+		}
+	}
+	return evidence{bundle: path}
 }
 
 // fits reports whether a file's content is what its suffix says.
 func fits(artifact, suffix string, b []byte) bool {
 	switch suffix {
 	case oldBundleSuffix:
-		return isBundle(b)
+		return isBundle(artifact+suffix, b)
 	case signatureSuffix:
 		_, err := cosign.FromDetached(cosign.Detached{Signature: b})
 		return err == nil
@@ -89,13 +101,14 @@ func fits(artifact, suffix string, b []byte) bool {
 	return err == nil
 }
 
-func isBundle(b []byte) bool {
-	if cosign.IsBundle(b) {
-		return true
-	}
-	_, err := bundle.Parse(b)
+// isBundle reports whether a file holds bundles and nothing else.
+func isBundle(path string, b []byte) bool {
+	_, err := parseBundles(b, hasLines(path))
 	return err == nil
 }
+
+// hasLines reports whether a file has a bundle in each line by its name.
+func hasLines(path string) bool { return strings.HasSuffix(path, ".jsonl") }
 
 // hasBundle reports whether a bundle of today's form is beside a file.
 func hasBundle(path string) bool {
@@ -187,7 +200,7 @@ func readBundles(path string) ([]*sigbox.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	bundles, err := parseBundles(b, strings.HasSuffix(path, ".jsonl"))
+	bundles, err := parseBundles(b, hasLines(path))
 	if err != nil {
 		err = sigbox.Errorf(sigbox.KindOf(err), "%s: %w", path, err)
 	}

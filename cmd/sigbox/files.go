@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"hash"
 	"io"
@@ -30,6 +32,12 @@ type artifact struct {
 	listed []listing
 	// alone: it was named, or found in a directory, not in a list only.
 	alone bool
+	// by is where its signatures are when they were named in its place; nil is all
+	// that is beside it.
+	by []evidence
+	// err is why it cannot be looked at: there is no file to go with a bundle, or a
+	// directory could not be read.
+	err error
 }
 
 // listing is a file's place in a list.
@@ -85,32 +93,60 @@ func findArtifacts(ctx context.Context, args []string) (found, error) {
 	return f, nil
 }
 
+// artifactKey tells artifacts apart: the file ./- is not standard input, and a file
+// may be called like a digest.
+type artifactKey struct {
+	path   string
+	digest sigbox.NamedDigest
+	stdin  bool
+}
+
+func (a artifact) key() artifactKey {
+	k := artifactKey{digest: a.digest, stdin: a.stdin}
+	if a.path != "" {
+		k.path = filepath.Clean(a.path)
+	}
+	return k
+}
+
 // dedupe makes one of what was named twice.
 func (f *found) dedupe() {
-	places := make(map[string]int, len(f.artifacts))
+	places := make(map[artifactKey]int, len(f.artifacts))
 	kept := f.artifacts[:0]
 	for _, a := range f.artifacts {
-		key := a.String()
-		if a.path != "" {
-			key = filepath.Clean(a.path)
-		}
-		at, again := places[key]
+		at, again := places[a.key()]
 		if !again {
-			places[key] = len(kept)
+			places[a.key()] = len(kept)
 			kept = append(kept, a)
 			continue
 		}
-		first := &kept[at]
-		first.alone = first.alone || a.alone
-		first.listed = append(first.listed, a.listed...)
-		if first.list == nil {
-			first.list = a.list
-		}
+		kept[at].merge(a)
 	}
 	f.artifacts = kept
 }
 
+// merge takes what is known of the artifact from another place.
+func (a *artifact) merge(o artifact) {
+	switch {
+	case !a.alone: // in a list only
+		a.by = o.by
+	case o.alone && (a.by == nil || o.by == nil):
+		a.by = nil // one place says all, so it is all
+	case o.alone:
+		a.by = append(a.by, o.by...)
+	}
+	a.alone = a.alone || o.alone
+	a.listed = append(a.listed, o.listed...)
+	a.list = cmp.Or(a.list, o.list)
+	if a.err == nil {
+		a.err = o.err
+	}
+}
+
 func (f *found) add(ctx context.Context, arg string) error {
+	if isHash(arg) {
+		return f.addDigest(arg)
+	}
 	info, err := os.Stat(arg)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && isDigest(arg):
@@ -120,11 +156,23 @@ func (f *found) add(ctx context.Context, arg string) error {
 	case err != nil:
 		return ioError(err)
 	case info.IsDir():
-		return f.walk(ctx, arg, isBundleName, f.addFile)
+		return f.walk(ctx, arg, f.visit)
 	case !info.Mode().IsRegular():
 		return usage("%s is no regular file", arg)
 	}
 	return f.addFile(arg)
+}
+
+// visit takes what a directory has, for signing.
+func (f *found) visit(path string, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case isBundleName(path):
+		f.passed.Bundles++
+		return nil
+	}
+	return f.addFile(path)
 }
 
 func (f *found) addFile(path string) error {
@@ -150,26 +198,46 @@ func isDigest(arg string) bool {
 	})
 }
 
-// walk visits the regular files below a directory, which may be a link to one. It
-// passes over bundles, version control and whatever is no regular file.
-func (f *found) walk(ctx context.Context, root string, isBundle func(string) bool, visit func(string) error) error {
+// isHash reports whether an argument is a digest whatever files there are: one of an
+// algorithm that sigbox or in-toto knows, or anything of the length of a hash. A file
+// of that name is ./NAME.
+func isHash(arg string) bool {
+	name, value, _ := strings.Cut(arg, ":")
+	if !isDigest(arg) || value == "" {
+		return false
+	}
+	const shortest = 32 // hex digits: MD5
+	_, err := hex.DecodeString(value)
+	return err == nil && len(value) >= shortest || slices.ContainsFunc(digestNames[:], func(known string) bool { return strings.EqualFold(name, known) })
+}
+
+// digestNames are the algorithms that have a name in statements.
+//
+// Source: https://github.com/in-toto/attestation/blob/main/spec/v1/digest_set.md
+var digestNames = [...]string{
+	"sha256", "sha384", "sha512", "sha224", "sha512_224", "sha512_256", "sha3_224", "sha3_256", "sha3_384", "sha3_512", "shake128", "shake256",
+	"blake2b", "blake2s", "ripemd160", "sm3", "gost", "sha1", "md5", "gitCommit", "gitTree", "gitBlob", "gitTag", "dirHash",
+}
+
+// walk visits the regular files below a directory, which may be a link to one, and
+// what of it cannot be read, with the error. It passes over version control and
+// whatever is no regular file.
+func (f *found) walk(ctx context.Context, root string, visit func(string, error) error) error {
 	root = strings.TrimSuffix(root, "/") + "/"
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
-		case err != nil:
-			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case err != nil:
+			return visit(path, err)
 		case d.IsDir() && path != root && slices.Contains(versionControl[:], d.Name()):
 			f.passed.VersionControl++
 			return filepath.SkipDir
 		case d.IsDir():
 		case !d.Type().IsRegular():
 			f.passed.Odd++
-		case isBundle(path):
-			f.passed.Bundles++
 		default:
-			return visit(path)
+			return visit(path, nil)
 		}
 		return nil
 	})

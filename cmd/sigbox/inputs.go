@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sigbox/sigbox"
 )
 
 // evidenceFlags name the files with the signature, where they are not beside the
@@ -54,9 +56,9 @@ type inputs struct {
 	evidence evidenceFlags
 	lists    listFlags
 	read     map[string]bool // lists, by their clean paths
-	// missing counts files that lists name and that are not here, where that is no
-	// fault.
-	missing int
+	// missing are files that lists name or bundles are for, and that are not here,
+	// where that is no fault.
+	missing map[string]bool
 }
 
 // listFlags say what to do with files of checksums.
@@ -70,7 +72,7 @@ func (f *listFlags) register(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.Var(&f.checksums, "checksums", "WHAT is a file of checksums, whatever its name; =false: none is")
 	fs.Lookup("checksums").NoOptDefVal = "true"
-	fs.BoolVar(&f.ignoreMissing, "ignore-missing", false, "pass over files that a file of checksums lists and that are not here")
+	fs.BoolVar(&f.ignoreMissing, "ignore-missing", false, "pass over files that are not here, and that a file of checksums lists or a directory has a bundle for")
 }
 
 // listsFlag is a bool that may not be given.
@@ -98,7 +100,7 @@ func (l *listsFlag) never() bool  { return l.given && !l.value }
 
 // findToVerify resolves the arguments of verify.
 func findToVerify(ctx context.Context, f verifyFlags, args []string) (*inputs, error) {
-	in := &inputs{ctx: ctx, evidence: f.evidence, lists: f.lists, read: make(map[string]bool)}
+	in := &inputs{ctx: ctx, evidence: f.evidence, lists: f.lists, read: make(map[string]bool), missing: make(map[string]bool)}
 	for _, arg := range args {
 		if err := in.add(arg); err != nil {
 			return nil, err
@@ -111,10 +113,13 @@ func findToVerify(ctx context.Context, f verifyFlags, args []string) (*inputs, e
 // check finds what makes no sense in what was found.
 func (in *inputs) check() error {
 	if len(in.artifacts) == 0 {
-		return &usageError{msg: "there is nothing to verify: found only " + cmp.Or(in.passed.String(), "empty directories"), hint: "name files, or directories with files in them"}
+		return &usageError{msg: "there is nothing to verify: found only " + cmp.Or(notLookedAt(in.passed, len(in.missing)), "empty directories"), hint: "name files, or directories with files in them"}
 	}
 	named := 0
 	for _, a := range in.artifacts {
+		if a.path == "" && in.lists.checksums.always() {
+			return usage("--checksums is for files, and %s is none", a.what())
+		}
 		if a.path == "" && !in.evidence.given() {
 			return &usageError{msg: "there is nothing beside " + a.what() + " to look for a bundle in", hint: "name it: --bundle FILE"}
 		}
@@ -131,12 +136,20 @@ func (in *inputs) check() error {
 	return nil
 }
 
-// add resolves an argument. What is there by its very name is never a pattern.
+// add resolves an argument. What is there by its very name is never a pattern, and
+// what is a digest is never a file.
 func (in *inputs) add(arg string) error {
-	if arg == "-" {
+	switch {
+	case arg == "-":
 		in.artifacts = append(in.artifacts, artifact{stdin: true, alone: true})
 		return nil
+	case isHash(arg):
+		return in.addDigest(arg)
 	}
+	return in.addPath(arg)
+}
+
+func (in *inputs) addPath(arg string) error {
 	info, err := os.Stat(arg)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && isDigest(arg):
@@ -150,14 +163,14 @@ func (in *inputs) add(arg string) error {
 	case info.IsDir() && in.lists.checksums.always():
 		return usage("--checksums is for files, and %s is a directory", arg)
 	case info.IsDir():
-		return in.walk(in.ctx, arg, isEvidence, in.visit)
+		return in.walk(in.ctx, arg, in.visit)
 	case !info.Mode().IsRegular():
 		return usage("%s is no regular file", arg)
 	}
 	return in.addNamed(arg)
 }
 
-// addPattern takes what matches a pattern as if each had been named.
+// addPattern takes what matches a pattern as if each had been named, as a file.
 func (in *inputs) addPattern(pattern string) error {
 	matches, err := expandPattern(pattern)
 	if err != nil {
@@ -167,7 +180,10 @@ func (in *inputs) addPattern(pattern string) error {
 		return &usageError{msg: "nothing matches " + pattern, hint: "name files, directories or digests like sha256:…"}
 	}
 	for _, m := range matches {
-		if err := in.add(m); err != nil {
+		if m == "-" || isDigest(m) {
+			m = "./" + m
+		}
+		if err := in.addPath(m); err != nil {
 			return err
 		}
 	}
@@ -175,62 +191,89 @@ func (in *inputs) addPattern(pattern string) error {
 }
 
 // addNamed takes a file that was named. A bundle stands for the file that it is
-// for, unless another is given.
+// for, which is then judged by it, unless another is given.
 func (in *inputs) addNamed(path string) error {
-	if !in.evidence.given() {
-		if a, ok := verifiedBy(path); ok {
-			if !isFile(a) {
-				return &usageError{
-					msg:  path + " is a bundle, and the file that it is for, " + a + ", is not here",
-					hint: "name the file, and the bundle by --bundle " + path,
-				}
-			}
-			path = a
+	if in.evidence.given() {
+		return in.addSigned(path, nil)
+	}
+	a, v, ok := evidenceIn(path)
+	switch {
+	case !ok:
+		return in.addSigned(path, nil)
+	case !isFile(a):
+		return &usageError{
+			msg:  path + " is a bundle, and the file that it is for, " + a + ", is not here",
+			hint: "name the file, and the bundle by --bundle " + path,
 		}
 	}
+	return in.addSigned(a, []evidence{v})
+}
+
+// addSigned takes a file with the signatures that count for it.
+func (in *inputs) addSigned(path string, by []evidence) error {
+	a := artifact{path: path, alone: true, by: by}
 	if in.lists.checksums.always() || isChecksumName(path) && !in.lists.checksums.never() {
-		return in.addList(path)
+		return in.addList(a)
 	}
-	return in.addFile(path)
+	in.artifacts = append(in.artifacts, a)
+	return nil
 }
 
-// isEvidence reports whether a file is there to verify another.
-func isEvidence(path string) bool {
-	_, ok := verifiedBy(path)
-	return ok
-}
-
-// visit takes a file of a directory. A file of checksums that nobody signed is a
+// visit takes what a directory has. A file of checksums that nobody signed is a
 // file like any other.
-func (in *inputs) visit(path string) error {
+func (in *inputs) visit(path string, err error) error {
+	if err != nil {
+		in.artifacts = append(in.artifacts, artifact{path: path, alone: true, err: ioError(err)})
+		return nil
+	}
+	if a, _, ok := evidenceIn(path); ok {
+		in.passed.Bundles++
+		in.wantFile(a, path)
+		return nil
+	}
 	if isChecksumName(path) && !in.lists.checksums.never() && len(evidenceBeside(path)) > 0 {
-		return in.addList(path)
+		return in.addList(artifact{path: path, alone: true})
 	}
 	return in.addFile(path)
+}
+
+// wantFile notes the file of a bundle when it is not here: somebody may have taken
+// it away.
+func (in *inputs) wantFile(path, bundle string) {
+	switch {
+	case isFile(path):
+	case in.lists.ignoreMissing:
+		in.missing[filepath.Clean(path)] = true
+	default:
+		err := sigbox.Errorf(sigbox.NotVerified, "%s is for it, and it is not here", bundle).WithHint("--ignore-missing passes over such files")
+		in.artifacts = append(in.artifacts, artifact{path: path, alone: true, err: err})
+	}
 }
 
 // addList takes a file of checksums with all files that it lists.
-func (in *inputs) addList(path string) error {
-	if in.read[filepath.Clean(path)] {
+func (in *inputs) addList(a artifact) error {
+	if in.read[filepath.Clean(a.path)] {
+		in.artifacts = append(in.artifacts, a)
 		return nil
 	}
-	in.read[filepath.Clean(path)] = true
-	list, err := readChecksums(path)
+	in.read[filepath.Clean(a.path)] = true
+	list, err := readChecksums(a.path)
 	if err != nil {
 		return err
 	}
-	in.artifacts = append(in.artifacts, artifact{path: path, alone: true, list: list})
+	a.list = list
+	in.artifacts = append(in.artifacts, a)
 	here := 0
 	for _, sum := range list.listed {
+		name := sum.name
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(filepath.Dir(a.path), name)
+		}
 		if in.lists.ignoreMissing && list.missing(sum.name) {
-			in.missing++
+			in.missing[name] = true
 			continue
 		}
 		here++
-		name := sum.name
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(filepath.Dir(path), name)
-		}
 		in.artifacts = append(in.artifacts, artifact{path: name, listed: []listing{{list, sum}}})
 	}
 	if here == 0 && list.err == nil {

@@ -64,12 +64,13 @@ func TestExpandPattern(t *testing.T) {
 	}
 }
 
-// TestVerifiedBy: names that other files have as well do not make a file a
+// TestEvidenceIn: names that other files have as well do not make a file a
 // signature, nor keep it from being verified.
-func TestVerifiedBy(t *testing.T) {
+func TestEvidenceIn(t *testing.T) {
 	w := sigboxtest.New(t)
 	signed := w.Sign([]byte("hello\n"), sigboxtest.Options{Kind: "hashedrekord 0.0.1"})
 	files := sigboxtest.LegacyFiles(signed)
+	good := string(sigboxtest.File(signed))
 	sig, pem, old := string(files.Signature), string(files.Certificate), string(sigboxtest.Legacy(signed, nil))
 	tree(t, map[string]string{
 		"app": "hello\n", "app.sig": sig, "app.pem": pem, "app.bundle": old,
@@ -78,13 +79,15 @@ func TestVerifiedBy(t *testing.T) {
 		"gpg": "x", "gpg.sig": "-----BEGIN PGP SIGNATURE-----\n", "gpg.pem": pem,
 		"keyed": "x", "keyed.sig": sig, "keyed.pem": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
 		"own": "x", "own.sig": sig, "own.sig.sigstore.json": "{}", // a file like any other
-		"new.sigstore.json": "{}", ".sig": sig,
+		"new.sigstore.json": good, ".sig": sig, "lines": "x", "lines.sigstore.jsonl": good + "\n" + good,
+		"evil.sigstore.json": "#!/bin/sh\n", "evil.sigstore": good + "\n#!/bin/sh\n", "evil.sigstore.jsonl": "#!/bin/sh\n" + good, // called so
 	})
 	for path, want := range map[string]string{
-		"app.sig": "app", "app.pem": "app", "app.bundle": "app", "new.sigstore.json": "new", "keyed.sig": "keyed",
+		"evil.sigstore.json": "", "evil.sigstore": "", "evil.sigstore.jsonl": "", "own.sig.sigstore.json": "",
+		"app.sig": "app", "app.pem": "app", "app.bundle": "app", "new.sigstore.json": "new", "lines.sigstore.jsonl": "lines", "keyed.sig": "keyed",
 		"app": "", "lone.sig": "", "lone.bundle": "", "repo.bundle": "", "gpg.sig": "", "gpg.pem": "", "keyed.pem": "", "own.sig": "", ".sig": "", "gone.sig": "",
 	} {
-		if got, _ := verifiedBy(path); got != want {
+		if got, _, ok := evidenceIn(path); ok != (want != "") || ok && got != want {
 			t.Errorf("%s is for %q, want %q", path, got, want)
 		}
 	}
@@ -96,7 +99,10 @@ func TestVerifiedBy(t *testing.T) {
 	for _, a := range found.artifacts {
 		got[a.path] = true
 	}
-	want := []string{".sig", "app", "gpg", "gpg.pem", "gpg.sig", "keyed", "keyed.pem", "lone.bundle", "lone.sig", "own", "own.sig", "repo", "repo.bundle"}
+	want := []string{
+		".sig", "app", "evil.sigstore", "evil.sigstore.json", "evil.sigstore.jsonl", "gpg", "gpg.pem", "gpg.sig", "keyed", "keyed.pem",
+		"lines", "lone.bundle", "lone.sig", "new", "own", "own.sig", "own.sig.sigstore.json", "repo", "repo.bundle",
+	}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(got))); diff != "" || found.passed.Bundles != 6 {
 		t.Errorf("%s; %d bundles", diff, found.passed.Bundles)
 	}
@@ -236,5 +242,61 @@ func TestMismatch(t *testing.T) {
 	// A regular expression matches as a whole.
 	if c := newColumn("subject", "", "a|b", "ab"); c.same {
 		t.Error("half a match was taken for one")
+	}
+}
+
+// TestIsHash: no file takes the place of a digest.
+func TestIsHash(t *testing.T) {
+	for arg, want := range map[string]bool{
+		helloSum: false, "sha256:" + helloSum: true, "sha256:00": true, "SHA256:" + helloSum: true, "gitCommit:0": true, "dirHash:h1:x=": true,
+		"new:" + helloSum: true, "new:00": false, "12:30.txt": false, "./sha256:" + helloSum: false, "sha256:": false,
+	} {
+		if got := isHash(arg); got != want {
+			t.Errorf("%s: %v", arg, got)
+		}
+	}
+}
+
+// TestKinds: a digest, standard input and a file that is called like one of them are
+// three artifacts.
+func TestKinds(t *testing.T) {
+	digest := "sha256:" + helloSum
+	tree(t, map[string]string{"-": "x", digest: "x"})
+	found, err := findToVerify(t.Context(), verifyFlags{evidence: evidenceFlags{bundle: "b"}}, []string{"-", "-", digest, digest})
+	if err == nil {
+		t.Fatal("one bundle for two")
+	}
+	if found.dedupe(); len(found.artifacts) != 2 {
+		t.Errorf("%v", found.artifacts)
+	}
+	found, err = findToVerify(t.Context(), verifyFlags{}, []string{"./-", "*", "./" + digest})
+	if err != nil || len(found.artifacts) != 2 || found.artifacts[0].path == "" || found.artifacts[1].path == "" {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
+// TestMerge: signatures that were named are those that count, unless the file was
+// named as well.
+func TestMerge(t *testing.T) {
+	one, two := []evidence{{bundle: "1"}}, []evidence{{bundle: "2"}}
+	for _, tt := range []struct {
+		name string
+		list []artifact
+		want []evidence
+	}{
+		{"both bundles", []artifact{{alone: true, by: one}, {alone: true, by: two}}, append(slices.Clone(one), two...)},
+		{"bundle, file", []artifact{{alone: true, by: one}, {alone: true}}, nil},
+		{"file, bundle", []artifact{{alone: true}, {alone: true, by: one}}, nil},
+		{"bundle, listed", []artifact{{alone: true, by: one}, {}}, one},
+		{"listed, bundle", []artifact{{}, {alone: true, by: one}}, one},
+	} {
+		for i := range tt.list {
+			tt.list[i].path = "a"
+		}
+		f := found{artifacts: tt.list}
+		f.dedupe()
+		if len(f.artifacts) != 1 || !slices.Equal(f.artifacts[0].by, tt.want) || !f.artifacts[0].alone {
+			t.Errorf("%s: %v", tt.name, f.artifacts)
+		}
 	}
 }

@@ -100,16 +100,11 @@ func toInspect(path string) (sources []evidence, artifact string, err error) {
 	case info.IsDir():
 		return nil, "", &usageError{msg: path + " is a directory", hint: "name a bundle, or a file with its bundle beside it"}
 	}
-	if artifact, ok := verifiedBy(path); ok {
+	if artifact, v, ok := evidenceIn(path); ok {
 		if !isFile(artifact) {
 			artifact = ""
 		}
-		for _, v := range evidenceBeside(artifact) {
-			if v.bundle == path || v.signature == path || v.certificate == path {
-				return []evidence{v}, artifact, nil
-			}
-		}
-		return []evidence{{bundle: path}}, artifact, nil
+		return []evidence{v}, artifact, nil
 	}
 	if beside := evidenceBeside(path); len(beside) > 0 {
 		return beside, path, nil

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"os"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -102,7 +104,7 @@ func inParallel(artifacts []artifact, do func(int, artifact)) {
 
 // list judges a file of checksums, by its own signatures alone.
 func (j *judge) list(ctx context.Context, a artifact) outcome {
-	o := outcome{artifact: a, err: a.list.err}
+	o := outcome{artifact: a, err: cmp.Or(a.err, a.list.err)}
 	if o.err == nil {
 		j.signed(ctx, &o)
 	}
@@ -112,8 +114,8 @@ func (j *judge) list(ctx context.Context, a artifact) outcome {
 // one judges any other artifact. What a list has is judged by the list, and if it
 // was named and has a signature of its own, by that as well.
 func (j *judge) one(ctx context.Context, a artifact) outcome {
-	o := outcome{artifact: a}
-	if !o.isListed(ctx) {
+	o := outcome{artifact: a, err: a.err}
+	if a.err != nil || !o.isListed(ctx) {
 		return o
 	}
 	if len(a.listed) == 0 || a.alone && len(evidenceBeside(a.path)) > 0 {
@@ -182,7 +184,10 @@ func (j *judge) sources(a artifact) []evidence {
 	if f := j.evidence; f.given() {
 		return []evidence{{f.bundle, f.signature, f.certificate, f.timestamp}}
 	}
-	found := evidenceBeside(a.path)
+	found := slices.Clone(a.by)
+	if found == nil {
+		found = evidenceBeside(a.path)
+	}
 	for _, v := range found {
 		if v.certificate != "" && len(j.policy.Keys) > 0 {
 			// The certificate may be there for something else.

@@ -55,6 +55,7 @@ Kubernetes mounts), else from a login in the browser.`,
 	cmd.Flags().BoolVar(&f.inToto, "in-toto", false, "WHAT is an in-toto statement: sign it as such, in a DSSE envelope")
 	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask before something that cannot be taken back")
 	f.output.register(cmd)
+	strictFlags(cmd.Flags())
 	return cmd
 }
 

@@ -52,17 +52,14 @@ func (f *trustFlags) register(e *env, cmd *cobra.Command, p purpose) {
 	_ = cmd.RegisterFlagCompletionFunc("instance", e.completeInstance)
 }
 
-// single is a flag's value that the last one given replaces.
+// single is a list of the one value that may be given.
 type single []string
 
 // String, Set and Type make it a pflag.Value.
 func (s *single) String() string { return strings.Join(*s, "") }
 
 func (s *single) Set(v string) error {
-	*s = nil
-	if v != "" {
-		*s = single{v}
-	}
+	*s = single{v}
 	return nil
 }
 

@@ -22,6 +22,7 @@ func (e *env) printVerified(f verifyFlags, r verifyReport) error {
 		err = e.printJSON(r)
 	case len(r.Results) == 1:
 		err = printVerdict(e.stdout, r.Results[0], r.Trust)
+		e.notePassedOver(r)
 	default:
 		err = e.printTable(r, f.explain)
 		e.notePassedOver(r)
@@ -34,16 +35,21 @@ func (e *env) printVerified(f verifyFlags, r verifyReport) error {
 
 // notePassedOver tells what was not looked at.
 func (e *env) notePassedOver(r verifyReport) {
-	parts := []string{r.PassedOver.String()}
-	if parts[0] == "" {
-		parts = nil
+	if text := notLookedAt(r.PassedOver, r.Missing); text != "" {
+		e.note("Passed over: %s.", text)
 	}
-	if r.Missing > 0 {
-		parts = append(parts, count(r.Missing, "missing file", "missing files"))
+}
+
+// notLookedAt is what directories and lists have besides, "" for nothing.
+func notLookedAt(p passedOver, missing int) string {
+	parts := make([]string, 0, 2)
+	if text := p.String(); text != "" {
+		parts = append(parts, text)
 	}
-	if len(parts) > 0 {
-		e.note("Passed over: %s.", strings.Join(parts, ", "))
+	if missing > 0 {
+		parts = append(parts, count(missing, "missing file", "missing files"))
 	}
+	return strings.Join(parts, ", ")
 }
 
 // concludeVerify gives the error for what was not verified: for one artifact its

@@ -18,7 +18,8 @@ func newVerifyCommand(e *env) *cobra.Command {
 		Short:   "Verify files and directories",
 		Long: `verify checks WHAT against its signatures: files, directories with all below them,
 patterns such as 'dist/**/*.deb', - for standard input, and digests (sha256:…,
-gitCommit:…). A bundle stands for the file that it is for.
+gitCommit:…). A bundle stands for the file that it is for, which is then judged by
+this bundle. A file that is called like a digest or - is ./NAME.
 
 It finds what is beside a file: FILE.sigstore.json, FILE.sigstore.jsonl,
 FILE.sigstore, and what cosign wrote before: FILE.bundle, or FILE.sig with
@@ -51,6 +52,7 @@ which kinds will do.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return e.verify(cmd.Context(), f, args) },
 	}
 	f.register(e, cmd)
+	strictFlags(cmd.Flags())
 	return cmd
 }
 
@@ -118,7 +120,7 @@ func (e *env) verify(ctx context.Context, f verifyFlags, args []string) error {
 	outcomes := j.all(ctx, in.artifacts, newReporter(f, j.policy, args).result, bar.step)
 	bar.done()
 	report := newVerifyReport(j.source, outcomes)
-	report.PassedOver, report.Missing = in.passed, in.missing
+	report.PassedOver, report.Missing = in.passed, len(in.missing)
 	return e.printVerified(f, report)
 }
 

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/pflag"
+)
+
+// strictFlags makes flags refuse what would silently weaken what was asked: an empty
+// value, as of a shell's variable that is not set, and a second value that takes the
+// place of the first.
+func strictFlags(fs *pflag.FlagSet) {
+	fs.VisitAll(func(f *pflag.Flag) {
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			f.Value = filledList{f.Value, list}
+		} else {
+			f.Value = &onceOnly{Value: f.Value}
+		}
+	})
+}
+
+var errEmptyFlag = errors.New("it is empty")
+
+// filledList is a flag that may be repeated, and is never empty.
+type filledList struct {
+	pflag.Value
+	pflag.SliceValue
+}
+
+func (l filledList) Set(s string) error {
+	if s == "" {
+		return errEmptyFlag
+	}
+	return l.Value.Set(s)
+}
+
+// onceOnly is a flag that is given once, and is never empty.
+type onceOnly struct {
+	pflag.Value
+	given bool
+}
+
+func (o *onceOnly) Set(s string) error {
+	switch {
+	case s == "":
+		return errEmptyFlag
+	case o.given:
+		return fmt.Errorf("it was given before, as %q", o.String())
+	}
+	o.given = true
+	return o.Value.Set(s)
+}
