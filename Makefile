@@ -28,6 +28,7 @@ test: ## everything: linters, all tests with the race detector, mutants, the for
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory race
 	@$(MAKE) --no-print-directory limits
+	@$(MAKE) --no-print-directory mutate
 	@$(MAKE) --no-print-directory interop
 
 unit: ## the tests that need nothing but Go
