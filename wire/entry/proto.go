@@ -2,27 +2,32 @@ package entry
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"unicode/utf8"
-
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/sigbox/sigbox"
 )
 
 // The messages of gRPC's dev.sigstore.rekor.v2.Rekor, in protobuf's binary form.
 // They are read as strictly as JSON is: no field that the message does not have, no
-// field twice, of a oneof one. Generated code would take all of these, and link the
-// gRPC server of another project.
+// field twice, of a oneof one. Generated code would take all of these, and bring
+// along protobuf's runtime, with which a program that verifies has nothing to do.
 //
-// Sources: rekor/v2/*.proto of sigstore/rekor-tiles; sigstore_rekor.proto and
+// Sources: protobuf.dev, "Encoding"; rekor/v2/*.proto of sigstore/rekor-tiles; sigstore_rekor.proto and
 // envelope.proto of sigstore/protobuf-specs; google/api/httpbody.proto.
+
+// The wire types of the fields here.
+const (
+	protoVarint = 0
+	protoBytes  = 2
+)
 
 // protoField is a field that a message may have.
 type protoField struct {
-	number   protowire.Number
+	number   uint64
 	name     string
-	kind     protowire.Type // VarintType or BytesType
+	kind     uint64 // protoVarint or protoBytes
 	repeated bool
 }
 
@@ -34,52 +39,53 @@ type protoValue struct {
 
 var (
 	protoRequest = []protoField{
-		{number: 1, name: "hashed_rekord_request_v002", kind: protowire.BytesType},
-		{number: 2, name: "dsse_request_v002", kind: protowire.BytesType},
+		{number: 1, name: "hashed_rekord_request_v002", kind: protoBytes},
+		{number: 2, name: "dsse_request_v002", kind: protoBytes},
 	}
 	protoHashedRekord = []protoField{
-		{number: 1, name: "digest", kind: protowire.BytesType},
-		{number: 2, name: "signature", kind: protowire.BytesType},
+		{number: 1, name: "digest", kind: protoBytes},
+		{number: 2, name: "signature", kind: protoBytes},
 	}
 	protoSignature = []protoField{
-		{number: 1, name: "content", kind: protowire.BytesType},
-		{number: 2, name: "verifier", kind: protowire.BytesType},
+		{number: 1, name: "content", kind: protoBytes},
+		{number: 2, name: "verifier", kind: protoBytes},
 	}
 	protoVerifier = []protoField{
-		{number: 1, name: "public_key", kind: protowire.BytesType},
-		{number: 2, name: "x509_certificate", kind: protowire.BytesType},
-		{number: 3, name: "key_details", kind: protowire.VarintType},
+		{number: 1, name: "public_key", kind: protoBytes},
+		{number: 2, name: "x509_certificate", kind: protoBytes},
+		{number: 3, name: "key_details", kind: protoVarint},
 	}
-	protoRawBytes    = []protoField{{number: 1, name: "raw_bytes", kind: protowire.BytesType}}
+	protoRawBytes    = []protoField{{number: 1, name: "raw_bytes", kind: protoBytes}}
 	protoDSSERequest = []protoField{
-		{number: 1, name: "envelope", kind: protowire.BytesType},
-		{number: 2, name: "verifiers", kind: protowire.BytesType, repeated: true},
+		{number: 1, name: "envelope", kind: protoBytes},
+		{number: 2, name: "verifiers", kind: protoBytes, repeated: true},
 	}
 	protoEnvelope = []protoField{
-		{number: 1, name: "payload", kind: protowire.BytesType},
-		{number: 2, name: "payloadType", kind: protowire.BytesType},
-		{number: 3, name: "signatures", kind: protowire.BytesType, repeated: true},
+		{number: 1, name: "payload", kind: protoBytes},
+		{number: 2, name: "payloadType", kind: protoBytes},
+		{number: 3, name: "signatures", kind: protoBytes, repeated: true},
 	}
 	protoEnvelopeSignature = []protoField{
-		{number: 1, name: "sig", kind: protowire.BytesType},
-		{number: 2, name: "keyid", kind: protowire.BytesType},
+		{number: 1, name: "sig", kind: protoBytes},
+		{number: 2, name: "keyid", kind: protoBytes},
 	}
 	protoTileRequest = []protoField{
-		{number: 1, name: "L", kind: protowire.VarintType},
-		{number: 2, name: "N", kind: protowire.BytesType},
+		{number: 1, name: "L", kind: protoVarint},
+		{number: 2, name: "N", kind: protoBytes},
 	}
-	protoBundleRequest = []protoField{{number: 1, name: "N", kind: protowire.BytesType}}
+	protoBundleRequest = []protoField{{number: 1, name: "N", kind: protoBytes}}
 )
 
 // readProto walks the fields of a message.
 func readProto(message string, b []byte, fields []protoField, value func(name string, v protoValue) error) error {
 	seen := uint64(0) // a bit for each of fields
 	for len(b) > 0 {
-		number, kind, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return brokenProto(message, n)
+		tag, n := binary.Uvarint(b)
+		if n <= 0 {
+			return brokenProto(message)
 		}
 		b = b[n:]
+		number, kind := tag>>3, tag&7
 		i := slices.IndexFunc(fields, func(f protoField) bool { return f.number == number })
 		if i < 0 {
 			return sigbox.Errorf(sigbox.Invalid, "%s: unknown field %d", message, number)
@@ -92,11 +98,11 @@ func readProto(message string, b []byte, fields []protoField, value func(name st
 			return sigbox.Errorf(sigbox.Invalid, "%s: %s stands twice", message, f.name)
 		}
 		seen |= 1 << i
-		v, n := consumeProto(kind, b)
-		if n < 0 {
-			return brokenProto(message, n)
+		v, rest, ok := cutProto(kind, b)
+		if !ok {
+			return brokenProto(message)
 		}
-		b = b[n:]
+		b = rest
 		if err := value(f.name, v); err != nil {
 			return err
 		}
@@ -104,19 +110,24 @@ func readProto(message string, b []byte, fields []protoField, value func(name st
 	return nil
 }
 
-// consumeProto reads a value of a wire type. n is its length in b, negative if it is
-// broken.
-func consumeProto(kind protowire.Type, b []byte) (v protoValue, n int) {
-	if kind == protowire.VarintType {
-		v.number, n = protowire.ConsumeVarint(b)
-	} else {
-		v.bytes, n = protowire.ConsumeBytes(b)
+// cutProto takes a value of a wire type off b.
+func cutProto(kind uint64, b []byte) (v protoValue, rest []byte, ok bool) {
+	number, n := binary.Uvarint(b)
+	if n <= 0 {
+		return v, nil, false
 	}
-	return v, n
+	b = b[n:]
+	if kind == protoVarint {
+		return protoValue{number: number}, b, true
+	}
+	if number > uint64(len(b)) {
+		return v, nil, false
+	}
+	return protoValue{bytes: b[:number]}, b[number:], true
 }
 
-func brokenProto(message string, n int) error {
-	return sigbox.Errorf(sigbox.Invalid, "%s: not protobuf's binary form: %w", message, protowire.ParseError(n))
+func brokenProto(message string) error {
+	return sigbox.Errorf(sigbox.Invalid, "%s: not protobuf's binary form: a number or a field ends beyond it", message)
 }
 
 // protoText reads a string of at most limit bytes.
@@ -348,12 +359,14 @@ func AppendHTTPBody(dst []byte, contentType string, data []byte) []byte {
 }
 
 // appendProtoMessage appends a field that is there, even if it is empty.
-func appendProtoMessage(dst []byte, number protowire.Number, b []byte) []byte {
-	return protowire.AppendBytes(protowire.AppendTag(dst, number, protowire.BytesType), b)
+func appendProtoMessage(dst []byte, number uint64, b []byte) []byte {
+	dst = binary.AppendUvarint(dst, number<<3|protoBytes)
+	dst = binary.AppendUvarint(dst, uint64(len(b)))
+	return append(dst, b...)
 }
 
 // appendProtoBytes appends bytes or text; what is empty is left out.
-func appendProtoBytes(dst []byte, number protowire.Number, b []byte) []byte {
+func appendProtoBytes(dst []byte, number uint64, b []byte) []byte {
 	if len(b) == 0 {
 		return dst
 	}
@@ -361,9 +374,9 @@ func appendProtoBytes(dst []byte, number protowire.Number, b []byte) []byte {
 }
 
 // appendProtoNumber appends a number; 0 is left out.
-func appendProtoNumber(dst []byte, number protowire.Number, v uint64) []byte {
+func appendProtoNumber(dst []byte, number, v uint64) []byte {
 	if v == 0 {
 		return dst
 	}
-	return protowire.AppendVarint(protowire.AppendTag(dst, number, protowire.VarintType), v)
+	return binary.AppendUvarint(binary.AppendUvarint(dst, number<<3|protoVarint), v)
 }
