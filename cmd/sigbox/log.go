@@ -30,7 +30,7 @@ continue it: a log that was rewritten since then is an alarm, and exit status 1.
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLogGetCommand(e), newLogSearchCommand(e), newLogStatsCommand(e))
+	cmd.AddCommand(newLogGetCommand(e), newLogSearchCommand(e), newLogFsckCommand(e), newLogStatsCommand(e))
 	return cmd
 }
 
