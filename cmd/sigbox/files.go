@@ -308,6 +308,30 @@ func (c contextReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
+// promptly does a verb's work, and gives up on it when ctx is done, whatever the work
+// waits for: a pipe that nobody writes to, or a file system that does not answer. What
+// it found by then counts for nothing, since its input may have been cut short.
+func promptly[T any](ctx context.Context, work func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := work()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		if ctx.Err() == nil {
+			return r.value, r.err
+		}
+	case <-ctx.Done():
+	}
+	var none T
+	return none, sigbox.Errorf(sigbox.Unavailable, "interrupted: nothing was decided")
+}
+
 // readFile reads a file of at most limit bytes.
 func readFile(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)

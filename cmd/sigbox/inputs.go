@@ -46,6 +46,11 @@ func (f *evidenceFlags) check() error {
 	case f.timestamp != "" && f.signature == "":
 		return usage("--rfc3161-timestamp needs --signature")
 	}
+	for _, file := range [...]string{f.bundle, f.signature, f.certificate, f.timestamp} {
+		if _, err := os.Stat(file); file != "" && file != "-" && err != nil {
+			return configured(ioError(err))
+		}
+	}
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -298,5 +300,64 @@ func TestMerge(t *testing.T) {
 		if len(f.artifacts) != 1 || !slices.Equal(f.artifacts[0].by, tt.want) || !f.artifacts[0].alone {
 			t.Errorf("%s: %v", tt.name, f.artifacts)
 		}
+	}
+}
+
+// TestUnreadableDirectory: a directory that cannot be read is undecided, and does not end the
+// others.
+func TestUnreadableDirectory(t *testing.T) {
+	in := &inputs{lists: listFlags{}}
+	if err := in.visit("d/closed", fs.ErrPermission); err != nil || len(in.artifacts) != 1 {
+		t.Fatal(in.artifacts, err)
+	}
+	o := new(judge).one(t.Context(), in.artifacts[0])
+	if got := statusOf(o.err); got != statusUndecided {
+		t.Error(got)
+	}
+	if err := new(found).visit("d/closed", fs.ErrPermission); err == nil {
+		t.Error("sign passed over it")
+	}
+}
+
+// endless is a pipe that nobody writes to.
+type endless struct{ reading chan struct{} }
+
+func (e endless) Read([]byte) (int, error) {
+	close(e.reading)
+	select {}
+}
+
+// TestVerifyInterrupted: a signal ends verify although it waits for input, and nothing is
+// said of what was read by then.
+func TestVerifyInterrupted(t *testing.T) {
+	w := newOldWorld(t, "")
+	w.write("app.bundle", "bundle")
+	for _, args := range [][]string{{"-", "--bundle", "app.bundle"}, {"app", "--bundle", "-"}} {
+		ctx, stop := context.WithCancel(t.Context())
+		stdin := endless{make(chan struct{})}
+		w.env.stdin = stdin
+		go func() {
+			<-stdin.reading
+			stop()
+		}()
+		w.stderr.Reset()
+		root := newRootCommand(w.env)
+		root.SetArgs(append(append([]string{"verify"}, w.flags...), args...))
+		status := w.env.finish(root.ExecuteContext(ctx))
+		if status != exitUndecided || w.stdout.Len() > 0 || !strings.Contains(w.stderr.String(), "interrupted") {
+			t.Errorf("%q: status %d: %s%s", args, status, &w.stdout, &w.stderr)
+		}
+	}
+}
+
+// TestCutShort: what was found when the signal came counts for nothing.
+func TestCutShort(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	got, err := promptly(ctx, func() (int, error) {
+		stop()
+		return 1, nil
+	})
+	if got != 0 || exitStatus(err) != exitUndecided {
+		t.Error(got, err)
 	}
 }

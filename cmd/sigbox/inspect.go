@@ -40,7 +40,7 @@ Nothing is verified: whoever made the bundle may have written anything into it.`
 		Example: "  sigbox inspect app.tar.gz\n  sigbox inspect app.tar.gz.sigstore.json --output json",
 		Args:    exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			report, err := inspect(cmd.Context(), args[0])
+			report, err := promptly(cmd.Context(), func() (inspection, error) { return inspect(cmd.Context(), args[0]) })
 			if err != nil {
 				return err
 			}
@@ -99,6 +99,8 @@ func toInspect(path string) (sources []evidence, artifact string, err error) {
 		return nil, "", ioError(err)
 	case info.IsDir():
 		return nil, "", &usageError{msg: path + " is a directory", hint: "name a bundle, or a file with its bundle beside it"}
+	case !info.Mode().IsRegular():
+		return nil, "", usage("%s is no regular file", path)
 	}
 	if artifact, v, ok := evidenceIn(path); ok {
 		if !isFile(artifact) {

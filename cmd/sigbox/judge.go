@@ -27,6 +27,7 @@ type judge struct {
 	evidence evidenceFlags
 	stdin    io.Reader
 	source   string // of the trust, for people
+	offline  bool
 	lookup   *lookup
 }
 
@@ -38,7 +39,7 @@ func (e *env) newJudge(ctx context.Context, f verifyFlags) (*judge, error) {
 	if err := f.checkLog(p); err != nil {
 		return nil, err
 	}
-	j := &judge{policy: p, evidence: f.evidence, stdin: e.stdin, source: f.trustWord()}
+	j := &judge{policy: p, evidence: f.evidence, stdin: e.stdin, source: f.trustWord(), offline: f.trust.offline}
 	var config verify.Config
 	if !f.ignoreLog {
 		t, err := e.loadTrust(ctx, f.trust, forVerifying)
@@ -46,7 +47,7 @@ func (e *env) newJudge(ctx context.Context, f verifyFlags) (*judge, error) {
 			return nil, err
 		}
 		config.Roots, j.source = t.roots, t.source
-		j.lookup = e.newLookup(f.trust, t.roots, p.Keys)
+		j.lookup = e.newLookup(ctx, f.trust, t, p.Keys)
 	}
 	j.verifier, err = verify.New(config)
 	return j, err
@@ -63,6 +64,9 @@ type outcome struct {
 	from map[*sigbox.Bundle]evidence
 	// file is where the bundle was found that failed, "" when nobody knows.
 	file string
+	// unasked: a log may have what a signature came without, and --offline forbade
+	// to ask.
+	unasked bool
 }
 
 // all judges every artifact, many at once, and keeps their order. Of an outcome
@@ -169,6 +173,7 @@ func (j *judge) gather(ctx context.Context, o *outcome) (complete, unlogged []*s
 		o.fail(err, source.String())
 		for _, b := range bundles {
 			o.from[b] = source
+			o.unasked = o.unasked || j.offline && source.signature != "" && len(b.Entries) == 0
 			if source.signature != "" && j.lookup.wants(b) {
 				unlogged = append(unlogged, b)
 			} else {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +18,8 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/app"
+	"github.com/sigbox/sigbox/internal/app/apptest"
 	"github.com/sigbox/sigbox/sigboxtest"
 	"github.com/sigbox/sigbox/wire/trust"
 )
@@ -178,7 +182,7 @@ func TestDetached(t *testing.T) {
 	if status := w.verify("app"); status != exitUndecided {
 		t.Errorf("no log: status %d: %s", status, &w.stderr)
 	}
-	if status := w.verify("app", "--offline"); status != exitNotVerified {
+	if status := w.verify("app", "--offline"); status != exitNotVerified || !strings.Contains(w.stderr.String(), "next: the signature came without its log entry, which a log may have") {
 		t.Errorf("offline: status %d: %s", status, &w.stderr)
 	}
 }
@@ -195,7 +199,7 @@ func TestDetachedFlags(t *testing.T) {
 			t.Errorf("%q: status %d: %s", args, status, &w.stderr)
 		}
 	}
-	if status := w.verify("app", "--signature", "app.sig", "--certificate", "gone.pem"); status != exitUndecided {
+	if status := w.verify("app", "--signature", "app.sig", "--certificate", "gone.pem"); status != exitUsage {
 		t.Errorf("no certificate: status %d: %s", status, &w.stderr)
 	}
 }
@@ -214,5 +218,62 @@ func TestBadNeighbours(t *testing.T) {
 	}
 	if status := w.verify("app"); status != exitNotVerified || !strings.Contains(w.stderr.String(), "OpenPGP") {
 		t.Errorf("status %d: %s", status, &w.stderr)
+	}
+}
+
+// TestDetachedOfInstance: the trust root names the log of an instance of one's own by
+// what nobody can resolve; where it is, the instance's signing config says.
+func TestDetachedOfInstance(t *testing.T) {
+	a := apptest.Start(t)
+	tree(t, map[string]string{"app": "hello", "ada.jwt": apptest.Token(t, a, "ada@example.com")})
+	b := newBench(t)
+	b.must("instance", "add", "box", a.URL(), "--root", a.RootFile())
+	writeOldServices(t, a)
+	b.must("sign", "--instance", "box", "--identity-token", "ada.jwt", "--signing-config", "v1.json", "--bundle", "new.json", "app")
+	bundles, err := readBundles("new.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := sigboxtest.LegacyFiles(bundles[0])
+	for name, content := range map[string][]byte{"app.sig": d.Signature, "app.pem": d.Certificate} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flags := []string{"verify", "app", "--certificate-identity", "ada@example.com", "--certificate-oidc-issuer", a.URL() + "/oidc"}
+	b.must(append(flags, "--instance", "box")...)
+	root := published(t, a, "trusted_root.json")
+	if status := b.run(append(flags, "--trusted-root", root)...); status != exitNotVerified || !strings.Contains(b.stderr.String(), "nothing says where the logs") {
+		t.Errorf("by the trust root alone: status %d: %s", status, &b.stderr)
+	}
+}
+
+// published gives the file of a target of the instance's repository.
+func published(t *testing.T, a *app.App, name string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(a.Data(), "tuf", "targets", "*."+name))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%s: %v, %v", name, files, err)
+	}
+	return files[0]
+}
+
+// writeOldServices writes v1.json, a signing config with the log of version 1 alone.
+func writeOldServices(t *testing.T, a *app.App) {
+	t.Helper()
+	text, err := os.ReadFile(published(t, a, "signing_config.v0.2.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := trust.ParseSigningConfig(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Logs = slices.DeleteFunc(config.Logs, func(s sigbox.Service) bool { return s.MajorAPIVersion != logV1 })
+	if text, err = trust.AppendSigningConfig(nil, config); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("v1.json", text, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"net/url"
+	"strings"
+	"sync"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/remote"
@@ -13,32 +16,60 @@ import (
 // lookup finds the log entries of signatures that came without. What logs answer is
 // evidence to be judged, like that of a bundle. nil finds nothing.
 type lookup struct {
-	logs []*remote.LogV1
-	keys []sigbox.PublicKey // that may have signed what has no certificate
+	logs func() []*remote.LogV1 // those to ask; may ask where they are
+	keys []sigbox.PublicKey     // that may have signed what has no certificate
 }
 
 // newLookup asks the logs of trust roots that speak Rekor v1, unless all is to
 // happen offline. Logs of version 2 cannot be asked.
-func (e *env) newLookup(f trustFlags, roots []*sigbox.TrustedRoot, keys []sigbox.PublicKey) *lookup {
-	if f.offline {
-		return nil
-	}
-	l := &lookup{keys: keys}
-	known := make(map[string]bool)
-	for _, root := range roots {
+func (e *env) newLookup(ctx context.Context, f trustFlags, t trusted, keys []sigbox.PublicKey) *lookup {
+	var listed []string
+	for _, root := range t.roots {
 		for _, log := range root.Logs {
 			// The ID of a log of version 1 is the hash of its key.
-			if known[log.BaseURL] || !bytes.Equal(log.LogID, sigbox.SHA256.Sum(log.PublicKey).Value) {
-				continue
+			if bytes.Equal(log.LogID, sigbox.SHA256.Sum(log.PublicKey).Value) {
+				listed = append(listed, log.BaseURL)
 			}
-			known[log.BaseURL] = true
-			l.logs = append(l.logs, e.remote().LogV1(log.BaseURL))
 		}
 	}
-	if len(l.logs) == 0 {
+	if f.offline || len(listed) == 0 {
 		return nil
 	}
-	return l
+	logs := func() []*remote.LogV1 { return e.logsV1(append(servedV1(ctx, t.instances), listed...)) }
+	return &lookup{sync.OnceValue(logs), keys}
+}
+
+// servedV1 are the logs of version 1 that instances have, by their signing configs.
+func servedV1(ctx context.Context, instances []refresher) []string {
+	var urls []string
+	for _, i := range instances {
+		config, err := i.services(ctx)
+		if err != nil {
+			continue // what the trust root lists may do
+		}
+		for _, s := range config.Logs {
+			if s.MajorAPIVersion == logV1 {
+				urls = append(urls, s.URL)
+			}
+		}
+	}
+	return urls
+}
+
+// logsV1 gives the logs at URLs, each once. What sigbox calls a log of its own in
+// trust roots is its name, and nowhere to go.
+func (e *env) logsV1(urls []string) []*remote.LogV1 {
+	var logs []*remote.LogV1
+	known := make(map[string]bool)
+	for _, u := range urls {
+		parsed, err := url.Parse(u)
+		if known[u] || err != nil || strings.HasSuffix(parsed.Hostname(), ".internal") {
+			continue
+		}
+		known[u] = true
+		logs = append(logs, e.remote().LogV1(u))
+	}
+	return logs
 }
 
 // wants reports whether a bundle lacks what a log may have.
@@ -47,6 +78,11 @@ func (l *lookup) wants(b *sigbox.Bundle) bool { return l != nil && len(b.Entries
 // complete adds the log entries of a signature to its bundle. digest hashes the
 // artifact.
 func (l *lookup) complete(ctx context.Context, b *sigbox.Bundle, from evidence, digest func(sigbox.HashAlgorithm) (sigbox.Digest, error)) error {
+	logs := l.logs()
+	if len(logs) == 0 {
+		return sigbox.Errorf(sigbox.NotVerified, "it came without its log entry, and nothing says where the logs of the trust root can be asked for it").
+			WithHint("add the instance that it was signed with, and give --instance in place of --trusted-root: sigbox instance add --help")
+	}
 	questions, err := l.questions(b, digest)
 	if err != nil {
 		return err
@@ -60,7 +96,7 @@ func (l *lookup) complete(ctx context.Context, b *sigbox.Bundle, from evidence, 
 		envelope, _ = cosign.Envelope(text)
 	}
 	var first error
-	for _, log := range l.logs {
+	for _, log := range logs {
 		for _, q := range questions {
 			entries, err := log.Find(ctx, q, envelope)
 			if err == nil {

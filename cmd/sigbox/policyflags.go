@@ -124,8 +124,16 @@ func (f *policyFlags) namesSigner() bool {
 	return f.file != "" || len(f.keys) > 0 || f.identity+f.identityRegexp != "" && f.issuer+f.issuerRegexp != ""
 }
 
-// policy is what the flags stand for.
+// policy is what the flags stand for. Whatever is wrong with it is wrong usage.
 func (f *policyFlags) policy() (sigbox.Policy, error) {
+	p, err := f.read()
+	if err == nil {
+		err = p.Check()
+	}
+	return p, configured(err)
+}
+
+func (f *policyFlags) read() (sigbox.Policy, error) {
 	if f.file != "" {
 		return readPolicy(f.file)
 	}

@@ -127,6 +127,9 @@ func (r *reporter) result(o outcome) verifyResult {
 	if o.err != nil {
 		j.Bundle = o.file
 		r.fail(&j, o.err)
+		if step := verify.FailedStep(o.err); o.unasked && (step == verify.StepLog || step == verify.StepTime) {
+			j.Next = "the signature came without its log entry, which a log may have: without --offline it is asked"
+		}
 		return j
 	}
 	for _, l := range o.artifact.listed {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 const (
 	exitOK          = 0
 	exitNotVerified = 1 // not verified, or refused
-	exitUsage       = 2 // the command line makes no sense
+	exitUsage       = 2 // the command line, or a policy, key or trusted root that it names, makes no sense
 	exitUndecided   = 3 // could not be decided: network, disk, interrupted
 )
 
@@ -46,8 +47,9 @@ func newRootCommand(e *env) *cobra.Command {
 with a public record of every signature. It works with the public-good instance
 and with an instance of your own, which "sigbox serve" starts.
 
-Exit status: 0 verified or done, 1 not verified or refused, 2 wrong usage,
-3 could not be decided (network, disk, interrupted).`,
+Exit status: 0 verified or done, 1 not verified or refused, 2 wrong usage (also of
+policies, keys, trusted roots and instances that are named), 3 could not be decided
+(network, disk, interrupted).`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if version {
@@ -98,6 +100,17 @@ func (u *usageError) Error() string {
 
 // usage makes an error for a wrong command line.
 func usage(format string, args ...any) error { return &usageError{msg: fmt.Sprintf(format, args...)} }
+
+// configured makes wrong usage of what is wrong with a thing that the user named: it
+// is not there, or holds something else. That a disk cannot be read is no fault of
+// theirs.
+func configured(err error) error {
+	if err == nil || exitStatus(err) == exitUndecided && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	text, hint := splitHint(err)
+	return &usageError{msg: text, hint: hint}
+}
 
 // silentError ends a verb that has told of its failure itself.
 type silentError struct{ status int }

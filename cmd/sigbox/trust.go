@@ -47,7 +47,7 @@ func (f *trustFlags) register(e *env, cmd *cobra.Command, p purpose) {
 	} else {
 		fs.StringArrayVar(&f.instances, "instance", nil, "`NAME` or URL of the instance to trust (default $SIGBOX_INSTANCE, else the one in use; of several each is tried)")
 		fs.StringArrayVar(&f.trustedRoots, "trusted-root", nil, "`FILE` with trusted roots, in place of the instance in use (repeatable)")
-		fs.BoolVar(&f.offline, "offline", false, "never use the network: what is cached or given has to do")
+		fs.BoolVar(&f.offline, "offline", false, "never use the network: what is cached or given has to do, and no log is asked for what a signature came without")
 	}
 	_ = cmd.RegisterFlagCompletionFunc("instance", e.completeInstance)
 }
@@ -84,6 +84,8 @@ type trusted struct {
 	name string
 	// source says where the roots come from and how fresh they are.
 	source string
+	// instances are those that roots are from.
+	instances []refresher
 }
 
 // loadTrust finds the trust material for a verb: in files that the flags name, and
@@ -91,7 +93,7 @@ type trusted struct {
 func (e *env) loadTrust(ctx context.Context, f trustFlags, p purpose) (trusted, error) {
 	t, err := trustFiles(f)
 	if err != nil {
-		return trusted{}, err
+		return trusted{}, configured(err)
 	}
 	names := f.instances
 	if len(names) == 0 && (t.roots == nil || p == forSigning && t.config == nil) {
@@ -166,13 +168,10 @@ func (e *env) instanceTrust(ctx context.Context, f trustFlags, p purpose, store 
 			return trusted{}, err
 		}
 		t.add("instance "+i.Name+", "+e.freshness(target), root)
+		t.instances = append(t.instances, r)
 	}
 	if p == forSigning && t.config == nil {
-		target, err := r.target(ctx, remote.SigningConfigTarget)
-		if err != nil {
-			return trusted{}, err
-		}
-		if t.config, err = trust.ParseSigningConfig(target.Data); err != nil {
+		if t.config, err = r.services(ctx); err != nil {
 			return trusted{}, err
 		}
 	}
@@ -205,7 +204,7 @@ func (e *env) findInstance(flag string) (*instance.Store, instance.Instance, err
 		}
 	}
 	i, err := store.Find(name)
-	return store, i, err
+	return store, i, configured(err)
 }
 
 // tufClient follows an instance's TUF repository.
@@ -269,6 +268,15 @@ func (r refresher) target(ctx context.Context, name string) (remote.Target, erro
 	r.pause()
 	r.env.note("The trust material of %s could not be refreshed; what is here is good: %s.", r.instance.Name, r.env.freshness(cached))
 	return cached, nil
+}
+
+// services gives the signing config: where the instance's services are.
+func (r refresher) services(ctx context.Context) (*sigbox.SigningConfig, error) {
+	target, err := r.target(ctx, remote.SigningConfigTarget)
+	if err != nil {
+		return nil, err
+	}
+	return trust.ParseSigningConfig(target.Data)
 }
 
 // offlineTarget gives what is cached, whatever its age, and tells of that.

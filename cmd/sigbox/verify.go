@@ -34,6 +34,9 @@ their forms with regular expressions, which must match as a whole; or --key. The
 flags are short for a policy, which --policy reads from a file: there, several
 signers may be accepted, or demanded together.
 
+A signature that came without its log entry, as cosign's .sig do, is looked up in
+the logs of the trust root: that needs the network, and --offline forbids it.
+
 An attestation says something about a file and is no signature of it: --type says
 which kinds will do.`,
 		Example: `  sigbox verify app.tar.gz --certificate-identity ada@example.com \
@@ -49,7 +52,12 @@ which kinds will do.`,
 			}
 			return minArgs(1)(cmd, args)
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return e.verify(cmd.Context(), f, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.policy.print {
+				return e.printPolicyOf(cmd.Context(), f)
+			}
+			return e.verify(cmd.Context(), f, args)
+		},
 	}
 	f.register(e, cmd)
 	strictFlags(cmd.Flags())
@@ -99,37 +107,46 @@ func (f *verifyFlags) check() error {
 
 // verify is the verb: it verifies what args stand for.
 func (e *env) verify(ctx context.Context, f verifyFlags, args []string) error {
-	if err := f.check(); err != nil {
+	report, err := promptly(ctx, func() (verifyReport, error) { return e.judgeAll(ctx, f, args) })
+	if err != nil {
 		return err
 	}
-	if f.policy.print {
-		return e.printPolicyOf(f)
+	return e.printVerified(f, report)
+}
+
+// judgeAll verifies, and prints nothing of the result.
+func (e *env) judgeAll(ctx context.Context, f verifyFlags, args []string) (verifyReport, error) {
+	if err := f.check(); err != nil {
+		return verifyReport{}, err
 	}
 	in, err := findToVerify(ctx, f, args)
 	if err != nil {
-		return err
+		return verifyReport{}, err
 	}
 	if !f.policy.namesSigner() {
-		return missingIdentity(f, in.artifacts[0])
+		return verifyReport{}, missingIdentity(f, in.artifacts[0])
 	}
 	j, err := e.newJudge(ctx, f)
 	if err != nil {
-		return err
+		return verifyReport{}, err
 	}
 	bar := e.progress("verifying", len(in.artifacts))
 	outcomes := j.all(ctx, in.artifacts, newReporter(f, j.policy, args).result, bar.step)
 	bar.done()
 	report := newVerifyReport(j.source, outcomes)
 	report.PassedOver, report.Missing = in.passed, len(in.missing)
-	return e.printVerified(f, report)
+	return report, nil
 }
 
 // printPolicyOf prints the policy of the flags.
-func (e *env) printPolicyOf(f verifyFlags) error {
+func (e *env) printPolicyOf(ctx context.Context, f verifyFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
 	if !f.policy.namesSigner() {
 		return &usageError{msg: "the flags say nobody who must have signed, so there is no policy to print", hint: "give --" + identityFlag + " and --" + issuerFlag + ", or --key, or --policy"}
 	}
-	p, err := f.policy.policy()
+	p, err := promptly(ctx, f.policy.policy)
 	if err != nil {
 		return err
 	}
