@@ -30,7 +30,7 @@ continue it: a log that was rewritten since then is an alarm, and exit status 1.
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLogGetCommand(e), newLogSearchCommand(e), newLogFsckCommand(e), newLogStatsCommand(e))
+	cmd.AddCommand(newLogGetCommand(e), newLogSearchCommand(e), newLogProveCommand(e), newLogFsckCommand(e), newLogStatsCommand(e))
 	return cmd
 }
 
@@ -175,6 +175,8 @@ type provenJSON struct {
 	TreeSize   int64    `json:"treeSize"`
 	RootHash   string   `json:"rootHash"`
 	Checkpoint string   `json:"checkpoint"`
+
+	leaf []byte
 }
 
 // signerJSON is whom a signature speaks for, as the entry says it.
@@ -191,7 +193,7 @@ func newProvenJSON(p *remote.ProvenEntry) provenJSON {
 		Origin: p.Origin, Index: p.Index, LogIndex: p.LogIndex, UUID: p.ID, Kind: p.Kind, Version: p.Version,
 		Digests: []string{}, Signers: []signerJSON{}, LeafHash: hex.EncodeToString(p.Leaf[:]),
 		Body: base64.StdEncoding.EncodeToString(p.Body), Proof: make([]string, len(p.Inclusion.Hashes)),
-		TreeSize: p.Inclusion.TreeSize, RootHash: hex.EncodeToString(p.Inclusion.RootHash), Checkpoint: p.Inclusion.Checkpoint,
+		TreeSize: p.Inclusion.TreeSize, RootHash: hex.EncodeToString(p.Inclusion.RootHash), Checkpoint: p.Inclusion.Checkpoint, leaf: p.Body,
 	}
 	for i, h := range p.Inclusion.Hashes {
 		j.Proof[i] = hex.EncodeToString(h)

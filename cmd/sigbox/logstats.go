@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/wire/entry"
 )
 
@@ -19,7 +21,7 @@ const defaultSample = 2560
 
 func newLogStatsCommand(e *env) *cobra.Command {
 	var f logFlags
-	sample := uint64(defaultSample)
+	sample, save := uint64(defaultSample), ""
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Show how large a log is, how it grows and what is in it",
@@ -28,12 +30,13 @@ looked at from here, and, where the log has tiles, of which kinds and how large
 its newest entries are.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return e.logStats(cmd.Context(), &f, sample)
+			return e.logStats(cmd.Context(), &f, sample, save)
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f.register(e, cmd)
 	cmd.Flags().Uint64Var(&sample, "last", sample, "how many of the newest entries are looked at; 0 for none")
+	cmd.Flags().StringVar(&save, "save", "", "`FILE` to keep the log's checkpoint in, for log prove --from")
 	return cmd
 }
 
@@ -68,12 +71,17 @@ type kindJSON struct {
 	Entries uint64 `json:"entries"`
 }
 
-func (e *env) logStats(ctx context.Context, f *logFlags, sample uint64) error {
+func (e *env) logStats(ctx context.Context, f *logFlags, sample uint64, save string) error {
 	r, err := e.openLog(ctx, f)
 	if err != nil {
 		return err
 	}
 	head, text := r.Head()
+	if save != "" {
+		if err := atomicfile.Replace(save, []byte(text), 0o644); err != nil {
+			return sigbox.Errorf(sigbox.Unavailable, "%w", err)
+		}
+	}
 	s := statsJSON{Origin: head.Origin, LogID: hex.EncodeToString(r.LogID()), Size: head.Size, RootHash: hex.EncodeToString(head.Root[:]), Checkpoint: text}
 	if seen, ok := r.LastSeen(); ok {
 		s.Seen = &seenJSON{Time: seen.At.UTC(), Size: seen.Checkpoint.Size, Grown: head.Size - min(head.Size, seen.Checkpoint.Size)}
@@ -115,7 +123,7 @@ func (s *statsJSON) print(e *env) error {
 	row("root hash", "%s", s.RootHash)
 	if s.Seen != nil {
 		row("last seen", "%s, %d entries", ago(e.now().Sub(s.Seen.Time)), s.Seen.Size)
-		row("since then", "%d entries more, and consistent", s.Seen.Grown)
+		row("since then", "%s more, and consistent", countMany(s.Seen.Grown, "entry", "entries"))
 	}
 	if n := s.Sample; n != nil {
 		row("newest", "%d entries of %d bytes on average", n.Entries, n.Bytes/n.Entries)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/entry"
+	"github.com/sigbox/sigbox/wire/proof"
 )
 
 // ProvenEntry is an entry that a signed checkpoint of its log proves.
@@ -114,7 +115,36 @@ func (r *LogReader) proven(ctx context.Context, le sigbox.LogEntry) (ProvenEntry
 			return ProvenEntry{}, err
 		}
 	}
-	e := ProvenEntry{LogEntry: le, Origin: cp.Origin, Index: uint64(p.LogIndex), Leaf: tlog.RecordHash(le.Body)} // #nosec G115 -- not negative
+	return newProvenEntry(le, cp, k)
+}
+
+// CheckProof checks a C2SP tlog-proof of a leaf with the keys of logs, one of which
+// must have signed its checkpoint. The error is of kind NotVerified when it proves
+// nothing.
+func CheckProof(p *proof.Proof, leaf []byte, keys []LogKey) (ProvenEntry, error) {
+	cp, k, err := openBy(p.Checkpoint, keys)
+	if err != nil {
+		return ProvenEntry{}, err
+	}
+	if cp.Size > uint64(sigbox.MaxTreeSize) || p.Index >= cp.Size {
+		return ProvenEntry{}, sigbox.Errorf(sigbox.NotVerified, "the proof is of index %d in a tree of %d entries", p.Index, cp.Size)
+	}
+	index := int64(p.Index)
+	le := sigbox.LogEntry{LogIndex: index, LogID: k.trust.LogID, Body: leaf, Inclusion: &sigbox.Inclusion{
+		LogIndex: index, TreeSize: int64(cp.Size), RootHash: cp.Root[:], Checkpoint: p.Checkpoint, Hashes: make([][]byte, len(p.Hashes)), // #nosec G115 -- bounded
+	}}
+	for i := range p.Hashes {
+		le.Inclusion.Hashes[i] = p.Hashes[i][:]
+	}
+	if err := checkInclusion(&le, cp); err != nil {
+		return ProvenEntry{}, err
+	}
+	return newProvenEntry(le, cp, k)
+}
+
+// newProvenEntry is what follows from an entry whose proof leads to cp.
+func newProvenEntry(le sigbox.LogEntry, cp sigbox.Checkpoint, k *LogKey) (e ProvenEntry, err error) {
+	e = ProvenEntry{LogEntry: le, Origin: cp.Origin, Index: uint64(le.Inclusion.LogIndex), Leaf: tlog.RecordHash(le.Body)} // #nosec G115 -- not negative
 	if e.Time, err = promised(&le, k); err != nil {
 		return ProvenEntry{}, err
 	}

@@ -104,6 +104,9 @@ func decode(s string, limit int) ([]byte, error) {
 		return nil, sigbox.Errorf(sigbox.TooLarge, "proof: a line of %d characters", len(s))
 	}
 	b, err := base64.StdEncoding.Strict().DecodeString(s)
+	if len(b) > limit {
+		return nil, sigbox.Errorf(sigbox.TooLarge, "proof: %d bytes on a line, at most %d are read", len(b), limit)
+	}
 	if err != nil || len(b) == 0 || strings.ContainsAny(s, "\r\n") {
 		return nil, bad("base64")
 	}
