@@ -57,7 +57,10 @@ func build(t *testing.T) string {
 }
 
 // serve starts an instance in an empty directory and ends it with the test.
-func serve(t *testing.T) *instance {
+func serve(t *testing.T) *instance { return serveWith(t, "http", http.DefaultClient) }
+
+// serveWith is serve with further flags, and a client that is ready for them.
+func serveWith(t *testing.T, scheme string, client *http.Client, flags ...string) *instance {
 	binary := build(t)
 	dir := t.TempDir()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,11 +69,11 @@ func serve(t *testing.T) *instance {
 	}
 	addr := listener.Addr().String()
 	listener.Close()
-	in := &instance{url: "http://" + addr, issuer: "http://" + addr + "/oidc", data: filepath.Join(dir, "data"), binary: binary}
+	in := &instance{url: scheme + "://" + addr, issuer: scheme + "://" + addr + "/oidc", data: filepath.Join(dir, "data"), binary: binary}
 	in.rootFile = filepath.Join(in.data, "root.json")
 
 	var log bytes.Buffer
-	cmd := exec.Command(binary, "serve", "--data", in.data, "--listen", addr)
+	cmd := exec.Command(binary, append([]string{"serve", "--data", in.data, "--listen", addr}, flags...)...)
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -87,7 +90,7 @@ func serve(t *testing.T) *instance {
 		}
 	})
 	for range 300 {
-		resp, err := http.Get(in.url + "/readyz")
+		resp, err := client.Get(in.url + "/readyz")
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -140,7 +141,9 @@ func (h *rpc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &rpcExchange{w: w, r: r, logger: h.logger}
 	in := r.WithContext(context.WithValue(r.Context(), rpcExchangeKey{}, x))
 	in.Body = &rpcBody{ReadCloser: http.MaxBytesReader(w, r.Body, h.limit+rpcEnvelope), x: x, limit: h.limit}
-	h.method.ServeHTTP(w, in)
+	answer := &trailersOnly{ResponseWriter: w}
+	h.method.ServeHTTP(answer, in)
+	answer.end()
 }
 
 // isRPC reports whether r is a call of gRPC. What else Connect speaks has the same
@@ -196,7 +199,40 @@ func retryInfo() *connect.ErrorDetail {
 
 // writeRPCError answers a call that does not come to its method, or not back.
 func writeRPCError(w http.ResponseWriter, r *http.Request, httpStatus, rpcCode int, msg string) {
-	_ = connect.NewErrorWriter().Write(w, r, newRPCError(w, httpStatus, rpcCode, msg)) // the client has gone: nothing to be done
+	answer := &trailersOnly{ResponseWriter: w}
+	_ = connect.NewErrorWriter().Write(answer, r, newRPCError(w, httpStatus, rpcCode, msg)) // it writes headers alone
+	answer.end()
+}
+
+// trailersOnly gives an answer without a message the form that gRPC calls
+// Trailers-Only: the trailer is the header, and there is nothing else. A client
+// that retries by itself does so after no other: headers that come first commit it.
+type trailersOnly struct {
+	http.ResponseWriter      // without http.Flusher: the header waits for the end
+	message             bool // whether any of one was written
+}
+
+// WriteHeader does nothing: the first byte of a message sends the header, or end.
+func (w *trailersOnly) WriteHeader(int) {}
+
+func (w *trailersOnly) Write(b []byte) (int, error) {
+	w.message = true
+	return w.ResponseWriter.Write(b)
+}
+
+func (w *trailersOnly) end() {
+	if w.message {
+		return
+	}
+	h := w.Header()
+	h.Del("Trailer")
+	for key, values := range h {
+		if name, ok := strings.CutPrefix(key, http.TrailerPrefix); ok {
+			delete(h, key)
+			h[name] = values
+		}
+	}
+	w.ResponseWriter.WriteHeader(http.StatusOK)
 }
 
 // rpcBody is the body of a call. Its errors are refusals, which Connect hands on.
