@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sync/errgroup"
@@ -124,8 +125,8 @@ func (c *logCheck) find(what, name, want, got string) {
 	}
 }
 
-// bundle compares entries with their tile, and goes on with the tile's hashes: where
-// the two differ, the tree above says which of them is right.
+// bundle compares entries with their tile, and goes on with the hashes of the one
+// that is right.
 func (c *logCheck) bundle(ctx context.Context, n uint64, got checkedBundle) error {
 	width := widthOf(n, c.log.head.Size)
 	bundleName, tileName := "tile/entries/"+tileIndex(n), "tile/0/"+tileIndex(n)
@@ -136,30 +137,24 @@ func (c *logCheck) bundle(ctx context.Context, n uint64, got checkedBundle) erro
 		c.find(BadTile, tileName, fmt.Sprintf("%d hashes", width), got.tileErr.Error())
 	}
 	c.report.Tiles++
-	hashes := make([]tlog.Hash, width)
-	for i := range hashes {
-		if got.tile != nil && got.tileErr == nil {
+	hashes, leaves := make([]tlog.Hash, width), make([]tlog.Hash, len(got.entries))
+	for i, leaf := range got.entries {
+		leaves[i] = tlog.RecordHash(leaf)
+	}
+	copy(hashes, leaves)
+	if got.tileErr == nil {
+		for i := range hashes {
 			hashes[i] = tlog.Hash(got.tile[i*tlog.HashSize:])
 		}
-		if got.entryErr != nil {
-			continue
+		right, err := c.judge(ctx, n, bundleName, tileName, hashes, leaves)
+		if err != nil {
+			return err
 		}
-		index := n*tileWidth + uint64(i) // #nosec G115 -- not negative
-		leaf := got.entries[i]
-		h := tlog.RecordHash(leaf)
-		if got.tileErr != nil {
-			hashes[i] = h
-		} else if h != hashes[i] {
-			c.find(BadEntry, fmt.Sprintf("%s, entry %d", bundleName, index), hashes[i].String(), h.String())
-			continue
-		}
-		c.report.Entries++
-		c.report.Bytes += uint64(len(leaf))
-		if c.o.Entry == nil {
-			continue
-		}
-		if err := c.o.Entry(index, leaf); err != nil {
-			c.find(BadContent, fmt.Sprintf("entry %d", index), "an entry of the log's kind", err.Error())
+		hashes = right
+	}
+	for i, leaf := range got.entries {
+		if leaves[i] == hashes[i] {
+			c.entry(n*tileWidth+uint64(i), leaf) // #nosec G115 -- not negative
 		}
 	}
 	if c.o.Progress != nil {
@@ -170,6 +165,44 @@ func (c *logCheck) bundle(ctx context.Context, n uint64, got checkedBundle) erro
 		return nil
 	}
 	return c.up(ctx, 1, subtree(hashes))
+}
+
+// judge gives the hashes of a tile, or those of the entries when the two differ and
+// the signed tree does not have the tile's. leaves is empty when there are no
+// entries.
+func (c *logCheck) judge(ctx context.Context, n uint64, bundleName, tileName string, tile, leaves []tlog.Hash) ([]tlog.Hash, error) {
+	if len(leaves) == 0 || slices.Equal(tile, leaves) {
+		return tile, nil
+	}
+	_, err := c.log.hashes(ctx, c.log.head).ReadHashes([]int64{tlog.StoredHashIndex(0, int64(n*tileWidth))}) // #nosec G115 -- 63 bits
+	if err = tileError(err); err != nil && !broken(err) {
+		return nil, err
+	}
+	for i := range tile {
+		switch {
+		case tile[i] == leaves[i]:
+		case err == nil:
+			c.find(BadEntry, fmt.Sprintf("%s, entry %d", bundleName, n*tileWidth+uint64(i)), tile[i].String(), leaves[i].String()) // #nosec G115 -- not negative
+		default:
+			c.find(BadTile, fmt.Sprintf("%s, hash %d", tileName, i), leaves[i].String(), tile[i].String())
+		}
+	}
+	if err == nil {
+		return tile, nil
+	}
+	return leaves, nil
+}
+
+// entry counts an entry that is in the tree, and looks at what it says.
+func (c *logCheck) entry(index uint64, leaf []byte) {
+	c.report.Entries++
+	c.report.Bytes += uint64(len(leaf))
+	if c.o.Entry == nil {
+		return
+	}
+	if err := c.o.Entry(index, leaf); err != nil {
+		c.find(BadContent, fmt.Sprintf("entry %d", index), "an entry of the log's kind", err.Error())
+	}
 }
 
 // up adds the root of a full tile to the level above it.
