@@ -26,7 +26,8 @@ import (
 func printed() map[string]any {
 	return map[string]any{
 		"sign": signReport{}, "verify": verifyReport{}, "inspect": inspection{}, "instance list": []instanceJSON{},
-		"instance show": shownJSON{}, "status": app.Status{}, "user list": []app.User{}, "token": tokenJSON{}, "version": versionInfo{},
+		"log get": []provenJSON{}, "log search": searchJSON{}, "log prove": proofJSON{}, "log prove --from": continuationJSON{},
+		"log fsck": []fsckJSON{}, "log stats": statsJSON{}, "instance show": shownJSON{}, "status": app.Status{}, "user list": []app.User{}, "token": tokenJSON{}, "version": versionInfo{},
 	}
 }
 
@@ -163,6 +164,7 @@ func TestJSONPrinted(t *testing.T) {
 	signed, unsigned := b.file("a.txt", "hello\n"), b.file("b.txt", "hello\n")
 	statement := b.file("statement.json", `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"a","digest":{"sha256":"5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"}}],"predicateType":"https://example.com/p","predicate":{}}`)
 	who := []string{"--certificate-identity", "ada@example.com", "--certificate-oidc-issuer", a.URL() + "/oidc"}
+	saved := filepath.Join(t.TempDir(), "checkpoint")
 	doc := documented(t)
 	for _, tt := range []struct {
 		verb   string
@@ -175,6 +177,13 @@ func TestJSONPrinted(t *testing.T) {
 		{"verify", exitOK, append(who, "--type", "any", "--bundle", statement+bundleSuffix, signed)},
 		{"inspect", exitOK, []string{signed}},
 		{"inspect", exitOK, []string{statement}},
+		{"log get", exitOK, []string{"0"}},
+		{"log get", exitOK, []string{"--log", "v1", "0"}},
+		{"log search", exitOK, []string{"--file", signed}},
+		{"log prove", exitOK, []string{"0"}},
+		{"log fsck", exitOK, nil},
+		{"log stats", exitOK, []string{"--save", saved}},
+		{"log prove --from", exitOK, []string{saved}},
 		{"instance list", exitOK, nil},
 		{"instance show", exitOK, nil},
 		{"status", exitOK, []string{"--data", a.Data()}},
