@@ -2,6 +2,9 @@ package main
 
 import (
 	"crypto/x509"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/cert"
@@ -10,37 +13,33 @@ import (
 // missingIdentity makes the error for a verification that does not say who must
 // have signed. It shows what the bundle claims, and the command to run if that
 // is right, which only the person can know.
-func missingIdentity(f verifyFlags, a artifact) error {
+func missingIdentity(f verifyFlags, args []string, a artifact) error {
+	missing := f.policy.missing()
 	e := &usageError{
-		msg:  "it is not said who must have signed: --certificate-identity and --certificate-oidc-issuer (or --key) are missing",
+		msg:  "it is not said who must have signed: --" + strings.Join(missing, " and --") + " (or --key) " + isOrAre(len(missing)) + " missing",
 		hint: "any signature by anybody would do without them",
 	}
-	from := evidence{f.evidence.bundle, f.evidence.signature, f.evidence.certificate, f.evidence.timestamp}
-	if !f.evidence.given() {
-		beside := evidenceBeside(a.path)
-		if len(beside) == 0 {
-			return e
-		}
-		from = beside[0]
-	}
-	if from.bundle == "-" {
+	sources := f.evidence.of(a)
+	if len(sources) == 0 || sources[0].bundle == "-" {
 		return e
 	}
-	id, err := claimedIdentity(from)
-	if err != nil || printable(id.Subject+id.Issuer+a.String()) != id.Subject+id.Issuer+a.String() {
+	id, err := claimedIdentity(sources[0])
+	m := &mismatch{found: id}
+	if err != nil || !m.fitForCommand(args) {
 		return e // nothing that is fit to be shown in a command
 	}
-	e.hint = from.String() + " claims " + id.Subject + ", vouched for by " + id.Issuer + ". Anybody can write that into a bundle: " +
-		"only if you know by another way that this is who should have signed, run: sigbox verify " + shellQuote(a.String())
-	for _, flag := range [...]struct{ name, value string }{
-		{"bundle", f.evidence.bundle}, {"signature", f.evidence.signature}, {"certificate", f.evidence.certificate}, {"rfc3161-timestamp", f.evidence.timestamp},
-	} {
-		if flag.value != "" {
-			e.hint += " --" + flag.name + " " + shellQuote(flag.value)
-		}
-	}
-	e.hint += " --certificate-identity " + shellQuote(id.Subject) + " --certificate-oidc-issuer " + shellQuote(id.Issuer)
+	claimed := map[string][]string{identityFlag: {id.Subject}, issuerFlag: {id.Issuer}}
+	maps.DeleteFunc(claimed, func(flag string, _ []string) bool { return !slices.Contains(missing, flag) })
+	e.hint = sources[0].String() + " claims " + id.Subject + ", vouched for by " + id.Issuer + ". Anybody can write that into a bundle: " +
+		onlyIf + ", run: " + f.command(args, claimed)
 	return e
+}
+
+func isOrAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
 }
 
 // claimedIdentity reads the identity in the first bundle, unverified.

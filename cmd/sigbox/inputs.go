@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,17 @@ func (f *evidenceFlags) name() string {
 		return "--signature"
 	}
 	return "--bundle"
+}
+
+// of gives where the signatures of an artifact may be.
+func (f *evidenceFlags) of(a artifact) []evidence {
+	switch {
+	case f.given():
+		return []evidence{{f.bundle, f.signature, f.certificate, f.timestamp}}
+	case a.by != nil:
+		return slices.Clone(a.by)
+	}
+	return evidenceBeside(a.path)
 }
 
 func (f *evidenceFlags) check() error {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -64,6 +63,8 @@ type outcome struct {
 	from map[*sigbox.Bundle]evidence
 	// file is where the bundle was found that failed, "" when nobody knows.
 	file string
+	// signers are those of the policy, when too few signed.
+	signers []policySignerJSON
 	// unasked: a log may have what a signature came without, and --offline forbade
 	// to ask.
 	unasked bool
@@ -186,16 +187,12 @@ func (j *judge) gather(ctx context.Context, o *outcome) (complete, unlogged []*s
 
 // sources are where the signatures of an artifact may be.
 func (j *judge) sources(a artifact) []evidence {
-	if f := j.evidence; f.given() {
-		return []evidence{{f.bundle, f.signature, f.certificate, f.timestamp}}
-	}
-	found := slices.Clone(a.by)
-	if found == nil {
-		found = evidenceBeside(a.path)
+	found := j.evidence.of(a)
+	if j.evidence.given() || len(j.policy.Keys) == 0 {
+		return found
 	}
 	for _, v := range found {
-		if v.certificate != "" && len(j.policy.Keys) > 0 {
-			// The certificate may be there for something else.
+		if v.certificate != "" { // which may be there for something else
 			found = append(found, evidence{signature: v.signature})
 		}
 	}
@@ -267,6 +264,9 @@ func (j *judge) settle(ctx context.Context, o *outcome, a artifact, bundles []*s
 		file = o.from[f.Bundle()].String()
 	}
 	o.fail(err, file)
+	if verify.FailedStep(err) == verify.StepIdentity && j.policy.Threshold > 1 && !a.stdin {
+		o.signers = j.signers(ctx, a, bundles)
+	}
 	return false
 }
 
@@ -286,18 +286,22 @@ func (o *outcome) fail(err error, file string) {
 
 // verify puts the question to the library.
 func (j *judge) verify(ctx context.Context, a artifact, bundles []*sigbox.Bundle) ([]*verify.Verdict, error) {
+	return j.verifyBy(ctx, a, bundles, j.policy)
+}
+
+func (j *judge) verifyBy(ctx context.Context, a artifact, bundles []*sigbox.Bundle, p sigbox.Policy) ([]*verify.Verdict, error) {
 	switch {
 	case a.stdin:
-		return j.verifier.VerifyAll(verify.Reader(readerWith(ctx, j.stdin)), bundles, j.policy)
+		return j.verifier.VerifyAll(verify.Reader(readerWith(ctx, j.stdin)), bundles, p)
 	case a.list != nil:
-		return j.verifier.VerifyAll(verify.Bytes(a.list.content), bundles, j.policy)
+		return j.verifier.VerifyAll(verify.Bytes(a.list.content), bundles, p)
 	case a.path == "":
-		return j.verifier.VerifyAll(verify.Named(a.digest), bundles, j.policy)
+		return j.verifier.VerifyAll(verify.Named(a.digest), bundles, p)
 	}
 	f, err := os.Open(a.path)
 	if err != nil {
 		return nil, ioError(err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	return j.verifier.VerifyAll(verify.Reader(readerWith(ctx, f)), bundles, j.policy)
+	return j.verifier.VerifyAll(verify.Reader(readerWith(ctx, f)), bundles, p)
 }

@@ -136,14 +136,31 @@ const onlyIf = "only if you know by another way that this is who should have sig
 
 // acceptIdentity says how the identity that was found would be accepted, as a
 // command to run or, with a policy in a file, as a line for it.
-func (r *reporter) acceptIdentity(m *mismatch) string {
-	if m == nil || !m.fitForCommand(r.args) {
+func (r *reporter) acceptIdentity(a artifact, m *mismatch) string {
+	args := r.argsFor(a)
+	if m == nil || !m.fitForCommand(args) {
 		return ""
 	}
 	if r.flags.policy.file != "" {
 		return fmt.Sprintf("%s, add to the identities in %s: {subject: %q, issuer: %q}", onlyIf, r.flags.policy.file, m.found.Subject, m.found.Issuer)
 	}
-	return onlyIf + ", run: " + r.command(m)
+	return onlyIf + ", run: " + r.flags.command(args, r.flags.policy.accepting(m))
+}
+
+// argsFor are the arguments that stand for an artifact: what was typed, or of that
+// what stands for this one alone, since others may have other signers.
+func (r *reporter) argsFor(a artifact) []string {
+	if r.artifacts == 1 {
+		return r.args
+	}
+	if len(a.by) == 0 {
+		return []string{a.String()}
+	}
+	var args []string
+	for _, v := range a.by {
+		args = append(args, v.String())
+	}
+	return args
 }
 
 // fitForCommand reports whether all that would be typed shows as what it is.
@@ -155,42 +172,82 @@ func (m *mismatch) fitForCommand(args []string) bool {
 	return printable(said) == said
 }
 
-// command is the command line that was typed, with what differs in m replaced.
-func (r *reporter) command(m *mismatch) string {
+// accepting are the flags to replace so that what was found is accepted: those that
+// differ.
+func (f *policyFlags) accepting(m *mismatch) map[string][]string {
+	flags := make(map[string][]string)
+	for _, c := range m.columns {
+		switch {
+		case c.same:
+		case c.name == "subject":
+			flags[identityFlag], flags[identityFlag+"-regexp"] = []string{c.found}, nil
+		case c.name == "issuer":
+			flags[issuerFlag], flags[issuerFlag+"-regexp"] = []string{c.found}, nil
+		}
+		for _, g := range f.github.all() {
+			if g.extension == c.name && *g.value != "" {
+				flags[githubFlag+g.flag] = nonEmpty(c.found)
+			}
+		}
+	}
+	if len(f.extensions) > 0 {
+		flags[extensionFlag] = m.extensions(f.extensions)
+	}
+	return flags
+}
+
+// extensions gives each NAME=VALUE as it was found, where the certificate has it.
+func (m *mismatch) extensions(wanted []string) []string {
+	var out []string
+	for _, nameValue := range wanted {
+		name, _, _ := strings.Cut(nameValue, "=")
+		if found := extensionByName(&m.found.Extensions, name); found != nil && *found != "" {
+			out = append(out, name+"="+*found)
+		}
+	}
+	return out
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+// command is the command line that was typed, but for these arguments and with
+// flags replaced: by the values given, or by none.
+func (f *verifyFlags) command(args []string, replaced map[string][]string) string {
 	words := []string{"sigbox", "verify"}
-	flags := r.words(m)
-	var args []string
+	flags := f.words(replaced)
+	var quoted []string
 	dashed := false
-	for _, a := range r.args {
-		args = append(args, shellQuote(a))
+	for _, a := range args {
+		quoted = append(quoted, shellQuote(a))
 		dashed = dashed || a != "-" && strings.HasPrefix(a, "-")
 	}
 	if dashed {
 		words = append(append(words, flags...), "--")
-		return strings.Join(append(words, args...), " ")
+		return strings.Join(append(words, quoted...), " ")
 	}
-	return strings.Join(append(append(words, args...), flags...), " ")
+	return strings.Join(append(append(words, quoted...), flags...), " ")
 }
 
-// words are the flags of the command.
-func (r *reporter) words(m *mismatch) []string {
+// words are the flags of a command.
+func (f *verifyFlags) words(replaced map[string][]string) []string {
 	var words []string
-	add := func(flag, value string) { words = append(words, "--"+flag, shellQuote(value)) }
-	replaced := r.replaced(m)
-	r.flags.set.Visit(func(flag *pflag.Flag) {
+	add := func(flag string, values ...string) {
+		for _, v := range values {
+			words = append(words, "--"+flag, shellQuote(v))
+		}
+	}
+	f.set.Visit(func(flag *pflag.Flag) {
 		if _, gone := replaced[flag.Name]; gone {
 			return
 		}
 		switch v := flag.Value.(type) {
 		case pflag.SliceValue:
-			for _, one := range v.GetSlice() {
-				if flag.Name == extensionFlag {
-					one = m.extension(one)
-				}
-				if one != "" {
-					add(flag.Name, one)
-				}
-			}
+			add(flag.Name, v.GetSlice()...)
 		default:
 			if v.Type() == "bool" {
 				words = append(words, "--"+flag.Name+boolSuffix(v.String()))
@@ -200,42 +257,9 @@ func (r *reporter) words(m *mismatch) []string {
 		}
 	})
 	for _, flag := range slices.Sorted(maps.Keys(replaced)) {
-		if v := replaced[flag]; v != "" {
-			add(flag, v)
-		}
+		add(flag, replaced[flag]...)
 	}
 	return words
-}
-
-// replaced are the flags that differ, with the values that would not; "" is for
-// flags that go.
-func (r *reporter) replaced(m *mismatch) map[string]string {
-	flags := make(map[string]string)
-	for _, c := range m.columns {
-		switch {
-		case c.same:
-		case c.name == "subject":
-			flags[identityFlag], flags[identityFlag+"-regexp"] = c.found, ""
-		case c.name == "issuer":
-			flags[issuerFlag], flags[issuerFlag+"-regexp"] = c.found, ""
-		}
-		for _, g := range r.flags.policy.github.all() {
-			if g.extension == c.name && *g.value != "" {
-				flags[githubFlag+g.flag] = c.found
-			}
-		}
-	}
-	return flags
-}
-
-// extension gives NAME=VALUE as it was found, "" where the certificate has none.
-func (m *mismatch) extension(nameValue string) string {
-	name, _, _ := strings.Cut(nameValue, "=")
-	found := extensionByName(&m.found.Extensions, name)
-	if found == nil || *found == "" {
-		return ""
-	}
-	return name + "=" + *found
 }
 
 func boolSuffix(value string) string {

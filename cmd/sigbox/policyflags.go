@@ -120,8 +120,21 @@ func (f *policyFlags) check() error {
 }
 
 // namesSigner reports whether the flags say who must have signed.
-func (f *policyFlags) namesSigner() bool {
-	return f.file != "" || len(f.keys) > 0 || f.identity+f.identityRegexp != "" && f.issuer+f.issuerRegexp != ""
+func (f *policyFlags) namesSigner() bool { return len(f.missing()) == 0 }
+
+// missing names the flags that would say so.
+func (f *policyFlags) missing() []string {
+	if f.file != "" || len(f.keys) > 0 {
+		return nil
+	}
+	var names []string
+	if f.identity+f.identityRegexp == "" {
+		names = append(names, identityFlag)
+	}
+	if f.issuer+f.issuerRegexp == "" {
+		names = append(names, issuerFlag)
+	}
+	return names
 }
 
 // policy is what the flags stand for. Whatever is wrong with it is wrong usage.

@@ -48,10 +48,18 @@ type verifyResult struct {
 	FailedStep string `json:"failedStep,omitempty"`
 	// FoundIdentity is who signed in fact, when that is somebody else.
 	FoundIdentity *identityJSON `json:"foundIdentity,omitempty"`
-	Next          string        `json:"next,omitempty"`
+	// Signers are those of the policy, when too few of them signed.
+	Signers []policySignerJSON `json:"signers,omitempty"`
+	Next    string             `json:"next,omitempty"`
 
 	err      error
 	mismatch *mismatch
+}
+
+// policySignerJSON is a line of the policy, and whether it was met.
+type policySignerJSON struct {
+	Signer string `json:"signer"`
+	Signed bool   `json:"signed"`
 }
 
 // signatureJSON is a signature that was verified.
@@ -115,10 +123,8 @@ type reporter struct {
 	flags  verifyFlags
 	policy sigbox.Policy
 	args   []string
-}
-
-func newReporter(f verifyFlags, p sigbox.Policy, args []string) *reporter {
-	return &reporter{f, p, args}
+	// artifacts is how many they stand for.
+	artifacts int
 }
 
 // result keeps of an outcome what is printed.
@@ -126,7 +132,7 @@ func (r *reporter) result(o outcome) verifyResult {
 	j := verifyResult{Artifact: o.artifact.String(), Status: statusOf(o.err), err: o.err}
 	if o.err != nil {
 		j.Bundle = o.file
-		r.fail(&j, o.err)
+		r.fail(&j, o)
 		if step := verify.FailedStep(o.err); o.unasked && (step == verify.StepLog || step == verify.StepTime) {
 			j.Next = "the signature came without its log entry, which a log may have: without --offline it is asked"
 		}
@@ -178,9 +184,10 @@ func (r *reporter) signature(v *verify.Verdict) signatureJSON {
 }
 
 // fail writes down why an artifact is not verified, and what might help.
-func (r *reporter) fail(j *verifyResult, err error) {
-	j.Error, j.Next = splitHint(err)
-	f, ok := errors.AsType[*verify.Failure](err)
+func (r *reporter) fail(j *verifyResult, o outcome) {
+	j.Error, j.Next = splitHint(o.err)
+	j.Signers = o.signers
+	f, ok := errors.AsType[*verify.Failure](o.err)
 	if !ok {
 		return
 	}
@@ -192,7 +199,7 @@ func (r *reporter) fail(j *verifyResult, err error) {
 	case f.Step() == verify.StepIdentity && known:
 		identity := newIdentityJSON(id)
 		j.FoundIdentity, j.mismatch = &identity, nearest(r.policy.Identities, id)
-		j.Next = r.acceptIdentity(j.mismatch)
+		j.Next = r.acceptIdentity(o.artifact, j.mismatch)
 	case f.Step() == verify.StepPredicate:
 		if next := r.acceptType(f.Bundle()); next != "" {
 			j.Next = next

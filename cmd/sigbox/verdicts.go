@@ -95,6 +95,7 @@ func (v verifyResult) printNext(w io.Writer) {
 			fmt.Fprintf(w, "  The policy has %s, which differ as much or more.\n", count(n, "other identity", "other identities"))
 		}
 	}
+	printSigners(w, v.Signers)
 	if v.Next != "" {
 		fmt.Fprintf(w, "  next: %s\n", printable(v.Next))
 	}
@@ -282,6 +283,10 @@ func (e *env) noteNext(v verifyResult) {
 	if v.mismatch != nil {
 		e.note("%s: %s", v.Artifact, v.headline())
 		fmt.Fprint(e.stderr, v.mismatch.rows())
+	}
+	if len(v.Signers) > 0 {
+		e.note("%s: %s", v.Artifact, v.headline())
+		printSigners(e.stderr, v.Signers)
 	}
 	if v.Next != "" {
 		e.note("  next, for %s: %s", v.Artifact, v.Next)

@@ -124,14 +124,15 @@ func (e *env) judgeAll(ctx context.Context, f verifyFlags, args []string) (verif
 		return verifyReport{}, err
 	}
 	if !f.policy.namesSigner() {
-		return verifyReport{}, missingIdentity(f, in.artifacts[0])
+		return verifyReport{}, missingIdentity(f, args, in.artifacts[0])
 	}
 	j, err := e.newJudge(ctx, f)
 	if err != nil {
 		return verifyReport{}, err
 	}
 	bar := e.progress("verifying", len(in.artifacts))
-	outcomes := j.all(ctx, in.artifacts, newReporter(f, j.policy, args).result, bar.step)
+	reporter := &reporter{flags: f, policy: j.policy, args: args, artifacts: len(in.artifacts)}
+	outcomes := j.all(ctx, in.artifacts, reporter.result, bar.step)
 	bar.done()
 	report := newVerifyReport(j.source, outcomes)
 	report.PassedOver, report.Missing = in.passed, len(in.missing)
