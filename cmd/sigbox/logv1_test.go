@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/sigbox/sigbox/internal/app/apptest"
+)
+
+// rekorV1 stands before an instance and shows of it what a server of Rekor v1 has:
+// no tiles, and no search but by the old index. change alters its answers.
+func rekorV1(t *testing.T, instance string, change func(path string, body []byte) []byte) string {
+	t.Helper()
+	to, err := url.Parse(instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(to)
+	proxy.ModifyResponse = func(r *http.Response) error {
+		body, err := io.ReadAll(r.Body)
+		body = change(r.Request.URL.Path, body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.ContentLength = int64(len(body))
+		r.Header.Set("Content-Length", strconv.Itoa(len(body)))
+		return err
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.Path
+		if strings.HasSuffix(path, "/checkpoint") || strings.Contains(path, "/tile/") || path == "/api/search" {
+			http.NotFound(w, r)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func asIs(_ string, body []byte) []byte { return body }
+
+// TestLogV1: a log of Rekor v1 that has neither tiles nor our search is read by its
+// own routes, and held to its promises.
+func TestLogV1(t *testing.T) {
+	a := apptest.Start(t)
+	b := newBench(t)
+	b.must("instance", "add", "box", a.URL(), "--root", a.RootFile())
+	b.vars["SIGBOX_INSTANCE"] = "box"
+	honest := rekorV1(t, a.URL(), asIs)
+
+	b.must("log", "get", "--log", honest, "0")
+	id := ""
+	for line := range strings.Lines(b.stdout.String()) {
+		if rest, ok := strings.CutPrefix(line, "entry ID"); ok {
+			id = strings.TrimSpace(rest)
+		}
+	}
+	if len(id) != 80 || !strings.Contains(b.stdout.String(), "signed by the log") {
+		t.Fatalf("log get: %s", &b.stdout)
+	}
+	b.must("log", "get", "--log", honest, id)
+	b.must("log", "get", "--log", honest, id[16:])
+	b.must("log", "prove", "--log", honest, "0")
+	b.must("log", "stats", "--log", honest)
+	if !strings.Contains(b.stdout.String(), "and consistent") {
+		t.Errorf("log stats: %s", &b.stdout)
+	}
+	if status := b.run("log", "get", "--log", honest, strings.Repeat("0", 64)); status != exitNotVerified {
+		t.Errorf("an unknown UUID: status %d: %s", status, &b.stderr)
+	}
+	if status := b.run("log", "fsck", "--log", honest); status != exitNotVerified || !strings.Contains(b.stderr.String(), "no tiles") {
+		t.Errorf("log fsck: status %d: %s", status, &b.stderr)
+	}
+	b.must("log", "search", "--log", honest, "--identity", "nobody@example.com")
+
+	for name, lie := range map[string][2]string{
+		"another time":     {`"integratedTime":1`, `"integratedTime":2`},
+		"another index":    {`"logIndex":0`, `"logIndex":1`},
+		"another body":     {`"body":"ey`, `"body":"fy`},
+		"another size":     {`"treeSize":`, `"treeSize":1`},
+		"no signature":     {`"signedEntryTimestamp":"M`, `"signedEntryTimestamp":"N`},
+		"another root":     {`"rootHash":"`, `"rootHash":"00`},
+		"another log's ID": {`"logID":"`, `"logID":"00`},
+	} {
+		changed := false
+		liar := rekorV1(t, a.URL(), func(path string, body []byte) []byte {
+			if !strings.HasPrefix(path, "/api/v1/log/entries") {
+				return body
+			}
+			out := bytes.ReplaceAll(body, []byte(lie[0]), []byte(lie[1]))
+			changed = changed || !bytes.Equal(out, body)
+			return out
+		})
+		if status := b.run("log", "get", "--log", liar, "0"); status != exitNotVerified || !changed {
+			t.Errorf("%s (changed: %v): status %d: %s", name, changed, status, &b.stderr)
+		}
+	}
+}
