@@ -102,3 +102,31 @@ func TestLogV1(t *testing.T) {
 		}
 	}
 }
+
+// TestLogSearchLies: what a server finds is shown only if it is what was asked for.
+func TestLogSearchLies(t *testing.T) {
+	a := apptest.Start(t)
+	b := newBench(t)
+	b.must("instance", "add", "box", a.URL(), "--root", a.RootFile())
+	b.vars["SIGBOX_INSTANCE"] = "box"
+	to, err := url.Parse(a.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(to)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		q.Del("subject") // finds everything
+		r.URL.RawQuery = q.Encode()
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	b.must("log", "search", "--log", s.URL, "--kind", "hashedrekord")
+	if status := b.run("log", "search", "--log", s.URL, "--identity", "ada@example.com"); status != exitNotVerified {
+		t.Errorf("status %d: %s", status, &b.stderr)
+	}
+	b.must("log", "search", "--log", s.URL, "--identity", "ada@example.com", "--scan")
+	if b.stdout.Len() > 0 {
+		t.Errorf("found %s", &b.stdout)
+	}
+}
