@@ -129,7 +129,7 @@ func CheckProof(p *proof.Proof, leaf []byte, keys []LogKey) (ProvenEntry, error)
 	if cp.Size > uint64(sigbox.MaxTreeSize) || p.Index >= cp.Size {
 		return ProvenEntry{}, sigbox.Errorf(sigbox.NotVerified, "the proof is of index %d in a tree of %d entries", p.Index, cp.Size)
 	}
-	index := int64(p.Index)
+	index := int64(p.Index) // #nosec G115 -- below the size
 	le := sigbox.LogEntry{LogIndex: index, LogID: k.trust.LogID, Body: leaf, Inclusion: &sigbox.Inclusion{
 		LogIndex: index, TreeSize: int64(cp.Size), RootHash: cp.Root[:], Checkpoint: p.Checkpoint, Hashes: make([][]byte, len(p.Hashes)), // #nosec G115 -- bounded
 	}}
@@ -148,7 +148,7 @@ func newProvenEntry(le sigbox.LogEntry, cp sigbox.Checkpoint, k *LogKey) (e Prov
 	if e.Time, err = promised(&le, k); err != nil {
 		return ProvenEntry{}, err
 	}
-	if _, tree, ok := treeOf(cp.Origin); ok {
+	if tree, ok := treeOf(cp.Origin); ok {
 		e.ID = entry.ID{Tree: tree, Leaf: e.Leaf}.String()
 	}
 	e.Kind, e.Version = "", ""
@@ -204,7 +204,7 @@ func promised(le *sigbox.LogEntry, k *LogKey) (time.Time, error) {
 // proofV1 asks a v1 log for a consistency proof.
 func (r *LogReader) proofV1(ctx context.Context, older, newer sigbox.Checkpoint) (tlog.TreeProof, error) {
 	q := url.Values{"firstSize": {strconv.FormatUint(older.Size, 10)}, "lastSize": {strconv.FormatUint(newer.Size, 10)}}
-	if _, tree, ok := treeOf(newer.Origin); ok {
+	if tree, ok := treeOf(newer.Origin); ok {
 		q.Set("treeID", strconv.FormatUint(tree, 10))
 	}
 	req := request{service: logService, method: http.MethodGet, url: join(r.server, "/api/v1/log/proof?"+q.Encode()), limit: maxLogEntry}

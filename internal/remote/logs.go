@@ -151,15 +151,15 @@ func (k *LogKey) open(text string) (sigbox.Checkpoint, error) {
 
 // isV1Origin tells "host - tree ID", which Rekor v1 has, from a v2 log's host.
 func isV1Origin(origin string) bool {
-	_, tree, ok := treeOf(origin)
+	tree, ok := treeOf(origin)
 	return ok && tree != 0
 }
 
-// treeOf takes the origin of a v1 log apart.
-func treeOf(origin string) (host string, tree uint64, ok bool) {
+// treeOf gives the tree ID in the origin of a v1 log.
+func treeOf(origin string) (tree uint64, ok bool) {
 	host, id, ok := strings.Cut(origin, " - ")
 	tree, err := strconv.ParseUint(id, 10, 64)
-	return host, tree, ok && err == nil && host != ""
+	return tree, ok && err == nil && host != ""
 }
 
 // OpenCheckpoint checks a checkpoint with the keys, one of which must have signed
@@ -296,10 +296,8 @@ func (r *LogReader) fetchCheckpoint(ctx context.Context, prefix string) (text st
 	case resp.status != http.StatusOK:
 		return "", false, nil
 	}
-	if _, _, err := note.Parse(string(resp.body)); err != nil {
-		return "", false, nil
-	}
-	return string(resp.body), true, nil
+	_, _, broken := note.Parse(string(resp.body))
+	return string(resp.body), broken == nil, nil
 }
 
 // logInfoV1 is LogInfo of openapi.yaml.
