@@ -6,6 +6,7 @@ import (
 	_ "crypto/sha512" // registered for crypto.Hash
 	"encoding/hex"
 	"hash"
+	"slices"
 	"strings"
 )
 
@@ -167,19 +168,44 @@ func (d *NamedDigest) UnmarshalText(text []byte) (err error) {
 // maxNamedDigest bounds a named digest's text, in bytes.
 const maxNamedDigest = 512
 
-// ParseNamedDigest reads "algorithm:value". Of an algorithm that sigbox knows the
-// value must be right in form.
+// ParseNamedDigest reads "algorithm:value". Of an algorithm that sigbox knows, and of
+// git's objects, name and value must be right in form.
 func ParseNamedDigest(s string) (NamedDigest, error) {
 	name, value, ok := strings.Cut(s, ":")
 	if !ok || name == "" || value == "" || len(s) > maxNamedDigest || strings.ContainsFunc(s, isNoDigestText) {
 		return NamedDigest{}, Errorf(Invalid, "digest %.40q: expected the name of an algorithm, a colon and the value, as in sha256:… or gitCommit:…", s)
 	}
-	if h, known := HashByName(name); known && name == h.String() {
-		if _, err := ParseDigest(s); err != nil {
-			return NamedDigest{}, err
-		}
+	if err := checkForm(s, name, value); err != nil {
+		return NamedDigest{}, err
 	}
 	return NamedDigest{name, value}, nil
+}
+
+// checkForm holds a digest s by the rules of its algorithm, if they are known.
+func checkForm(s, name, value string) error {
+	known := slices.IndexFunc(checkedNames[:], func(n string) bool { return strings.EqualFold(n, name) })
+	switch {
+	case known < 0:
+		return nil
+	case checkedNames[known] != name:
+		return Errorf(Invalid, "digest %.40q: there is no algorithm %s", s, name).WithHint("it is written %s", checkedNames[known])
+	case strings.HasPrefix(name, "git"):
+		return checkGit(s, value)
+	}
+	_, err := ParseDigest(s)
+	return err
+}
+
+// checkedNames are the algorithms of which the form is known.
+var checkedNames = [...]string{"sha256", "sha384", "sha512", "gitCommit", "gitTree", "gitBlob", "gitTag"}
+
+// checkGit holds the name of an object of git, a SHA-1 or a SHA-256.
+func checkGit(s, value string) error {
+	b, err := hex.DecodeString(value)
+	if err != nil || len(b) != 20 && len(b) != 32 || strings.ToLower(value) != value {
+		return Errorf(Invalid, "digest %.60q: expected 40 or 64 lower-case hex digits, found %d characters", s, len(value))
+	}
+	return nil
 }
 
 // isNoDigestText is for what neither names nor values of digests contain.

@@ -91,6 +91,20 @@ func TestParseDigest(t *testing.T) {
 			t.Errorf("%s: found %v, %v", name, found, err)
 		}
 	}
+	for _, git := range []string{"gitCommit:", "gitTree:", "gitBlob:", "gitTag:"} {
+		for n := range 70 {
+			text := git + strings.Repeat("0a", n)
+			if _, err := sigbox.ParseNamedDigest(text); (err == nil) != (n == 20 || n == 32) {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+		_, err := sigbox.ParseNamedDigest(git + strings.Repeat("0A", 20))
+		refused(t, "upper case", err, sigbox.Invalid, "lower-case")
+	}
+	for _, text := range []string{"SHA256:" + d.Hex(), "gitcommit:" + strings.Repeat("0", 40)} {
+		_, err := sigbox.ParseNamedDigest(text)
+		refused(t, "another case", err, sigbox.Invalid, "there is no algorithm")
+	}
 	for name, text := range map[string]string{"a space": "git:a b", "a line end": "git:a\n", "not ASCII": "git:ä", "DEL": "git:\x7f", "endless": "git:" + strings.Repeat("a", 600), "no name": ":value", "no value": "git:", "no colon": "git"} {
 		_, err := sigbox.ParseNamedDigest(text)
 		refused(t, name, err, sigbox.Invalid, "expected the name of an algorithm")

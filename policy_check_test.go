@@ -76,7 +76,7 @@ func TestPolicyCheck(t *testing.T) {
 			p.Keys = []sigbox.PublicKey{key}
 			p.Threshold = 2
 			p.PredicateTypes = []string{"https://slsa.dev/provenance/v1"}
-			p.Digests = []sigbox.NamedDigest{{Algorithm: "gitCommit", Value: "00ff"}}
+			p.Digests = []sigbox.NamedDigest{{Algorithm: "gitCommit", Value: strings.Repeat("00ff", 10)}}
 			p.Signed = sigbox.TimeRange{Start: year(2026), End: year(2026)}
 			p.Demands = sigbox.Demands{LogEntries: 1, Times: 2}
 		}, "", ""},

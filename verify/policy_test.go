@@ -190,9 +190,9 @@ func TestPolicyDigests(t *testing.T) {
 	v := verifier(t, w.Root())
 	this := func(h sigbox.HashAlgorithm) sigbox.NamedDigest { return h.Sum(artifact).Named() }
 	other := sigbox.SHA256.Sum([]byte("another")).Named()
-	commit := sigbox.NamedDigest{Algorithm: "gitCommit", Value: "9f2c4a1e"}
+	commit := sigbox.NamedDigest{Algorithm: "gitCommit", Value: "9f2c4a1e9f2c4a1e9f2c4a1e9f2c4a1e9f2c4a1e"}
 	statement := []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"` + predicate + `","predicate":{},"subject":[` +
-		`{"name":"other","digest":{"gitCommit":"0000"}},{"name":"source","digest":{"gitCommit":"9f2c4a1e","sha256":"` + this(sigbox.SHA256).Value + `"}}]}`)
+		`{"name":"other","digest":{"gitCommit":"0000000000000000000000000000000000000000"}},{"name":"source","digest":{"gitCommit":"9f2c4a1e9f2c4a1e9f2c4a1e9f2c4a1e9f2c4a1e","sha256":"` + this(sigbox.SHA256).Value + `"}}]}`)
 	message, envelope := w.Sign(artifact, sigboxtest.Options{}), w.Attest(statement, sigboxtest.Options{})
 	for name, c := range map[string]struct {
 		a       verify.Artifact
@@ -206,11 +206,11 @@ func TestPolicyDigests(t *testing.T) {
 		"another file's":                      {verify.Bytes(artifact), message, []sigbox.NamedDigest{other}, verify.StepArtifact},
 		"a digest, of another algorithm":      {verify.Digest(sigbox.SHA256.Sum(artifact)), message, []sigbox.NamedDigest{this(sigbox.SHA512)}, verify.StepArtifact},
 		"the subject's":                       {verify.Bytes(artifact), envelope, []sigbox.NamedDigest{commit}, 0},
-		"another subject's":                   {verify.Bytes(artifact), envelope, []sigbox.NamedDigest{{Algorithm: "gitCommit", Value: "0000"}}, verify.StepArtifact},
+		"another subject's":                   {verify.Bytes(artifact), envelope, []sigbox.NamedDigest{{Algorithm: "gitCommit", Value: "0000000000000000000000000000000000000000"}}, verify.StepArtifact},
 		"by commit":                           {verify.Named(commit), envelope, nil, 0},
 		"by commit, the policy by SHA-256":    {verify.Named(commit), envelope, []sigbox.NamedDigest{this(sigbox.SHA256)}, 0},
-		"by another commit":                   {verify.Named(sigbox.NamedDigest{Algorithm: "gitCommit", Value: "9f2c4a1f"}), envelope, nil, verify.StepArtifact},
-		"by commit, of another name":          {verify.Named(sigbox.NamedDigest{Algorithm: "gitTree", Value: "9f2c4a1e"}), envelope, nil, verify.StepArtifact},
+		"by another commit":                   {verify.Named(sigbox.NamedDigest{Algorithm: "gitCommit", Value: "9f2c4a1f9f2c4a1f9f2c4a1f9f2c4a1f9f2c4a1f"}), envelope, nil, verify.StepArtifact},
+		"by commit, of another name":          {verify.Named(sigbox.NamedDigest{Algorithm: "gitTree", Value: "9f2c4a1e9f2c4a1e9f2c4a1e9f2c4a1e9f2c4a1e"}), envelope, nil, verify.StepArtifact},
 		"by commit, where a file was signed":  {verify.Named(commit), message, nil, verify.StepArtifact},
 		"SHA-256 by name, as by digest":       {verify.Named(this(sigbox.SHA256)), message, nil, 0},
 		"SHA-256 of another, by name":         {verify.Named(other), message, nil, verify.StepArtifact},
@@ -234,9 +234,9 @@ func TestSubjects(t *testing.T) {
 	v := verifier(t, w.Root())
 	digest := sigbox.SHA256.Sum(artifact).Hex()
 	b := w.Attest([]byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"`+predicate+`","predicate":{},"subject":[`+
-		`{"name":"a","digest":{"sha256":"`+digest+`","gitCommit":"0000"}},{"name":"b","digest":{"sha256":"`+digest+`","gitCommit":"1111"}}]}`), sigboxtest.Options{})
+		`{"name":"a","digest":{"sha256":"`+digest+`","gitCommit":"0000000000000000000000000000000000000000"}},{"name":"b","digest":{"sha256":"`+digest+`","gitCommit":"1111111111111111111111111111111111111111"}}]}`), sigboxtest.Options{})
 	p := ada()
-	p.Digests = []sigbox.NamedDigest{{Algorithm: "gitCommit", Value: "1111"}}
+	p.Digests = []sigbox.NamedDigest{{Algorithm: "gitCommit", Value: "1111111111111111111111111111111111111111"}}
 	verdict, err := v.Verify(verify.Bytes(artifact), b, p)
 	refusedAt(t, err, 0)
 	if s, ok := verdict.Subject(); !ok || s.Name != "b" {

@@ -289,7 +289,7 @@ func TestDemanded(t *testing.T) {
 	}
 	// The artifact is a subject, but not by a digest that the policy wants.
 	known := ada()
-	known.Digests = []sigbox.NamedDigest{{Algorithm: "gitCommit", Value: "00"}}
+	known.Digests = []sigbox.NamedDigest{{Algorithm: "gitCommit", Value: strings.Repeat("0", 40)}}
 	b := w.Attest(sigboxtest.Statement(predicate, artifact), sigboxtest.Options{})
 	if _, err := verifier(t, w.Root()).Verify(verify.Bytes(artifact), b, known); verify.FailedStep(err) != verify.StepArtifact || !strings.Contains(err.Error(), "the policy is for other artifacts") {
 		t.Errorf("found %v, expected the digest to be missed", err)

@@ -72,6 +72,10 @@ func readChecksums(path string) (*checksumFile, error) {
 //
 // Source: GNU coreutils, "cksum output modes".
 func parseChecksums(b []byte) ([]checksum, error) {
+	if bytes.HasPrefix(b, []byte("-----BEGIN PGP SIGNED MESSAGE-----")) {
+		return nil, sigbox.Errorf(sigbox.Invalid, "it is wrapped in an OpenPGP signature").WithHint("the list must stand in a file by itself, and its signature beside it")
+	}
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // as editors on Windows put it
 	var list []checksum
 	places := make(map[string]int) // in list, by name
 	for n := 1; len(b) > 0; n++ {
@@ -258,7 +262,10 @@ func (c *checksumFile) open(name string) (*os.File, error) {
 
 // missingAll is the error for a list of which --ignore-missing leaves nothing.
 func missingAll(c *checksumFile) error {
-	return sigbox.Errorf(sigbox.NotVerified, "none of the %s that it lists is here", count(len(c.listed), "file", "files"))
+	if len(c.listed) == 1 {
+		return sigbox.Errorf(sigbox.NotVerified, "the file that it lists, %s, is not here", c.listed[0].name)
+	}
+	return sigbox.Errorf(sigbox.NotVerified, "none of the %d files that it lists is here", len(c.listed))
 }
 
 // missing reports whether a listed file is not there at all.

@@ -183,7 +183,7 @@ func (f *found) addFile(path string) error {
 func (f *found) addDigest(arg string) error {
 	d, err := sigbox.ParseNamedDigest(arg)
 	if err != nil {
-		return &usageError{msg: err.Error()}
+		return configured(err)
 	}
 	f.artifacts = append(f.artifacts, artifact{digest: d, alone: true})
 	return nil

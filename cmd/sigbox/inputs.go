@@ -73,6 +73,7 @@ type inputs struct {
 	evidence evidenceFlags
 	lists    listFlags
 	read     map[string]bool // lists, by their clean paths
+	walked   bool            // there were directories
 	// missing are files that lists name or bundles are for, and that are not here,
 	// where that is no fault.
 	missing map[string]bool
@@ -103,10 +104,13 @@ func (l *listsFlag) String() string {
 	return strconv.FormatBool(l.value)
 }
 
-func (l *listsFlag) Set(s string) (err error) {
-	l.given = true
-	l.value, err = strconv.ParseBool(s)
-	return err
+func (l *listsFlag) Set(s string) error {
+	v, err := strconv.ParseBool(s)
+	if err != nil {
+		return errors.New("expected true or false")
+	}
+	l.given, l.value = true, v
+	return nil
 }
 
 func (l *listsFlag) Type() string { return "bool" }
@@ -147,6 +151,9 @@ func (in *inputs) check() error {
 			named++
 		}
 	}
+	if in.lists.ignoreMissing && len(in.read) == 0 && !in.walked {
+		return usage("--ignore-missing is for files of checksums and directories, and there is neither")
+	}
 	if in.evidence.given() && named > 1 {
 		return usage("%s names one file, and there are %d artifacts to verify", in.evidence.name(), named)
 	}
@@ -180,6 +187,7 @@ func (in *inputs) addPath(arg string) error {
 	case info.IsDir() && in.lists.checksums.always():
 		return usage("--checksums is for files, and %s is a directory", arg)
 	case info.IsDir():
+		in.walked = true
 		return in.walk(in.ctx, arg, in.visit)
 	case !info.Mode().IsRegular():
 		return usage("%s is no regular file", arg)

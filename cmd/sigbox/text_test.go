@@ -13,18 +13,23 @@ import (
 
 func TestPrintable(t *testing.T) {
 	for in, want := range map[string]string{
-		"plain text":            "plain text",
-		"Ümläut 漢字":             "Ümläut 漢字",
-		"\x1b[31mred":           `\x1b[31mred`,
-		"bell\a null\x00":       `bell\a null\x00`,
-		"line\nreturn\r tab\t":  `line\nreturn\r tab\t`,
-		"\u202egnp.exe":         `\u202egnp.exe`, // right-to-left override
-		"zero\u200bwidth":       `zero\u200bwidth`,
-		"\u2028separator":       `\u2028separator`,
-		"\u0085next\u009bcsi":   `\u0085next\u009bcsi`,
-		"broken \xff\xc3":       `broken \xff\xc3`,
-		"replacement \ufffd is": "replacement \ufffd is",
-		"no\u00a0break":         `no\u00a0break`,
+		"plain text":                "plain text",
+		"Ümläut 漢字":                 "Ümläut 漢字",
+		"\x1b[31mred":               `\x1b[31mred`,
+		"bell\a null\x00":           `bell\a null\x00`,
+		"line\nreturn\r tab\t":      `line\nreturn\r tab\t`,
+		"\u202egnp.exe":             `\u202egnp.exe`, // right-to-left override
+		"zero\u200bwidth":           `zero\u200bwidth`,
+		"\u2028separator":           `\u2028separator`,
+		"\u0085next\u009bcsi":       `\u0085next\u009bcsi`,
+		"broken \xff\xc3":           `broken \xff\xc3`,
+		"replacement \ufffd is":     "replacement \ufffd is",
+		"no\u00a0break":             `no\u00a0break`,
+		"a\u3164b\u2800":            `a\u3164b\u2800`, // letters without ink
+		"cafe\u0301 \u0301":         "cafe\u0301 \u0301",
+		"e\u0301\u0301\u0301\u0301": "e\u0301\u0301" + `\u0301\u0301`,
+		"\u0301e":                   `\u0301e`,
+		"\u05d0.exe":                `\u05d0.exe`, // Hebrew
 	} {
 		if got := printable(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
@@ -121,5 +126,11 @@ func TestEveryVerbTellsOfItself(t *testing.T) {
 		if cmd.Short == "" || !strings.Contains(b.stdout.String(), "Usage:") {
 			t.Errorf("%s: %s", cmd.Name(), &b.stdout)
 		}
+	}
+}
+
+func TestListed(t *testing.T) {
+	if got, want := listed([]string{"a", "b, c", `d "e"`}), `a, "b, c", "d \"e\""`; got != want {
+		t.Errorf("found %s, want %s", got, want)
 	}
 }

@@ -268,11 +268,12 @@ func (e *env) summarizeVerified(r verifyReport, byNeed []verifyResult) {
 			bad = append(bad, v.Artifact)
 		}
 	}
-	if n := len(bad) - most; n > 0 {
-		bad = append(bad[:most], fmt.Sprintf("and %d more", n))
-	}
 	if len(bad) > 0 {
-		e.note("NOT VERIFIED: %s.", strings.Join(bad, ", "))
+		more := ""
+		if n := len(bad) - most; n > 0 {
+			bad, more = bad[:most], fmt.Sprintf(", and %d more", n)
+		}
+		e.note("NOT VERIFIED: %s%s.", listed(bad), more)
 		e.noteNext(byNeed[0])
 	}
 	e.note("%d of %s verified. Trust: %s.", r.Verified, count(len(r.Results), "file", "files"), r.Trust)
