@@ -249,7 +249,7 @@ func (c *checksumFile) open(name string) (*os.File, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, sigbox.Errorf(sigbox.NotVerified, "%s lists it, and it is not here", c.path).WithHint("--ignore-missing passes over such files")
 	case err != nil:
-		return nil, sigbox.Errorf(sigbox.NotVerified, "%s lists it, and it cannot be looked at: %w", c.path, err)
+		return nil, sigbox.Errorf(sigbox.NotVerified, "%s lists it, and it cannot be looked at: a link leads out of the list's directory or in circles, or it cannot be read", c.path).WithCause(err)
 	case !info.Mode().IsRegular():
 		return nil, sigbox.Errorf(sigbox.NotVerified, "%s lists it, and it is no regular file", c.path)
 	}

@@ -339,12 +339,17 @@ func readFile(path string, limit int64) ([]byte, error) {
 		return nil, ioError(err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	return readAll(f, path, limit)
+}
+
+// readAll reads at most limit bytes of what is called name.
+func readAll(r io.Reader, name string, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
 		return nil, ioError(err)
 	}
 	if int64(len(b)) > limit {
-		return nil, sigbox.Errorf(sigbox.TooLarge, "%s is larger than %d bytes", path, limit)
+		return nil, sigbox.Errorf(sigbox.TooLarge, "%s is larger than %d bytes", name, limit)
 	}
 	return b, nil
 }

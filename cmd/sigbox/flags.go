@@ -9,16 +9,29 @@ import (
 
 // strictFlags makes flags refuse what would silently weaken what was asked: an empty
 // value, as of a shell's variable that is not set, and a second value that takes the
-// place of the first.
+// place of the first. It also takes the backquotes out of their descriptions, which
+// completion would show.
 func strictFlags(fs *pflag.FlagSet) {
 	fs.VisitAll(func(f *pflag.Flag) {
+		named := namedValue{f.Value, f.Value.Type()}
+		if name, text := pflag.UnquoteUsage(f); text != f.Usage {
+			named.name, f.Usage = name, text
+		}
 		if list, ok := f.Value.(pflag.SliceValue); ok {
-			f.Value = filledList{f.Value, list}
+			f.Value = filledList{named, list}
 		} else {
-			f.Value = &onceOnly{Value: f.Value}
+			f.Value = &onceOnly{Value: named}
 		}
 	})
 }
+
+// namedValue is a flag whose value has a name in its help.
+type namedValue struct {
+	pflag.Value
+	name string
+}
+
+func (n namedValue) Type() string { return n.name }
 
 var errEmptyFlag = errors.New("it is empty")
 

@@ -236,12 +236,10 @@ func (j *judge) read(ctx context.Context, v evidence) ([]*sigbox.Bundle, error) 
 	if v.bundle != "-" {
 		return v.read()
 	}
-	b, err := io.ReadAll(io.LimitReader(readerWith(ctx, j.stdin), maxBundleFile+1))
+	b, err := readAll(readerWith(ctx, j.stdin), "standard input", maxBundleFile)
 	switch {
 	case err != nil:
-		return nil, ioError(err)
-	case len(b) > maxBundleFile:
-		return nil, sigbox.Errorf(sigbox.TooLarge, "standard input is larger than %d bytes", maxBundleFile)
+		return nil, err
 	case len(b) == 0:
 		return nil, sigbox.Errorf(sigbox.Invalid, "standard input is empty, and a bundle was expected there")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"maps"
 	"regexp"
 	"slices"
@@ -17,6 +18,7 @@ import (
 // are a shorthand for one.
 type policyFlags struct {
 	file  string
+	stdin io.Reader // for the file -
 	print bool
 
 	keys                     []string
@@ -51,7 +53,7 @@ func (f *policyFlags) register(cmd *cobra.Command) {
 		_ = cmd.RegisterFlagCompletionFunc(githubFlag+x.flag, cobra.NoFileCompletions)
 	}
 	fs.StringArrayVar(&f.types, typeFlag, nil, "predicate `TYPE` of attestations to accept: a URI, a name such as slsaprovenance1 or spdxjson, or any (repeatable)")
-	fs.StringVar(&f.file, "policy", "", "`FILE` with the policy, in YAML or JSON, in place of the flags that say who must have signed what")
+	fs.StringVar(&f.file, "policy", "", "`FILE` with the policy, in YAML or JSON (- is standard input), in place of the flags that say who must have signed what")
 	fs.BoolVar(&f.print, "print-policy", false, "print the policy that the flags stand for, and verify nothing")
 	for _, name := range []string{identityFlag, identityFlag + "-regexp", issuerFlag, issuerFlag + "-regexp"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
@@ -148,7 +150,7 @@ func (f *policyFlags) policy() (sigbox.Policy, error) {
 
 func (f *policyFlags) read() (sigbox.Policy, error) {
 	if f.file != "" {
-		return readPolicy(f.file)
+		return f.readFile()
 	}
 	types, err := f.predicateTypes()
 	if err != nil {
@@ -173,14 +175,19 @@ func (f *policyFlags) read() (sigbox.Policy, error) {
 	return p, nil
 }
 
-func readPolicy(file string) (sigbox.Policy, error) {
-	b, err := readFile(file, policy.MaxSize)
+// readFile reads the policy from its file; - is standard input.
+func (f *policyFlags) readFile() (sigbox.Policy, error) {
+	read := func() ([]byte, error) { return readFile(f.file, policy.MaxSize) }
+	if f.file == "-" {
+		read = func() ([]byte, error) { return readAll(f.stdin, "standard input", policy.MaxSize) }
+	}
+	b, err := read()
 	if err != nil {
 		return sigbox.Policy{}, err
 	}
 	p, err := policy.Parse(b)
 	if err != nil {
-		return sigbox.Policy{}, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", file, err)
+		return sigbox.Policy{}, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", f.file, err)
 	}
 	return p, nil
 }

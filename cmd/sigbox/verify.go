@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -78,7 +79,7 @@ type verifyFlags struct {
 func (f *verifyFlags) register(e *env, cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.SortFlags = false // by subject, and in commands that we suggest as they were typed
-	f.set = fs
+	f.set, f.policy.stdin = fs, e.stdin
 	f.policy.register(cmd)
 	f.evidence.register(cmd)
 	f.lists.register(cmd)
@@ -99,6 +100,9 @@ func (f *verifyFlags) check() error {
 	if f.ignoreLog && f.policy.file == "" && len(f.policy.keys) == 0 {
 		return usage("--insecure-ignore-tlog needs --key: without a log, a certificate proves nothing after ten minutes")
 	}
+	if f.policy.file == "-" && f.evidence.bundle == "-" {
+		return usage("standard input cannot be both the policy and the bundle")
+	}
 	if f.evidence.signature != "" && f.evidence.certificate == "" && f.policy.file == "" && len(f.policy.keys) == 0 {
 		return usage("--signature needs --certificate, or --key")
 	}
@@ -118,6 +122,9 @@ func (e *env) verify(ctx context.Context, f verifyFlags, args []string) error {
 func (e *env) judgeAll(ctx context.Context, f verifyFlags, args []string) (verifyReport, error) {
 	if err := f.check(); err != nil {
 		return verifyReport{}, err
+	}
+	if f.policy.file == "-" && slices.Contains(args, "-") {
+		return verifyReport{}, usage("standard input cannot be both the policy and the artifact")
 	}
 	in, err := findToVerify(ctx, f, args)
 	if err != nil {
