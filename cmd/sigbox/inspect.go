@@ -58,7 +58,7 @@ const unverified = "UNVERIFIED: these are the claims of whoever made the file"
 
 // inspect reads all that is claimed in a file, or beside it.
 func inspect(ctx context.Context, path string) (inspection, error) {
-	report := inspection{File: path, Verified: false, Warning: unverified}
+	report := inspection{File: fileName(path), Verified: false, Warning: unverified}
 	sources, artifact, err := toInspect(path)
 	if err != nil {
 		return report, err
@@ -69,7 +69,7 @@ func inspect(ctx context.Context, path string) (inspection, error) {
 		bundles, err := source.read()
 		if err != nil {
 			first = cmp.Or(first, err)
-			c := claimedJSON{File: source.String(), Entries: []entryJSON{}, Timestamps: []timestampJSON{}}
+			c := claimedJSON{File: fileName(source.String()), Entries: []entryJSON{}, Timestamps: []timestampJSON{}}
 			c.problem("bundle", err)
 			broken = append(broken, c)
 		}
@@ -135,7 +135,7 @@ func (c *claimedJSON) compare(ctx context.Context, artifact string) error {
 		return err
 	}
 	matches := slices.ContainsFunc(found, func(d sigbox.Digest) bool { return slices.Contains(claims, d.Named()) })
-	c.Artifact, c.Matches, c.artifactDigest = artifact, &matches, found[0]
+	c.Artifact, c.Matches, c.artifactDigest = fileName(artifact), &matches, found[0]
 	return nil
 }
 
@@ -159,7 +159,7 @@ func (c *claimedJSON) claimedDigests() []sigbox.NamedDigest {
 // inspection is what "inspect --output json" prints. File is the argument, and
 // Verified is always false.
 type inspection struct {
-	File     string        `json:"file"`
+	File     fileName      `json:"file"`
 	Verified bool          `json:"verified"`
 	Warning  string        `json:"warning"`
 	Bundles  []claimedJSON `json:"bundles"`
@@ -167,7 +167,7 @@ type inspection struct {
 
 // claimedJSON is what one bundle claims.
 type claimedJSON struct {
-	File        string           `json:"file"`
+	File        fileName         `json:"file"`
 	MediaType   string           `json:"mediaType"`
 	Certificate *certificateJSON `json:"certificate,omitempty"`
 	KeyHint     string           `json:"publicKeyHint,omitempty"`
@@ -177,8 +177,8 @@ type claimedJSON struct {
 	Timestamps  []timestampJSON  `json:"timestamps"`
 	// Artifact is the file that was compared, Matches whether it has a digest that is
 	// claimed.
-	Artifact string `json:"artifact,omitempty"`
-	Matches  *bool  `json:"matches,omitempty"`
+	Artifact fileName `json:"artifact,omitempty"`
+	Matches  *bool    `json:"matches,omitempty"`
 	// Problems are what could not be read.
 	Problems []string `json:"problems,omitempty"`
 
@@ -222,7 +222,7 @@ type timestampJSON struct {
 // claimsOf reads all that a bundle says. What cannot be read becomes a problem,
 // so that a strange bundle can be looked at.
 func claimsOf(file string, b *sigbox.Bundle) claimedJSON {
-	c := claimedJSON{File: file, MediaType: b.MediaType, KeyHint: b.KeyHint, Entries: []entryJSON{}, Timestamps: []timestampJSON{}}
+	c := claimedJSON{File: fileName(file), MediaType: b.MediaType, KeyHint: b.KeyHint, Entries: []entryJSON{}, Timestamps: []timestampJSON{}}
 	if len(b.Certificates) > 0 {
 		c.readCertificate(b.Certificates[0])
 	}
@@ -313,7 +313,7 @@ func (c *claimedJSON) readEnvelope(env *sigbox.Envelope) {
 
 // print writes the claims for people. All of it is untrusted text.
 func (r inspection) print(w io.Writer) error {
-	fmt.Fprintf(w, "%s\n%s\n", printable(r.File), unverified)
+	fmt.Fprintf(w, "%s\n%s\n", printable(string(r.File)), unverified)
 	for i, c := range r.Bundles {
 		fmt.Fprintln(w)
 		if len(r.Bundles) > 1 {

@@ -32,13 +32,13 @@ type verifyReport struct {
 
 // verifyResult is what became of one artifact.
 type verifyResult struct {
-	Artifact string `json:"artifact"`
+	Artifact fileName `json:"artifact"`
 	// Status is "verified", "notVerified" or "undecided".
 	Status string `json:"status"`
 	// Digest is there when it is "verified".
 	Digest string `json:"digest,omitempty"`
 	// Checksums are the verified files of checksums that it stands in.
-	Checksums []string `json:"checksums,omitempty"`
+	Checksums []fileName `json:"checksums,omitempty"`
 	// The signature that was verified, or of the one that failed its file and steps.
 	signatureJSON
 	// OtherSignatures are there when the policy wants several.
@@ -64,7 +64,7 @@ type policySignerJSON struct {
 
 // signatureJSON is a signature that was verified.
 type signatureJSON struct {
-	Bundle     string         `json:"bundle,omitempty"`
+	Bundle     fileName       `json:"bundle,omitempty"`
 	Algorithm  string         `json:"algorithm,omitempty"`
 	Identity   *identityJSON  `json:"identity,omitempty"`
 	Key        string         `json:"key,omitempty"` // in place of Identity
@@ -129,9 +129,9 @@ type reporter struct {
 
 // result keeps of an outcome what is printed.
 func (r *reporter) result(o outcome) verifyResult {
-	j := verifyResult{Artifact: o.artifact.String(), Status: statusOf(o.err), err: o.err}
+	j := verifyResult{Artifact: fileName(o.artifact.String()), Status: statusOf(o.err), err: o.err}
 	if o.err != nil {
-		j.Bundle = o.file
+		j.Bundle = fileName(o.file)
 		r.fail(&j, o)
 		if step := verify.FailedStep(o.err); o.unasked && (step == verify.StepLog || step == verify.StepTime) {
 			j.Next = "the signature came without its log entry, which a log may have: without --offline it is asked"
@@ -139,7 +139,7 @@ func (r *reporter) result(o outcome) verifyResult {
 		return j
 	}
 	for _, l := range o.artifact.listed {
-		j.Checksums = append(j.Checksums, l.list.path)
+		j.Checksums = append(j.Checksums, fileName(l.list.path))
 	}
 	if len(o.verdicts) == 0 {
 		j.Digest = o.listed.String()
@@ -148,7 +148,7 @@ func (r *reporter) result(o outcome) verifyResult {
 	j.Digest = o.verdicts[0].Digest().String()
 	for i, v := range o.verdicts {
 		s := r.signature(v)
-		s.Bundle = o.from[v.Bundle()].String()
+		s.Bundle = fileName(o.from[v.Bundle()].String())
 		if i == 0 {
 			j.signatureJSON = s
 		} else {

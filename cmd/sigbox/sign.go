@@ -216,7 +216,7 @@ func (r *signRun) note(a artifact, done signedJSON, err error) error {
 		r.signed = append(r.signed, done)
 		return nil
 	}
-	r.failed = append(r.failed, failedJSON{Artifact: a.path, Error: err.Error(), err: err})
+	r.failed = append(r.failed, failedJSON{Artifact: fileName(a.path), Error: err.Error(), err: err})
 	if sigbox.KindOf(err) == sigbox.Internal {
 		return nil // of the file system
 	}
@@ -276,21 +276,21 @@ type signReport struct {
 }
 
 type signedJSON struct {
-	Artifact string     `json:"artifact"`
+	Artifact fileName   `json:"artifact"`
 	Digest   string     `json:"digest"`
-	Bundle   string     `json:"bundle"`
+	Bundle   fileName   `json:"bundle"`
 	LogIndex *int64     `json:"logIndex,omitempty"`
 	Time     *time.Time `json:"time,omitempty"`
 }
 
 type failedJSON struct {
-	Artifact string `json:"artifact"`
-	Error    string `json:"error"`
+	Artifact fileName `json:"artifact"`
+	Error    string   `json:"error"`
 	err      error
 }
 
 func newSignedJSON(a artifact, d sigbox.Digest, out string, b *sigbox.Bundle) signedJSON {
-	j := signedJSON{Artifact: a.path, Digest: d.String(), Bundle: out}
+	j := signedJSON{Artifact: fileName(a.path), Digest: d.String(), Bundle: fileName(out)}
 	if len(b.Entries) > 0 {
 		j.LogIndex = &b.Entries[0].LogIndex
 	}
@@ -311,7 +311,7 @@ func (e *env) printSigned(f signFlags, r signReport) error {
 		}
 	} else {
 		for _, s := range r.Signed {
-			fmt.Fprintf(e.stdout, "%s\n", printable(s.Bundle))
+			fmt.Fprintf(e.stdout, "%s\n", printable(string(s.Bundle)))
 		}
 		e.summarizeSigned(r)
 	}

@@ -94,3 +94,16 @@ func count(n int, one, several string) string {
 	}
 	return strconv.Itoa(n) + " " + several
 }
+
+// fileName is a file's name in JSON. One that is no UTF-8, which JSON cannot hold, is
+// written as a quoted string of Go, and so is one that begins with a quotation mark:
+// no two files get the same name.
+type fileName string
+
+// MarshalText makes it text for JSON.
+func (n fileName) MarshalText() ([]byte, error) {
+	if s := string(n); utf8.ValidString(s) && !strings.HasPrefix(s, `"`) {
+		return []byte(s), nil
+	}
+	return []byte(strconv.Quote(string(n))), nil
+}

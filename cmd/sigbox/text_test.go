@@ -134,3 +134,14 @@ func TestListed(t *testing.T) {
 		t.Errorf("found %s, want %s", got, want)
 	}
 }
+
+func TestFileName(t *testing.T) {
+	seen := map[string]string{}
+	for name, want := range map[string]string{"a": "a", "é\\xff": "é\\xff", "a\xff": `"a\xff"`, "a\ufffd": "a\ufffd", `"a\xff"`: `"\"a\\xff\""`} {
+		got, err := fileName(name).MarshalText()
+		if err != nil || string(got) != want || seen[want] != "" {
+			t.Errorf("%q became %s, want %s", name, got, want)
+		}
+		seen[want] = name
+	}
+}

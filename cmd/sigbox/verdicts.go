@@ -69,13 +69,13 @@ func concludeVerify(f verifyFlags, r verifyReport) error {
 // unverifiedError is what became of one artifact, as the error of the verb.
 type unverifiedError struct{ result verifyResult }
 
-func (u unverifiedError) Error() string { return u.result.Artifact + ": " + u.result.err.Error() }
+func (u unverifiedError) Error() string { return string(u.result.Artifact) + ": " + u.result.err.Error() }
 
 func (u unverifiedError) Unwrap() error { return u.result.err }
 
 // print tells of it: what went wrong, who signed in fact, and the next step.
 func (u unverifiedError) print(w io.Writer) {
-	fmt.Fprintf(w, "sigbox: %s: %s\n", printable(u.result.Artifact), printable(u.result.headline()))
+	fmt.Fprintf(w, "sigbox: %s: %s\n", printable(string(u.result.Artifact)), printable(u.result.headline()))
 	u.result.printNext(w)
 }
 
@@ -108,11 +108,11 @@ func printVerdict(out io.Writer, v verifyResult, trust string) error {
 		fmt.Fprintf(w, "  %s\t%s\n", printable(name), printable(fmt.Sprintf(format, args...)))
 	}
 	if v.Status == statusVerified {
-		fmt.Fprintf(w, "%s: verified\n", printable(v.Artifact))
+		fmt.Fprintf(w, "%s: verified\n", printable(string(v.Artifact)))
 		v.rows(row)
 		row("trust", "%s", trust)
 	} else if len(v.Steps) > 0 {
-		fmt.Fprintf(w, "%s: %s\n", printable(v.Artifact), verdictWord(v.Status))
+		fmt.Fprintf(w, "%s: %s\n", printable(string(v.Artifact)), verdictWord(v.Status))
 	}
 	v.explain(row)
 	return w.Flush()
@@ -182,7 +182,7 @@ func (e *env) printTable(r verifyReport, explain bool) error {
 	if explain {
 		for _, v := range byNeed {
 			if v.Status != statusVerified && len(v.Steps) == 0 {
-				fmt.Fprintf(e.stdout, "%s: %s\n  %s\n", printable(v.Artifact), verdictWord(v.Status), printable(v.Error))
+				fmt.Fprintf(e.stdout, "%s: %s\n  %s\n", printable(string(v.Artifact)), verdictWord(v.Status), printable(v.Error))
 			}
 			if err := printVerdict(e.stdout, v, r.Trust); err != nil {
 				return err
@@ -193,7 +193,7 @@ func (e *env) printTable(r verifyReport, explain bool) error {
 	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	for _, v := range byNeed {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", verdictWord(v.Status), printable(v.Artifact), printable(v.brief()))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", verdictWord(v.Status), printable(string(v.Artifact)), printable(v.brief()))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -231,7 +231,7 @@ func (v verifyResult) brief() string {
 	}
 	var parts []string
 	for _, list := range v.Checksums {
-		parts = append(parts, "listed in "+list)
+		parts = append(parts, "listed in "+string(list))
 	}
 	if v.Algorithm != "" {
 		parts = append(parts, v.signatureJSON.brief())
@@ -265,7 +265,7 @@ func (e *env) summarizeVerified(r verifyReport, byNeed []verifyResult) {
 	var bad []string
 	for _, v := range byNeed {
 		if v.Status != statusVerified {
-			bad = append(bad, v.Artifact)
+			bad = append(bad, string(v.Artifact))
 		}
 	}
 	if len(bad) > 0 {
