@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding"
 	"strconv"
 	"strings"
 	"unicode"
@@ -99,6 +100,8 @@ func count(n int, one, several string) string {
 // written as a quoted string of Go, and so is one that begins with a quotation mark:
 // no two files get the same name.
 type fileName string
+
+var _ encoding.TextMarshaler = fileName("")
 
 // MarshalText makes it text for JSON.
 func (n fileName) MarshalText() ([]byte, error) {

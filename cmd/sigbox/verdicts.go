@@ -69,7 +69,9 @@ func concludeVerify(f verifyFlags, r verifyReport) error {
 // unverifiedError is what became of one artifact, as the error of the verb.
 type unverifiedError struct{ result verifyResult }
 
-func (u unverifiedError) Error() string { return string(u.result.Artifact) + ": " + u.result.err.Error() }
+func (u unverifiedError) Error() string {
+	return string(u.result.Artifact) + ": " + u.result.err.Error()
+}
 
 func (u unverifiedError) Unwrap() error { return u.result.err }
 
