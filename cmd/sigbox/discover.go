@@ -59,8 +59,10 @@ func cutSuffix(path, suffix string) (string, bool) {
 // of their own.
 func evidenceIn(path string) (artifact string, v evidence, ok bool) {
 	if isBundleName(path) {
-		b, err := readFile(path, maxBundleFile)
-		return artifactOf(path), evidence{bundle: path}, err == nil && isBundle(path, b)
+		if b, err := readFile(path, maxBundleFile); err == nil && isBundle(path, b) {
+			return artifactOf(path), evidence{bundle: path}, true
+		}
+		return "", evidence{}, false
 	}
 	for _, suffix := range [...]string{oldBundleSuffix, signatureSuffix, ".pem", ".cert", ".crt"} {
 		a, ok := cutSuffix(path, suffix)

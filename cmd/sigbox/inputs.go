@@ -188,7 +188,7 @@ func (in *inputs) addPath(arg string) error {
 		return usage("--checksums is for files, and %s is a directory", arg)
 	case info.IsDir():
 		in.walked = true
-		return in.walk(in.ctx, arg, in.visit)
+		return in.addDirectory(arg)
 	case !info.Mode().IsRegular():
 		return usage("%s is no regular file", arg)
 	}
@@ -244,22 +244,56 @@ func (in *inputs) addSigned(path string, by []evidence) error {
 	return nil
 }
 
-// visit takes what a directory has. A file of checksums that nobody signed is a
-// file like any other.
-func (in *inputs) visit(path string, err error) error {
+// visited is a file of a directory.
+type visited struct {
+	path string
+	err  error
+	// artifact is the file that this one is evidence for, "" if it is none.
+	artifact string
+}
+
+// addDirectory takes what a directory has. Whether files hold what their names say
+// is looked up for many at once.
+func (in *inputs) addDirectory(root string) error {
+	var files []visited
+	err := in.walk(in.ctx, root, func(path string, err error) error {
+		files = append(files, visited{path: path, err: err})
+		return nil
+	})
 	if err != nil {
-		in.artifacts = append(in.artifacts, artifact{path: path, alone: true, err: ioError(err)})
-		return nil
+		return err
 	}
-	if a, _, ok := evidenceIn(path); ok {
+	inParallel(files, func(i int, f visited) {
+		if f.err == nil && in.ctx.Err() == nil {
+			files[i].artifact, _, _ = evidenceIn(f.path)
+		}
+	})
+	if err := in.ctx.Err(); err != nil {
+		return ioError(err)
+	}
+	for _, f := range files {
+		if err := in.addVisited(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addVisited takes a file of a directory. A file of checksums that nobody signed is
+// a file like any other.
+func (in *inputs) addVisited(f visited) error {
+	switch {
+	case f.err != nil:
+		in.artifacts = append(in.artifacts, artifact{path: f.path, alone: true, err: ioError(f.err)})
+		return nil
+	case f.artifact != "":
 		in.passed.Bundles++
-		in.wantFile(a, path)
+		in.wantFile(f.artifact, f.path)
 		return nil
+	case isChecksumName(f.path) && !in.lists.checksums.never() && len(evidenceBeside(f.path)) > 0:
+		return in.addList(artifact{path: f.path, alone: true})
 	}
-	if isChecksumName(path) && !in.lists.checksums.never() && len(evidenceBeside(path)) > 0 {
-		return in.addList(artifact{path: path, alone: true})
-	}
-	return in.addFile(path)
+	return in.addFile(f.path)
 }
 
 // wantFile notes the file of a bundle when it is not here: somebody may have taken

@@ -307,7 +307,7 @@ func TestMerge(t *testing.T) {
 // others.
 func TestUnreadableDirectory(t *testing.T) {
 	in := &inputs{lists: listFlags{}}
-	if err := in.visit("d/closed", fs.ErrPermission); err != nil || len(in.artifacts) != 1 {
+	if err := in.addVisited(visited{path: "d/closed", err: fs.ErrPermission}); err != nil || len(in.artifacts) != 1 {
 		t.Fatal(in.artifacts, err)
 	}
 	o := new(judge).one(t.Context(), in.artifacts[0])

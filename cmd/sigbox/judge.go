@@ -95,12 +95,14 @@ func (j *judge) all(ctx context.Context, artifacts []artifact, result func(outco
 	return results
 }
 
-func inParallel(artifacts []artifact, do func(int, artifact)) {
+// inParallel does something for each of many, in as many places at once as
+// verifyParallel says.
+func inParallel[T any](all []T, do func(int, T)) {
 	var g errgroup.Group
 	g.SetLimit(verifyParallel())
-	for i, a := range artifacts {
+	for i, one := range all {
 		g.Go(func() error {
-			do(i, a)
+			do(i, one)
 			return nil
 		})
 	}

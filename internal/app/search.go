@@ -54,4 +54,3 @@ func checkIndex(ctx context.Context, cfg *tlog.Config, part string) (err error) 
 	cfg.RowsOf, err = search.RowsFrom(ctx, cfg.KV)
 	return err
 }
-
