@@ -285,15 +285,15 @@ func (in *inputs) addVisited(f visited) error {
 	switch {
 	case f.err != nil:
 		in.artifacts = append(in.artifacts, artifact{path: f.path, alone: true, err: ioError(f.err)})
-		return nil
 	case f.artifact != "":
 		in.passed.Bundles++
 		in.wantFile(f.artifact, f.path)
-		return nil
 	case isChecksumName(f.path) && !in.lists.checksums.never() && len(evidenceBeside(f.path)) > 0:
 		return in.addList(artifact{path: f.path, alone: true})
+	default:
+		return in.addFile(f.path)
 	}
-	return in.addFile(f.path)
+	return nil
 }
 
 // wantFile notes the file of a bundle when it is not here: somebody may have taken
