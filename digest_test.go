@@ -100,6 +100,8 @@ func TestParseDigest(t *testing.T) {
 		}
 		_, err := sigbox.ParseNamedDigest(git + strings.Repeat("0A", 20))
 		refused(t, "upper case", err, sigbox.Invalid, "lower-case")
+		_, err = sigbox.ParseNamedDigest(git + strings.Repeat("0a", 20) + "0")
+		refused(t, "an odd digit", err, sigbox.Invalid, "lower-case")
 	}
 	for _, text := range []string{"SHA256:" + d.Hex(), "gitcommit:" + strings.Repeat("0", 40)} {
 		_, err := sigbox.ParseNamedDigest(text)

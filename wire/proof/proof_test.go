@@ -58,6 +58,8 @@ func TestRefused(t *testing.T) {
 		"short hash":        {"gSKy", ""},
 		"long hash":         {"gSKy", "gSKygSKy"},
 		"set bits in hash":  {"dPlQ=\n", "dPlR=\n"},
+		"no word for index": {"index 73894", "73894"},
+		"return in a hash":  {"dPlQ=\n", "dPlQ=\r\n"},
 		"trailing text":     {"XmA=", "XmA= "},
 		"no checkpoint":     {good[strings.Index(good, "\nexample"):], "\n"},
 		"no empty line":     {"\n\n", "\n"},
@@ -75,6 +77,13 @@ func TestRefused(t *testing.T) {
 		if kind := sigbox.KindOf(err); err == nil || kind != sigbox.Invalid && kind != sigbox.TooLarge {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A proof is bounded before it is looked at.
+func TestTooLarge(t *testing.T) {
+	if _, err := proof.Parse(strings.Repeat("x", proof.MaxSize+1)); sigbox.KindOf(err) != sigbox.TooLarge {
+		t.Errorf("found %v, expected it to be too large", err)
 	}
 }
 
