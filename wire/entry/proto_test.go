@@ -130,7 +130,7 @@ func TestRequestInProtoRefused(t *testing.T) {
 		"an entry twice":                  {slices.Concat(good, good), "stands twice"},
 		"an unknown field":                {slices.Concat(good, text(3, "")), "unknown field 3"},
 		"an unknown field within":         {message(1, digest, message(2, content, message(2, key, p256), number(7, 1))), "unknown field 7"},
-		"a tag that is cut":               {append(slices.Clone(good), 0x80), ""},
+		"a tag that is cut":               {append(slices.Clone(good), 0x80), "binary form"},
 		"field 0":                         {append(slices.Clone(good), 0, 0), "unknown field 0"},
 		"another wire type":               {number(1, 1), "wire type 0"},
 		"a group":                         {[]byte{1<<3 | 3, 1<<3 | 4}, "wire type 3"},
