@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
-	"errors"
 	"hash"
 	"io"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/sigbox/sigbox"
 )
@@ -79,20 +79,6 @@ type passedOver struct {
 	Odd int `json:"linksAndSpecialFiles"`
 }
 
-// findArtifacts resolves arguments: files, directories with all below them, and
-// digests. In directories bundles, version control and whatever is no regular
-// file are passed over, and counted.
-func findArtifacts(ctx context.Context, args []string) (found, error) {
-	var f found
-	for _, arg := range args {
-		if err := f.add(ctx, arg); err != nil {
-			return f, err
-		}
-	}
-	f.dedupe()
-	return f, nil
-}
-
 // artifactKey tells artifacts apart: the file ./- is not standard input, and a file
 // may be called like a digest.
 type artifactKey struct {
@@ -141,38 +127,6 @@ func (a *artifact) merge(o artifact) {
 	if a.err == nil {
 		a.err = o.err
 	}
-}
-
-func (f *found) add(ctx context.Context, arg string) error {
-	if isHash(arg) {
-		return f.addDigest(arg)
-	}
-	info, err := os.Stat(arg)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && isDigest(arg):
-		return f.addDigest(arg)
-	case errors.Is(err, fs.ErrNotExist):
-		return &usageError{msg: "there is no file " + arg, hint: "name files, directories or digests like sha256:…"}
-	case err != nil:
-		return ioError(err)
-	case info.IsDir():
-		return f.walk(ctx, arg, f.visit)
-	case !info.Mode().IsRegular():
-		return usage("%s is no regular file", arg)
-	}
-	return f.addFile(arg)
-}
-
-// visit takes what a directory has, for signing.
-func (f *found) visit(path string, err error) error {
-	switch {
-	case err != nil:
-		return err
-	case isBundleName(path):
-		f.passed.Bundles++
-		return nil
-	}
-	return f.addFile(path)
 }
 
 func (f *found) addFile(path string) error {
@@ -245,6 +199,36 @@ func (f *found) walk(ctx context.Context, root string, visit func(string, error)
 		return ioError(err)
 	}
 	return nil
+}
+
+// visited is a file of a directory.
+type visited struct {
+	path string
+	err  error
+	// artifact is the file that this one is evidence for, "" if it is none.
+	artifact string
+}
+
+// look gives the regular files below a directory, and what of it cannot be read.
+// Whether files hold what their names say is looked up for many at once.
+func (f *found) look(ctx context.Context, root string) ([]visited, error) {
+	var files []visited
+	err := f.walk(ctx, root, func(path string, err error) error {
+		files = append(files, visited{path: path, err: err})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	inParallel(files, func(i int, v visited) {
+		if v.err == nil && ctx.Err() == nil {
+			files[i].artifact, _, _ = evidenceIn(v.path)
+		}
+	})
+	if err := ctx.Err(); err != nil {
+		return nil, ioError(err)
+	}
+	return files, nil
 }
 
 // String says what was passed over, "" when nothing was.
@@ -334,12 +318,27 @@ func promptly[T any](ctx context.Context, work func() (T, error)) (T, error) {
 
 // readFile reads a file of at most limit bytes.
 func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := openInput(path)
 	if err != nil {
 		return nil, ioError(err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	return readAll(f, path, limit)
+	b, err := readAll(f, path, limit)
+	if err == nil && len(b) == 0 && isPipe(f) {
+		return nil, usage("%s is a pipe, and nothing came out of it", path)
+	}
+	return b, err
+}
+
+// openInput opens a file that a flag names. It does not wait for somebody to write
+// to a pipe; who does already, as a shell's <(…), is read to the end.
+func openInput(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // #nosec G304 -- the user's
+}
+
+func isPipe(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&fs.ModeNamedPipe != 0
 }
 
 // readAll reads at most limit bytes of what is called name.

@@ -244,32 +244,11 @@ func (in *inputs) addSigned(path string, by []evidence) error {
 	return nil
 }
 
-// visited is a file of a directory.
-type visited struct {
-	path string
-	err  error
-	// artifact is the file that this one is evidence for, "" if it is none.
-	artifact string
-}
-
-// addDirectory takes what a directory has. Whether files hold what their names say
-// is looked up for many at once.
+// addDirectory takes what a directory has.
 func (in *inputs) addDirectory(root string) error {
-	var files []visited
-	err := in.walk(in.ctx, root, func(path string, err error) error {
-		files = append(files, visited{path: path, err: err})
-		return nil
-	})
+	files, err := in.look(in.ctx, root)
 	if err != nil {
 		return err
-	}
-	inParallel(files, func(i int, f visited) {
-		if f.err == nil && in.ctx.Err() == nil {
-			files[i].artifact, _, _ = evidenceIn(f.path)
-		}
-	})
-	if err := in.ctx.Err(); err != nil {
-		return ioError(err)
 	}
 	for _, f := range files {
 		if err := in.addVisited(f); err != nil {

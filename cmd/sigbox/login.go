@@ -93,15 +93,19 @@ func (s *tokenSource) given() (string, error) {
 		return arg, nil
 	}
 	path := strings.TrimPrefix(arg, "@")
-	token, err := remote.ReadTokenFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	f, err := openInput(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		// The argument may be a token gone wrong, which is a secret: not shown.
 		return "", &usageError{
 			msg:  "--identity-token is neither a token nor the name of a file",
 			hint: "give the token (three parts with points between), a file, or - for standard input",
 		}
+	case err != nil:
+		return "", ioError(err)
 	}
-	return token, err
+	defer func() { _ = f.Close() }() // only read
+	return remote.ReadToken(f, path)
 }
 
 // looksLikeToken reports whether s has the shape of a JWT.

@@ -38,7 +38,8 @@ func newSignCommand(e *env) *cobra.Command {
 certificate for your identity, records each signature in the transparency log,
 and writes FILE.sigstore.json beside each file. No key is kept.
 
-In directories bundles and version control are passed over.
+In directories bundles and version control are passed over: a bundle is what holds
+one, not what is only called so.
 
 The identity token comes from --identity-token, else from the surroundings
 (SIGSTORE_ID_TOKEN, GitHub Actions, GitLab, Buildkite, Google Cloud, a file that
@@ -72,57 +73,47 @@ type signFlags struct {
 
 // sign is the verb: it signs what args stand for.
 func (e *env) sign(ctx context.Context, f signFlags, args []string) error {
-	found, err := findToSign(ctx, f, args)
-	if err != nil {
+	run, err := promptly(ctx, func() (*signRun, error) { return e.prepareToSign(ctx, f, args) })
+	switch {
+	case ctx.Err() != nil:
+		return sigbox.Errorf(sigbox.Unavailable, "interrupted: nothing was signed")
+	case err != nil:
 		return err
 	}
-	t, err := e.loadTrust(ctx, f.trust, forSigning)
-	if err != nil {
-		return err
-	}
-	if err := e.confirmPublic(f, t); err != nil {
-		return err
-	}
-	signer, err := e.newSigner(f, t)
-	if err != nil {
-		return err
-	}
-	id, err := signer.Identity(ctx)
-	if err != nil {
-		return err
-	}
-	run := signRun{signer: signer, flags: f, bar: e.progress("signing", len(found.artifacts))}
-	run.all(ctx, found.artifacts)
+	run.bar = e.progress("signing", len(run.found.artifacts))
+	run.all(ctx)
 	run.bar.done()
-	report := signReport{Instance: t.name, PassedOver: found.passed, Signed: run.signed, Failed: run.failed}
+	report := signReport{Instance: run.instance, PassedOver: run.found.passed, Signed: run.signed, Failed: run.failed}
 	if f.key == "" {
-		identity := newIdentityJSON(id)
+		identity := newIdentityJSON(run.identity)
 		report.Identity = &identity
 	}
 	return e.printSigned(f, report)
 }
 
-// findToSign resolves the arguments of sign.
-func findToSign(ctx context.Context, f signFlags, args []string) (found, error) {
-	found, err := findArtifacts(ctx, args)
+// prepareToSign does all that comes before the first signature: it reads what the
+// flags name, asks who is to be asked, and logs in.
+func (e *env) prepareToSign(ctx context.Context, f signFlags, args []string) (*signRun, error) {
+	found, err := findToSign(ctx, f, args)
 	if err != nil {
-		return found, err
+		return nil, err
 	}
-	for _, a := range found.artifacts {
-		switch {
-		case a.path == "":
-			return found, usage("sign needs the file itself, found the digest %s", a.digest)
-		case isBundleName(a.path):
-			return found, &usageError{msg: a.path + " is a bundle", hint: "sign the file that it is for: " + artifactOf(a.path)}
-		}
+	t, err := e.loadTrust(ctx, f.trust, forSigning)
+	if err != nil {
+		return nil, err
 	}
-	switch {
-	case len(found.artifacts) == 0:
-		return found, &usageError{msg: "there is nothing to sign: found only " + cmp.Or(found.passed.String(), "empty directories"), hint: "name files, or directories with files in them"}
-	case f.bundle != "" && len(found.artifacts) > 1:
-		return found, usage("--bundle names one file, and there are %d to sign", len(found.artifacts))
+	if err := e.confirmPublic(f, t); err != nil {
+		return nil, err
 	}
-	return found, nil
+	signer, err := e.newSigner(f, t)
+	if err != nil {
+		return nil, err
+	}
+	id, err := signer.Identity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &signRun{flags: f, found: found, instance: t.name, signer: signer, identity: id}, nil
 }
 
 // confirmPublic asks before a person's name goes into a public log for ever.
@@ -183,9 +174,12 @@ func (e *env) signingKey(f signFlags) (crypto.Signer, error) {
 
 // signRun signs many files.
 type signRun struct {
-	signer *sign.Signer
-	flags  signFlags
-	bar    *progress
+	flags    signFlags
+	found    found
+	instance string // "" is none: files said whom to trust
+	signer   *sign.Signer
+	identity sigbox.Identity // not with --key
+	bar      *progress
 
 	mu     sync.Mutex // guards what follows
 	signed []signedJSON
@@ -194,10 +188,10 @@ type signRun struct {
 
 // all signs every artifact. What one file is at fault for is noted and the rest
 // goes on; when a service fails, the rest would only fail as well.
-func (r *signRun) all(ctx context.Context, artifacts []artifact) {
+func (r *signRun) all(ctx context.Context) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(signParallel)
-	for _, a := range artifacts {
+	for _, a := range r.found.artifacts {
 		g.Go(func() error {
 			done, err := r.one(gctx, a)
 			r.bar.step()
@@ -233,10 +227,7 @@ func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
 	if err != nil {
 		return signedJSON{}, err
 	}
-	out := r.flags.bundle
-	if out == "" {
-		out = a.path + bundleSuffix
-	}
+	out := r.flags.bundleOf(a)
 	if err := atomicfile.Replace(out, append(data, '\n'), 0o644); err != nil {
 		return signedJSON{}, ioError(err)
 	}

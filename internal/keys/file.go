@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/atomicfile"
@@ -98,7 +99,8 @@ func protect(path string, key crypto.Signer, pass Passphrase) error {
 // readPrivate reads a file of at most limit bytes that group and others have no
 // access to.
 func readPrivate(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	// A pipe that nobody writes to is not waited for: it is refused below.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // #nosec G304 -- the caller's
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, sigbox.Errorf(sigbox.NotFound, "%w", err)
@@ -111,7 +113,7 @@ func readPrivate(path string, limit int64) ([]byte, error) {
 		return nil, sigbox.Errorf(sigbox.Internal, "%w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, sigbox.Mismatch(sigbox.Invalid, path, "a regular file", info.Mode().Type())
+		return nil, sigbox.Errorf(sigbox.Invalid, "%s is no regular file: a secret stands in one that its owner alone can read", path)
 	}
 	if perm := info.Mode().Perm(); runtime.GOOS != "windows" && perm&0o077 != 0 {
 		return nil, sigbox.Errorf(sigbox.Denied, "%s: others than its owner have access to this secret (mode %04o)", path, perm).

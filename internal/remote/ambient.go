@@ -167,16 +167,16 @@ func googleToken(ctx context.Context, c *Client, a Ambient) (string, error) {
 
 // fileToken reads a mounted token.
 func fileToken(_ context.Context, _ *Client, a Ambient) (string, error) {
-	token, err := ReadTokenFile(a.TokenFile)
+	token, err := readTokenFile(a.TokenFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	return token, err
 }
 
-// ReadTokenFile reads an identity token from a file. The error wraps
+// readTokenFile reads an identity token from a file. The error wraps
 // [fs.ErrNotExist] when there is no such file.
-func ReadTokenFile(path string) (string, error) {
+func readTokenFile(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", sigbox.Errorf(sigbox.Unauthenticated, "cannot read the identity token's file: %w", err)

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sigbox/sigbox/sigboxtest"
+)
+
+// TestFindToSign: what is only called a bundle is signed like any other file, and
+// what is one is not, whatever else it is called.
+func TestFindToSign(t *testing.T) {
+	w := sigboxtest.New(t)
+	signed := w.Sign([]byte("hello\n"), sigboxtest.Options{Kind: "hashedrekord 0.0.1"})
+	good, files := string(sigboxtest.File(signed)), sigboxtest.LegacyFiles(signed)
+	tree(t, map[string]string{
+		"d/app": "hello\n", "d/app.sigstore.json": good, "d/lone.sigstore": good, // its file is gone
+		"d/old": "hello\n", "d/old.sig": string(files.Signature), "d/old.pem": string(files.Certificate),
+		"d/evil.sigstore.json": "#!/bin/sh\n", "d/evil.sigstore.jsonl": "#!/bin/sh\n" + good, "d/.git/HEAD": "ref\n",
+	})
+	got, err := findToSign(t.Context(), signFlags{}, []string{"d", "d/app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"d/app", "d/evil.sigstore.json", "d/evil.sigstore.jsonl", "d/old"}
+	if diff := cmp.Diff(want, sortedPaths(got.artifacts)); diff != "" {
+		t.Error(diff)
+	}
+	if want := (passedOver{Bundles: 4, VersionControl: 1}); got.passed != want {
+		t.Errorf("passed over %+v, want %+v", got.passed, want)
+	}
+	for arg, says := range map[string]string{
+		"d/app.sigstore.json": "sign the file that it is for: d/app", "d/old.sig": "sign the file that it is for: d/old", "gone": "there is no file gone",
+		"d/.git/../.git": "", "sha256:" + strings.Repeat("0", 64): "needs the file itself",
+	} {
+		if _, err := findToSign(t.Context(), signFlags{}, []string{arg}); says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%s: %v, want %q", arg, err, says)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if _, err := findToSign(ctx, signFlags{}, []string{"d"}); err == nil {
+		t.Error("not interrupted")
+	}
+}
+
+func sortedPaths(artifacts []artifact) []string {
+	var all []string
+	for _, a := range artifacts {
+		all = append(all, a.path)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// TestSignOver: a bundle is not written over what is none.
+func TestSignOver(t *testing.T) {
+	w := sigboxtest.New(t)
+	good := string(sigboxtest.File(w.Sign([]byte("hello\n"), sigboxtest.Options{})))
+	tree(t, map[string]string{
+		"again": "hello\n", "again.sigstore.json": good, "mine": "hello\n", "mine.sigstore.json": `{"config":true}`, "new": "hello\n", "empty": "", "sub/x": "",
+	})
+	for name, c := range map[string]struct {
+		file, bundle string
+		refused      bool
+	}{
+		"signed again": {"again", "", false}, "somebody's file": {"mine", "", true}, "first": {"new", "", false}, "of mktemp": {"new", "empty", false},
+		"itself": {"new", "new", true}, "of another": {"new", "again.sigstore.json", false}, "a directory": {"new", "sub", true}, "below a file": {"new", "mine/x", true},
+	} {
+		_, err := findToSign(t.Context(), signFlags{bundle: c.bundle}, []string{c.file})
+		if (err != nil) != c.refused {
+			t.Errorf("%s: %v, want refused %t", name, err, c.refused)
+		}
+	}
+}
+
+// TestSignInterrupted: a signal ends sign although it waits for input.
+func TestSignInterrupted(t *testing.T) {
+	b, file, _, _ := signed(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stdin := endless{make(chan struct{})}
+	b.env.stdin = stdin
+	go func() {
+		<-stdin.reading
+		stop()
+	}()
+	b.stderr.Reset()
+	root := newRootCommand(b.env)
+	root.SetArgs([]string{"sign", "--instance", "box", "--identity-token", "-", file})
+	if status := b.env.finish(root.ExecuteContext(ctx)); status != exitUndecided || !strings.Contains(b.stderr.String(), "interrupted: nothing was signed") {
+		t.Errorf("status %d: %s", status, &b.stderr)
+	}
+}

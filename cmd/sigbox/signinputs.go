@@ -1,0 +1,106 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// findToSign resolves the arguments of sign: files, and directories with all below
+// them. In directories bundles, version control and whatever is no regular file are
+// passed over, and counted.
+func findToSign(ctx context.Context, f signFlags, args []string) (found, error) {
+	var all found
+	for _, arg := range args {
+		if err := all.addToSign(ctx, arg); err != nil {
+			return all, err
+		}
+	}
+	all.dedupe()
+	switch {
+	case len(all.artifacts) == 0:
+		return all, &usageError{msg: "there is nothing to sign: found only " + cmp.Or(all.passed.String(), "empty directories"), hint: "name files, or directories with files in them"}
+	case f.bundle != "" && len(all.artifacts) > 1:
+		return all, usage("--bundle names one file, and there are %d to sign", len(all.artifacts))
+	}
+	return all, checkOutputs(ctx, f, all.artifacts)
+}
+
+func (f *found) addToSign(ctx context.Context, arg string) error {
+	if isHash(arg) {
+		return usage("sign needs the file itself, found the digest %s", arg)
+	}
+	info, err := os.Stat(arg)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &usageError{msg: "there is no file " + arg, hint: "name files and directories"}
+	case err != nil:
+		return ioError(err)
+	case info.IsDir():
+		return f.addBelow(ctx, arg)
+	case !info.Mode().IsRegular():
+		return usage("%s is no regular file", arg)
+	}
+	if a, _, ok := evidenceIn(arg); ok {
+		return &usageError{msg: arg + " is a bundle or a part of one", hint: "sign the file that it is for: " + a}
+	}
+	return f.addFile(arg)
+}
+
+// addBelow takes what is below a directory. What cannot be read there ends the run,
+// before anything is signed.
+func (f *found) addBelow(ctx context.Context, root string) error {
+	files, err := f.look(ctx, root)
+	if err != nil {
+		return err
+	}
+	for _, v := range files {
+		switch {
+		case v.err != nil:
+			return ioError(v.err)
+		case v.artifact != "":
+			f.passed.Bundles++
+		default:
+			_ = f.addFile(v.path) // it only appends
+		}
+	}
+	return nil
+}
+
+// bundleOf is where an artifact's bundle goes.
+func (f *signFlags) bundleOf(a artifact) string { return cmp.Or(f.bundle, a.path+bundleSuffix) }
+
+// checkOutputs refuses to write over what is no bundle, while nothing is recorded yet.
+func checkOutputs(ctx context.Context, f signFlags, artifacts []artifact) error {
+	errs := make([]error, len(artifacts))
+	inParallel(artifacts, func(i int, a artifact) {
+		if ctx.Err() == nil {
+			errs[i] = checkOutput(f.bundleOf(a))
+		}
+	})
+	if err := ctx.Err(); err != nil {
+		return ioError(err)
+	}
+	return cmp.Or(errs...)
+}
+
+// checkOutput lets a bundle and an empty file be written over, as mktemp makes them.
+func checkOutput(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return ioError(err)
+	case !info.Mode().IsRegular():
+		return usage("cannot write a bundle to %s: it is no regular file", path)
+	case info.Size() == 0:
+		return nil
+	}
+	if b, err := readFile(path, maxBundleFile); err == nil && isBundle(path, b) {
+		return nil
+	}
+	return &usageError{msg: "the bundle would be written over " + path + ", which is there and is none", hint: "move it away, or say with --bundle where to write"}
+}
