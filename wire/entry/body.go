@@ -48,9 +48,16 @@ type BodySignature struct {
 // ParseBody reads the body of a log entry: hashedrekord, dsse or intoto, each of
 // version 0.0.1 or 0.0.2, or rfc3161 0.0.1. It checks shapes and bounds. Errors are of kind
 // Invalid, or TooLarge beyond [MaxBodySize].
-func ParseBody(body []byte) (*Body, error) {
+func ParseBody(body []byte) (*Body, error) { return parseBody(body, nil) }
+
+// parseBody is [ParseBody], and gives what is in PEM to keys if that is not nil.
+func parseBody(body []byte, keys *[]verifier) (*Body, error) {
 	b := new(Body)
-	if err := read("entry body", body, MaxBodySize, func(r reader) error { return r.body(b) }); err != nil {
+	err := read("entry body", body, MaxBodySize, func(r reader) error {
+		r.keys = keys
+		return r.body(b)
+	})
+	if err != nil {
 		return nil, err
 	}
 	if err := b.check(); err != nil {
@@ -310,6 +317,9 @@ func (r reader) pem(s *BodySignature) error {
 	v, err := r.pemVerifier(MaxBodySize)
 	if err == nil {
 		s.PublicKey, s.Certificate = v.key, v.signature(nil).Certificate
+		if r.keys != nil {
+			*r.keys = append(*r.keys, v)
+		}
 	}
 	return err
 }

@@ -56,6 +56,9 @@ func FuzzParseBody(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		b, err := entry.ParseBody(body)
+		if _, signed, err2 := entry.VerifyLogged(body); signed != (err2 == nil && b.Kind == entry.KindHashedRekord) || err2 == nil && err != nil {
+			t.Fatalf("parsed: %v, verified: %v, signed: %v", err, err2, signed)
+		}
 		if err != nil {
 			return
 		}

@@ -11,11 +11,14 @@ import (
 
 // reader reads values into places: the members of the formats here are many and
 // optional.
-type reader struct{ *protojson.Decoder }
+type reader struct {
+	*protojson.Decoder
+	keys *[]verifier // if not nil, takes what is read of PEM
+}
 
 // read walks document, of at most limit bytes, with value.
 func read(what string, document []byte, limit int, value func(r reader) error) error {
-	return protojson.Decode(what, document, limit, func(d *protojson.Decoder) error { return value(reader{d}) })
+	return protojson.Decode(what, document, limit, func(d *protojson.Decoder) error { return value(reader{Decoder: d}) })
 }
 
 // string reads a string of at most limit bytes into dst.

@@ -92,7 +92,7 @@ func ParseLogEntry(b []byte) (le sigbox.LogEntry, err error) {
 // bundle.
 func ReadLogEntry(d *protojson.Decoder) (sigbox.LogEntry, error) {
 	var le sigbox.LogEntry
-	if err := (reader{d}).logEntry(&le); err != nil {
+	if err := (reader{Decoder: d}).logEntry(&le); err != nil {
 		return sigbox.LogEntry{}, err
 	}
 	if le.Kind == "" || le.Version == "" || len(le.LogID) == 0 {
