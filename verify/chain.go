@@ -47,14 +47,13 @@ type path struct {
 
 func (p path) certificates() []*x509.Certificate { return p.chain[p.index:] }
 
-func newAuthority(ca sigbox.CertificateAuthority) (*authority, error) {
-	a := &authority{validFor: ca.ValidFor, name: nameOf(ca), issued: newCache[issuance, []promise](rememberChecks)}
-	for i, der := range ca.Chain {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, sigbox.Errorf(sigbox.Invalid, "certificate authority %.200q: certificate %d does not parse: %w", ca.URI, i, err)
-		}
-		a.chain = append(a.chain, c)
+func (p *Parsed) newAuthority(ca sigbox.CertificateAuthority) (*authority, error) {
+	chain, err := p.chain(ca)
+	if err != nil {
+		return nil, err
+	}
+	a := &authority{chain: chain, validFor: ca.ValidFor, name: nameOf(ca), issued: newCache[issuance, []promise](rememberChecks)}
+	for _, c := range chain {
 		a.constrained = a.constrained || slices.ContainsFunc(c.Extensions, isNameConstraints)
 	}
 	if len(a.chain) == 0 {

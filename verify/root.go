@@ -77,19 +77,19 @@ type stamper struct {
 
 // prepare indexes a root. At least one of those who decide about a bundle must be
 // usable; demands stay, whatever is.
-func prepare(r *sigbox.TrustedRoot, d sigbox.Demands, derived bool) (*root, error) {
+func prepare(r *sigbox.TrustedRoot, d sigbox.Demands, derived bool, parsed *Parsed) (*root, error) {
 	p := &root{demands: d, derived: derived, logs: make(map[string][]listed[*rekor], len(r.Logs)), ctLogs: make(map[string][]listed[*ctLog], len(r.CTLogs))}
 	for _, l := range r.Logs {
-		p.logs[string(l.LogID)] = append(p.logs[string(l.LogID)], list(l, nil, newRekor))
+		p.logs[string(l.LogID)] = append(p.logs[string(l.LogID)], list(l, nil, parsed.newRekor))
 	}
 	for _, l := range r.CTLogs {
-		p.ctLogs[string(l.LogID)] = append(p.ctLogs[string(l.LogID)], list(l, nil, newCTLog))
+		p.ctLogs[string(l.LogID)] = append(p.ctLogs[string(l.LogID)], list(l, nil, parsed.newCTLog))
 	}
 	for _, ca := range r.CertificateAuthorities {
-		p.authorities = append(p.authorities, list(ca, ca.Chain, newAuthority))
+		p.authorities = append(p.authorities, list(ca, ca.Chain, parsed.newAuthority))
 	}
 	for _, ca := range r.TimestampAuthorities {
-		p.stampers = append(p.stampers, list(ca, nil, newStamper))
+		p.stampers = append(p.stampers, list(ca, nil, parsed.newStamper))
 	}
 	return p, p.check(r)
 }
@@ -125,11 +125,11 @@ func (r *root) check(listing *sigbox.TrustedRoot) error {
 }
 
 // newCTLog prepares a certificate log.
-func newCTLog(l sigbox.TransparencyLog) (*ctLog, error) {
+func (p *Parsed) newCTLog(l sigbox.TransparencyLog) (*ctLog, error) {
 	if len(l.LogID) != sha256.Size {
 		return nil, sigbox.Mismatch(sigbox.Invalid, "certificate log "+l.BaseURL+": bytes of the log ID", sha256.Size, len(l.LogID))
 	}
-	key, err := parseKey(l.PublicKey)
+	key, err := p.key(l.PublicKey)
 	if err != nil {
 		return nil, err
 	}
@@ -137,17 +137,21 @@ func newCTLog(l sigbox.TransparencyLog) (*ctLog, error) {
 }
 
 // newStamper prepares a timestamp authority.
-func newStamper(ca sigbox.CertificateAuthority) (*stamper, error) {
-	a, err := timestamp.NewAuthority(ca)
+func (p *Parsed) newStamper(ca sigbox.CertificateAuthority) (*stamper, error) {
+	chain, err := p.chain(ca)
 	if err != nil {
 		return nil, err
+	}
+	a, err := timestamp.NewParsedAuthority(chain, ca.ValidFor)
+	if err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "authority %.200q: %w", nameOf(ca), err)
 	}
 	return &stamper{a, nameOf(ca), operator(ca.Operator, ca.URI)}, nil
 }
 
 // newRekor prepares a transparency log.
-func newRekor(l sigbox.TransparencyLog) (*rekor, error) {
-	key, err := parseKey(l.PublicKey)
+func (p *Parsed) newRekor(l sigbox.TransparencyLog) (*rekor, error) {
+	key, err := p.key(l.PublicKey)
 	if err != nil {
 		return nil, err
 	}
@@ -168,19 +172,6 @@ func newRekor(l sigbox.TransparencyLog) (*rekor, error) {
 // same reports whether two listings are of one log.
 func (l *rekor) same(o *rekor) bool {
 	return l.host == o.host && bytes.Equal(l.PublicKey, o.PublicKey)
-}
-
-// parseKey reads a SubjectPublicKeyInfo, or the bare RSA key (PKCS #1) of the
-// first logs.
-func parseKey(der []byte) (crypto.PublicKey, error) {
-	key, err := sigbox.ParsePublicKey(der)
-	if err == nil {
-		return key, nil
-	}
-	if rsa, rsaErr := x509.ParsePKCS1PublicKey(der); rsaErr == nil {
-		return rsa, nil
-	}
-	return nil, err
 }
 
 // hostOf gives the host of a base URL, which may lack its scheme.

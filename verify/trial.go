@@ -77,7 +77,9 @@ func (v *Verifier) open(a *content, b *sigbox.Bundle, p *policy) (*inquiry, erro
 	}
 	c.bodies = make([]parsedBody, len(b.Entries))
 	for i := range b.Entries {
-		c.bodies[i].body, c.bodies[i].err = entry.ParseBody(b.Entries[i].Body)
+		if c.bodies[i].body = c.foretold(&b.Entries[i]); c.bodies[i].body == nil {
+			c.bodies[i].body, c.bodies[i].err = entry.ParseBody(b.Entries[i].Body)
+		}
 	}
 	for _, der := range b.Timestamps {
 		tok, err := timestamp.Parse(der)

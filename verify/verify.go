@@ -33,6 +33,9 @@ type Config struct {
 	// Demands says what a root demands of a bundle; nil is [DeriveDemands]. What a
 	// function of one's own demands holds for bundles by key as well, but for SCTs.
 	Demands func(*sigbox.TrustedRoot) sigbox.Demands
+	// Parsed shares certificates and keys of the roots with other Verifiers; nil is
+	// one of the Verifier's own.
+	Parsed *Parsed
 }
 
 // DeriveDemands demands a time, and what a root has the means to check: a log entry
@@ -75,12 +78,16 @@ func New(cfg Config) (*Verifier, error) {
 	if demands == nil {
 		demands = DeriveDemands
 	}
+	parsed := cfg.Parsed
+	if parsed == nil {
+		parsed = NewParsed()
+	}
 	v := &Verifier{leaves: newCache[[sha256.Size]byte, *leaf](rememberLeaves)}
 	for i, r := range cfg.Roots {
 		if r == nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "trust root %d: there is none", i+1)
 		}
-		p, err := prepare(r, demands(r), cfg.Demands == nil)
+		p, err := prepare(r, demands(r), cfg.Demands == nil, parsed)
 		if err != nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "trust root %d: %w", i+1, err)
 		}

@@ -36,8 +36,9 @@ func sigboxLibrary(root []byte) (contender, error) {
 	if err != nil {
 		return nil, err
 	}
+	parsed := verify.NewParsed()
 	return func() (judge, error) {
-		v, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{r}})
+		v, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{r}, Parsed: parsed})
 		if err != nil {
 			return nil, err
 		}

@@ -37,7 +37,7 @@ func PrecertTBS(der []byte) ([]byte, error) {
 	if !t.cut {
 		return t.raw, nil
 	}
-	return t.append(make([]byte, 0, len(t.raw)))
+	return t.append(make([]byte, 0, len(t.raw))), nil
 }
 
 // IsPrecert reports whether a DER certificate carries the poison extension, which
@@ -137,28 +137,39 @@ func classify(ext cryptobyte.String) (poison, sctList bool, err error) {
 }
 
 // append appends the TBSCertificate without the extension that was found.
-func (t *tbs) append(dst []byte) ([]byte, error) {
+func (t *tbs) append(dst []byte) []byte {
 	if !t.cut {
-		return append(dst, t.raw...), nil
+		return append(dst, t.raw...)
 	}
-	b := cryptobyte.NewBuilder(dst)
-	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddBytes(t.head)
-		if len(t.before)+len(t.after) == 0 {
-			return // a list of extensions is never empty (RFC 5280 §4.1)
-		}
-		b.AddASN1(tagExtensions, func(b *cryptobyte.Builder) {
-			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-				b.AddBytes(t.before)
-				b.AddBytes(t.after)
-			})
-		})
-	})
-	out, err := b.Bytes()
-	if err != nil {
-		return nil, badDER().WithCause(err)
+	list := len(t.before) + len(t.after)
+	if list == 0 { // a list of extensions is never empty (RFC 5280 §4.1)
+		return append(appendHeader(dst, cbasn1.SEQUENCE, len(t.head)), t.head...)
 	}
-	return out, nil
+	extensions := headed(list)
+	dst = appendHeader(dst, cbasn1.SEQUENCE, len(t.head)+headed(extensions))
+	dst = append(dst, t.head...)
+	dst = appendHeader(dst, tagExtensions, extensions)
+	dst = appendHeader(dst, cbasn1.SEQUENCE, list)
+	dst = append(dst, t.before...)
+	return append(dst, t.after...)
+}
+
+// headed gives the length of an element with n octets of contents, header included.
+func headed(n int) int {
+	var header [4]byte
+	return len(appendHeader(header[:0], 0, n)) + n
+}
+
+// appendHeader appends tag and length of an element (X.690 §10.1), of less
+// than [MaxCertificate] octets.
+func appendHeader(dst []byte, tag cbasn1.Tag, n int) []byte {
+	switch {
+	case n < 0x80:
+		return append(dst, byte(tag), byte(n))
+	case n <= 0xff:
+		return append(dst, byte(tag), 0x81, byte(n))
+	}
+	return append(dst, byte(tag), 0x82, byte(n>>8), byte(n))
 }
 
 func badDER() *sigbox.Error {

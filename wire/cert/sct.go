@@ -222,28 +222,27 @@ func SCTInput(s SCT, issuerKeyHash [sha256.Size]byte, tbs []byte) []byte {
 // judge. The error is of kind NotVerified for a wrong signature or another log's
 // key, Invalid for input that cannot be judged.
 func VerifySCT(s SCT, leafDER, issuerSPKI []byte, logKey crypto.PublicKey) error {
-	input, err := precertInput(s, leafDER, sha256.Sum256(issuerSPKI))
+	var room [4096]byte // for what most certificates need, so that it is not allocated
+	input, err := appendInput(room[:0], s, leafDER, sha256.Sum256(issuerSPKI))
 	if err != nil {
 		return err
 	}
 	return VerifyLogSignature(logKey, s.Algorithm, input, s.Signature)
 }
 
-// precertInput is [SCTInput] of a certificate's [PrecertTBS], made in one piece.
-func precertInput(s SCT, leafDER []byte, issuerKeyHash [sha256.Size]byte) ([]byte, error) {
+// appendInput appends [SCTInput] of a certificate's [PrecertTBS].
+func appendInput(dst []byte, s SCT, leafDER []byte, issuerKeyHash [sha256.Size]byte) ([]byte, error) {
 	t, err := splitTBS(leafDER)
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, 2, 2+8+2+sha256.Size+3+len(t.raw)+2+len(s.Extensions))
-	b = Entry{Timestamp: s.Timestamp, Precert: true, IssuerKeyHash: issuerKeyHash}.appendHead(b)
-	at := len(b)
-	if b, err = t.append(append(b, 0, 0, 0)); err != nil {
-		return nil, err
-	}
-	n := len(b) - at - 3
-	b[at], b[at+1], b[at+2] = byte(n>>16), byte(n>>8), byte(n)
-	return appendVector16(b, s.Extensions), nil
+	dst = append(dst, 0, 0)
+	dst = Entry{Timestamp: s.Timestamp, Precert: true, IssuerKeyHash: issuerKeyHash}.appendHead(dst)
+	at := len(dst)
+	dst = t.append(append(dst, 0, 0, 0))
+	n := len(dst) - at - 3
+	dst[at], dst[at+1], dst[at+2] = byte(n>>16), byte(n>>8), byte(n)
+	return appendVector16(dst, s.Extensions), nil
 }
 
 // VerifyLogSignature checks a CT log's signature over input, SHA-256 with ECDSA

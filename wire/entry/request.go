@@ -287,26 +287,31 @@ func appendSignature(dst []byte, e *sigbox.Entry) []byte {
 //
 // Source: rekor-v2-spec.md, "Leaf"; rekor/v2/entry.proto, Entry.
 func Leaf(e sigbox.Entry) ([]byte, error) {
+	// All but the three values is under 320 bytes. What is too large is not made.
+	size := 320 + (len(e.Digest.Value)+len(e.Signature)+len(e.PublicKey)+len(e.Certificate)+8)/3*4
+	return AppendLeaf(make([]byte, 0, min(size, MaxLeafSize)), e)
+}
+
+// AppendLeaf appends the [Leaf] of e.
+func AppendLeaf(dst []byte, e sigbox.Entry) ([]byte, error) {
 	if err := checkShape(&e); err != nil {
 		return nil, err
 	}
-	// All but the three values is under 320 bytes.
-	size := 320 + (len(e.Digest.Value)+len(e.Signature)+len(e.PublicKey)+len(e.Certificate)+8)/3*4
-	if size > MaxLeafSize+512 {
+	if size := (len(e.Signature) + len(e.PublicKey) + len(e.Certificate)) / 3 * 4; size > MaxLeafSize {
 		return nil, leafTooLarge(size)
 	}
-	b := make([]byte, 0, size)
-	b = append(b, `{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{"data":{"algorithm":"`...)
-	b = append(b, e.Digest.Algorithm.WireName()...)
-	b = append(b, `","digest":`...)
-	b = appendBase64(b, e.Digest.Value)
-	b = append(b, `},"signature":`...)
-	b = appendSignature(b, &e)
-	b = append(b, "}}}"...)
-	if len(b) > MaxLeafSize {
-		return nil, leafTooLarge(len(b))
+	start := len(dst)
+	dst = append(dst, `{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{"data":{"algorithm":"`...)
+	dst = append(dst, e.Digest.Algorithm.WireName()...)
+	dst = append(dst, `","digest":`...)
+	dst = appendBase64(dst, e.Digest.Value)
+	dst = append(dst, `},"signature":`...)
+	dst = appendSignature(dst, &e)
+	dst = append(dst, "}}}"...)
+	if size := len(dst) - start; size > MaxLeafSize {
+		return nil, leafTooLarge(size)
 	}
-	return b, nil
+	return dst, nil
 }
 
 func leafTooLarge(size int) error {

@@ -22,7 +22,6 @@ import (
 // first token is. It is safe for concurrent use.
 type Authority struct {
 	leaf     *x509.Certificate
-	leafHash map[sigbox.HashAlgorithm][]byte // 0: SHA-1
 	serial   []byte
 	validFor sigbox.TimeRange // of the trust root
 	chain    sigbox.TimeRange // when all certificates are valid
@@ -37,24 +36,38 @@ const maxChain = 10
 // anything: certificates that do not parse, or a leaf that is no timestamp
 // authority's (RFC 3161 §2.3).
 func NewAuthority(ca sigbox.CertificateAuthority) (*Authority, error) {
-	if n := len(ca.Chain); n < 2 || n > maxChain {
-		return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority %.200q: expected a chain of 2 to %d certificates, leaf first, found %d", ca.URI, maxChain, n)
+	if len(ca.Chain) > maxChain {
+		return nil, badChain(len(ca.Chain))
 	}
 	chain := make([]*x509.Certificate, len(ca.Chain))
 	for i, der := range ca.Chain {
 		c, err := x509.ParseCertificate(der)
 		if err != nil {
-			return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority %.200q: certificate %d does not parse: %w", ca.URI, i, err)
+			return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority: certificate %d does not parse: %w", i, err)
 		}
 		chain[i] = c
+	}
+	return NewParsedAuthority(chain, ca.ValidFor)
+}
+
+// NewParsedAuthority is [NewAuthority] for certificates that are parsed, of an
+// authority that is trusted for a period. The certificates are shared, and not to
+// be changed.
+func NewParsedAuthority(chain []*x509.Certificate, validFor sigbox.TimeRange) (*Authority, error) {
+	if n := len(chain); n < 2 || n > maxChain {
+		return nil, badChain(n)
 	}
 	a, err := newAuthority(chain[0])
 	if err != nil {
 		return nil, err
 	}
-	a.validFor, a.chain = ca.ValidFor, commonTime(chain)
+	a.validFor, a.chain = validFor, commonTime(chain)
 	a.trusted = sync.OnceValue(func() error { return verifyChain(chain, a.chain.Start) })
 	return a, nil
+}
+
+func badChain(n int) error {
+	return sigbox.Errorf(sigbox.Invalid, "timestamp authority: expected a chain of 2 to %d certificates, leaf first, found %d", maxChain, n)
 }
 
 // newAuthority prepares what tells an authority's tokens by its certificate.
@@ -62,12 +75,7 @@ func newAuthority(leaf *x509.Certificate) (*Authority, error) {
 	if err := checkLeaf(leaf); err != nil {
 		return nil, err
 	}
-	sum := sha1.Sum(leaf.Raw) //nolint:gosec // see the import
-	a := &Authority{leaf: leaf, leafHash: map[sigbox.HashAlgorithm][]byte{0: sum[:]}, serial: integerContents(leaf)}
-	for h := sigbox.SHA256; h <= sigbox.SHA512; h++ {
-		a.leafHash[h] = h.Sum(leaf.Raw).Value
-	}
-	return a, nil
+	return &Authority{leaf: leaf, serial: integerContents(leaf)}, nil
 }
 
 // Certificate is the one that the authority signs with. It is not to be changed.
@@ -144,8 +152,16 @@ func (a *Authority) checkContent(t *Token) error {
 
 // named reports whether h is the leaf's identifier.
 func (a *Authority) named(h certHash) bool {
-	return bytes.Equal(h.value, a.leafHash[h.algorithm]) &&
-		(h.issuer == nil || bytes.Equal(h.issuer, a.leaf.RawIssuer) && bytes.Equal(h.serial, a.serial))
+	return h.of(a.leaf.Raw) && (h.issuer == nil || bytes.Equal(h.issuer, a.leaf.RawIssuer) && bytes.Equal(h.serial, a.serial))
+}
+
+// of reports whether h is of a certificate; without algorithm it is SHA-1.
+func (h certHash) of(der []byte) bool {
+	if h.algorithm == 0 {
+		sum := sha1.Sum(der) //nolint:gosec // see the import
+		return bytes.Equal(h.value, sum[:])
+	}
+	return bytes.Equal(h.value, h.algorithm.Sum(der).Value)
 }
 
 // checkTime judges a token by its own time and never by the clock: a timestamp

@@ -1,0 +1,66 @@
+package verify
+
+import (
+	"crypto"
+	"crypto/x509"
+
+	"github.com/sigbox/sigbox"
+)
+
+// rememberParsed is how many certificates, and how many keys, a [Parsed] holds.
+const rememberParsed = 1024
+
+// Parsed holds the certificates and keys of trust roots that were parsed. Verifiers
+// that are given the same one, as those are that policies of different people are
+// judged with, parse them but once between them. It says nothing about what was
+// checked. It holds a bounded number, and is safe for concurrent use.
+type Parsed struct {
+	certificates cache[string, *x509.Certificate] // by DER
+	keys         cache[string, crypto.PublicKey]  // by DER
+}
+
+// NewParsed makes one that holds nothing yet.
+func NewParsed() *Parsed {
+	return &Parsed{newCache[string, *x509.Certificate](rememberParsed), newCache[string, crypto.PublicKey](rememberParsed)}
+}
+
+// chain gives the certificates of an authority.
+func (p *Parsed) chain(ca sigbox.CertificateAuthority) ([]*x509.Certificate, error) {
+	chain := make([]*x509.Certificate, len(ca.Chain))
+	for i, der := range ca.Chain {
+		c, err := remember(&p.certificates, der, x509.ParseCertificate)
+		if err != nil {
+			return nil, sigbox.Errorf(sigbox.Invalid, "authority %.200q: certificate %d does not parse: %w", nameOf(ca), i, err)
+		}
+		chain[i] = c
+	}
+	return chain, nil
+}
+
+// key gives a key that a root lists.
+func (p *Parsed) key(der []byte) (crypto.PublicKey, error) { return remember(&p.keys, der, parseKey) }
+
+// parseKey reads a SubjectPublicKeyInfo, or the bare RSA key (PKCS #1) of the
+// first logs.
+func parseKey(der []byte) (crypto.PublicKey, error) {
+	key, err := sigbox.ParsePublicKey(der)
+	if err == nil {
+		return key, nil
+	}
+	if rsa, rsaErr := x509.ParsePKCS1PublicKey(der); rsaErr == nil {
+		return rsa, nil
+	}
+	return nil, err
+}
+
+// remember parses what is not known, and remembers what parses.
+func remember[T any](known *cache[string, T], der []byte, parse func([]byte) (T, error)) (T, error) {
+	if v, ok := known.get(string(der)); ok {
+		return v, nil
+	}
+	v, err := parse(der)
+	if err == nil {
+		known.put(string(der), v)
+	}
+	return v, err
+}
