@@ -261,7 +261,7 @@ func ParsePublicKey(der []byte) (crypto.PublicKey, error) {
 	}
 	pub, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
-		return nil, Errorf(Invalid, "public key: expected a DER SubjectPublicKeyInfo of ECDSA on a NIST curve, Ed25519 or RSA").WithCause(err)
+		return nil, notDER("public key: expected a DER SubjectPublicKeyInfo of ECDSA on a NIST curve, Ed25519 or RSA", der, err)
 	}
 	switch pub.(type) {
 	case *ecdsa.PublicKey, ed25519.PublicKey, *rsa.PublicKey:
