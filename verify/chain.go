@@ -47,7 +47,7 @@ type path struct {
 
 func (p path) certificates() []*x509.Certificate { return p.chain[p.index:] }
 
-func (p *Parsed) newAuthority(ca sigbox.CertificateAuthority) (*authority, error) {
+func (p *Parsed) newAuthority(ca *sigbox.CertificateAuthority) (*authority, error) {
 	chain, err := p.chain(ca)
 	if err != nil {
 		return nil, err

@@ -42,7 +42,7 @@ func (t *trial) entries() error {
 	var unusable error
 	for i := range t.bundle.Entries {
 		le := &t.bundle.Entries[i]
-		logs, problem := usable(t.root.logs[string(le.LogID)])
+		logs, problem := t.root.logsOf(le.LogID)
 		if len(logs) == 0 {
 			others++
 			unusable = problem
@@ -183,7 +183,7 @@ func (l *rekor) open(text string, v2 bool) (sigbox.Checkpoint, error) {
 	}
 	key := sha256.Sum256([]byte(mark + text))
 	if cp, ok := l.checkpoints.get(key); ok {
-		return cp, nil
+		return *cp, nil
 	}
 	cp, err := note.Open(text, verifier)
 	if err != nil {
@@ -192,7 +192,7 @@ func (l *rekor) open(text string, v2 bool) (sigbox.Checkpoint, error) {
 	if v2 && cp.Origin != l.host {
 		return sigbox.Checkpoint{}, sigbox.Mismatch(sigbox.NotVerified, "origin", l.host, cp.Origin)
 	}
-	l.checkpoints.put(key, cp)
+	l.checkpoints.put(key, &cp)
 	return cp, nil
 }
 

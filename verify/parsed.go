@@ -2,6 +2,7 @@ package verify
 
 import (
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
 
 	"github.com/sigbox/sigbox"
@@ -15,17 +16,17 @@ const rememberParsed = 1024
 // judged with, parse them but once between them. It says nothing about what was
 // checked. It holds a bounded number, and is safe for concurrent use.
 type Parsed struct {
-	certificates cache[string, *x509.Certificate] // by DER
-	keys         cache[string, crypto.PublicKey]  // by DER
+	certificates cache[[sha256.Size]byte, *x509.Certificate] // by the hash of their DER
+	keys         cache[[sha256.Size]byte, crypto.PublicKey]
 }
 
 // NewParsed makes one that holds nothing yet.
 func NewParsed() *Parsed {
-	return &Parsed{newCache[string, *x509.Certificate](rememberParsed), newCache[string, crypto.PublicKey](rememberParsed)}
+	return &Parsed{newCache[[sha256.Size]byte, *x509.Certificate](rememberParsed), newCache[[sha256.Size]byte, crypto.PublicKey](rememberParsed)}
 }
 
 // chain gives the certificates of an authority.
-func (p *Parsed) chain(ca sigbox.CertificateAuthority) ([]*x509.Certificate, error) {
+func (p *Parsed) chain(ca *sigbox.CertificateAuthority) ([]*x509.Certificate, error) {
 	chain := make([]*x509.Certificate, len(ca.Chain))
 	for i, der := range ca.Chain {
 		c, err := remember(&p.certificates, der, x509.ParseCertificate)
@@ -54,13 +55,14 @@ func parseKey(der []byte) (crypto.PublicKey, error) {
 }
 
 // remember parses what is not known, and remembers what parses.
-func remember[T any](known *cache[string, T], der []byte, parse func([]byte) (T, error)) (T, error) {
-	if v, ok := known.get(string(der)); ok {
+func remember[T any](known *cache[[sha256.Size]byte, T], der []byte, parse func([]byte) (T, error)) (T, error) {
+	hash := sha256.Sum256(der)
+	if v, ok := known.get(hash); ok {
 		return v, nil
 	}
 	v, err := parse(der)
 	if err == nil {
-		known.put(string(der), v)
+		known.put(hash, v)
 	}
 	return v, err
 }

@@ -15,32 +15,49 @@ import (
 	"github.com/sigbox/sigbox/wire/timestamp"
 )
 
-// root is a trust root, indexed. Its parts are parsed when they are first needed:
-// most of them never are, such as authorities of years ago.
+// root is a trust root. Its parts are prepared when they are first needed: most of
+// them never are, such as authorities of years ago.
 type root struct {
 	demands     sigbox.Demands
 	derived     bool // the demands are, and nobody's own
-	authorities []listed[*authority]
-	logs        map[string][]listed[*rekor] // by log ID
-	ctLogs      map[string][]listed[*ctLog] // by log ID
-	stampers    []listed[*stamper]
+	parsed      *Parsed
+	authorities []listed[authority, sigbox.CertificateAuthority]
+	logs        []listed[rekor, sigbox.TransparencyLog]
+	ctLogs      []listed[ctLog, sigbox.TransparencyLog]
+	stampers    []listed[stamper, sigbox.CertificateAuthority]
 }
 
 // listed is a part of a trust root, prepared once. What cannot be used is an error,
 // and as if it were not listed.
-type listed[T any] struct {
-	chain [][]byte // of an authority
-	get   func() (T, error)
+type listed[T, L any] struct {
+	listing *L
+	once    sync.Once
+	made    *T
+	err     error
 }
 
-func list[T, L any](listing L, chain [][]byte, prepare func(L) (T, error)) listed[T] {
-	return listed[T]{chain, sync.OnceValues(func() (T, error) { return prepare(listing) })}
+func list[T, L any](listings []L) []listed[T, L] {
+	out := make([]listed[T, L], len(listings))
+	for i := range listings {
+		out[i].listing = &listings[i]
+	}
+	return out
 }
 
-// usable gives those that can be used, and what is wrong with one that cannot.
-func usable[T any](all []listed[T]) (out []T, problem error) {
-	for _, l := range all {
-		v, err := l.get()
+// get gives the part, which make prepares.
+func (l *listed[T, L]) get(make func(*L) (*T, error)) (*T, error) {
+	l.once.Do(func() { l.made, l.err = make(l.listing) })
+	return l.made, l.err
+}
+
+// usable gives those that are wanted and can be used, and what is wrong with one
+// that cannot.
+func usable[T, L any](all []listed[T, L], wanted func(*L) bool, make func(*L) (*T, error)) (out []*T, problem error) {
+	for i := range all {
+		if !wanted(all[i].listing) {
+			continue
+		}
+		v, err := all[i].get(make)
 		if err != nil {
 			problem = err
 			continue
@@ -50,9 +67,26 @@ func usable[T any](all []listed[T]) (out []T, problem error) {
 	return out, problem
 }
 
+// logsOf gives the listings of a log.
+func (r *root) logsOf(id []byte) ([]*rekor, error) {
+	return usable(r.logs, func(l *sigbox.TransparencyLog) bool { return bytes.Equal(l.LogID, id) }, r.parsed.newRekor)
+}
+
+// ctLogsOf gives the listings of a certificate log.
+func (r *root) ctLogsOf(id []byte) []*ctLog {
+	logs, _ := usable(r.ctLogs, func(l *sigbox.TransparencyLog) bool { return bytes.Equal(l.LogID, id) }, r.parsed.newCTLog)
+	return logs
+}
+
+// allStampers gives the timestamp authorities.
+func (r *root) allStampers() []*stamper {
+	all, _ := usable(r.stampers, func(*sigbox.CertificateAuthority) bool { return true }, r.parsed.newStamper)
+	return all
+}
+
 // rekor is a transparency log.
 type rekor struct {
-	sigbox.TransparencyLog
+	*sigbox.TransparencyLog
 	host string
 	key  crypto.PublicKey
 	// v1 and v2 check checkpoints; v2 fails when the base URL names no host, v1 when
@@ -60,12 +94,12 @@ type rekor struct {
 	v1, v2 func() (*note.Verifier, error)
 	// checkpoints that were signed by one of them, by the SHA-256 of version and
 	// text.
-	checkpoints cache[[sha256.Size]byte, sigbox.Checkpoint]
+	checkpoints cache[[sha256.Size]byte, *sigbox.Checkpoint]
 }
 
 // ctLog is a certificate log.
 type ctLog struct {
-	sigbox.TransparencyLog
+	*sigbox.TransparencyLog
 	key crypto.PublicKey
 }
 
@@ -75,57 +109,46 @@ type stamper struct {
 	name, operator string
 }
 
-// prepare indexes a root. At least one of those who decide about a bundle must be
-// usable; demands stay, whatever is.
+// prepare makes a root of a listing. At least one of those who decide about a bundle
+// must be usable; demands stay, whatever is.
 func prepare(r *sigbox.TrustedRoot, d sigbox.Demands, derived bool, parsed *Parsed) (*root, error) {
-	p := &root{demands: d, derived: derived, logs: make(map[string][]listed[*rekor], len(r.Logs)), ctLogs: make(map[string][]listed[*ctLog], len(r.CTLogs))}
-	for _, l := range r.Logs {
-		p.logs[string(l.LogID)] = append(p.logs[string(l.LogID)], list(l, nil, parsed.newRekor))
+	p := &root{
+		demands: d, derived: derived, parsed: parsed,
+		authorities: list[authority](r.CertificateAuthorities),
+		logs:        list[rekor](r.Logs),
+		ctLogs:      list[ctLog](r.CTLogs),
+		stampers:    list[stamper](r.TimestampAuthorities),
 	}
-	for _, l := range r.CTLogs {
-		p.ctLogs[string(l.LogID)] = append(p.ctLogs[string(l.LogID)], list(l, nil, parsed.newCTLog))
-	}
-	for _, ca := range r.CertificateAuthorities {
-		p.authorities = append(p.authorities, list(ca, ca.Chain, parsed.newAuthority))
-	}
-	for _, ca := range r.TimestampAuthorities {
-		p.stampers = append(p.stampers, list(ca, nil, parsed.newStamper))
-	}
-	return p, p.check(r)
+	return p, p.check()
 }
 
 // check looks for a log or an authority that can be used. Without any the root
 // would demand nothing, and so accept whatever a key has signed.
-func (r *root) check(listing *sigbox.TrustedRoot) error {
-	problem := error(sigbox.Errorf(sigbox.Invalid, "it lists nobody to trust"))
-	try := func(err error) bool {
-		if err != nil {
-			problem = sigbox.Errorf(sigbox.Invalid, "nothing in it can be used: %w", err)
-		}
-		return err == nil
+func (r *root) check() error {
+	var problem error
+	if anyUsable(r.logs, r.parsed.newRekor, &problem) || anyUsable(r.authorities, r.parsed.newAuthority, &problem) || anyUsable(r.stampers, r.parsed.newStamper, &problem) {
+		return nil
 	}
-	for _, l := range listing.Logs {
-		for _, log := range r.logs[string(l.LogID)] {
-			if _, err := log.get(); try(err) {
-				return nil
-			}
-		}
+	if problem == nil {
+		return sigbox.Errorf(sigbox.Invalid, "it lists nobody to trust")
 	}
-	for _, a := range r.authorities {
-		if _, err := a.get(); try(err) {
-			return nil
+	return sigbox.Errorf(sigbox.Invalid, "nothing in it can be used: %w", problem)
+}
+
+// anyUsable reports whether one of them can be used; problem is why one cannot.
+func anyUsable[T, L any](all []listed[T, L], make func(*L) (*T, error), problem *error) bool {
+	for i := range all {
+		_, err := all[i].get(make)
+		if err == nil {
+			return true
 		}
+		*problem = err
 	}
-	for _, s := range r.stampers {
-		if _, err := s.get(); try(err) {
-			return nil
-		}
-	}
-	return problem
+	return false
 }
 
 // newCTLog prepares a certificate log.
-func (p *Parsed) newCTLog(l sigbox.TransparencyLog) (*ctLog, error) {
+func (p *Parsed) newCTLog(l *sigbox.TransparencyLog) (*ctLog, error) {
 	if len(l.LogID) != sha256.Size {
 		return nil, sigbox.Mismatch(sigbox.Invalid, "certificate log "+l.BaseURL+": bytes of the log ID", sha256.Size, len(l.LogID))
 	}
@@ -137,7 +160,7 @@ func (p *Parsed) newCTLog(l sigbox.TransparencyLog) (*ctLog, error) {
 }
 
 // newStamper prepares a timestamp authority.
-func (p *Parsed) newStamper(ca sigbox.CertificateAuthority) (*stamper, error) {
+func (p *Parsed) newStamper(ca *sigbox.CertificateAuthority) (*stamper, error) {
 	chain, err := p.chain(ca)
 	if err != nil {
 		return nil, err
@@ -150,7 +173,7 @@ func (p *Parsed) newStamper(ca sigbox.CertificateAuthority) (*stamper, error) {
 }
 
 // newRekor prepares a transparency log.
-func (p *Parsed) newRekor(l sigbox.TransparencyLog) (*rekor, error) {
+func (p *Parsed) newRekor(l *sigbox.TransparencyLog) (*rekor, error) {
 	key, err := p.key(l.PublicKey)
 	if err != nil {
 		return nil, err
@@ -163,7 +186,7 @@ func (p *Parsed) newRekor(l sigbox.TransparencyLog) (*rekor, error) {
 	}
 	host := hostOf(l.BaseURL)
 	return &rekor{
-		TransparencyLog: l, host: host, key: key, checkpoints: newCache[[sha256.Size]byte, sigbox.Checkpoint](rememberChecks),
+		TransparencyLog: l, host: host, key: key, checkpoints: newCache[[sha256.Size]byte, *sigbox.Checkpoint](rememberChecks),
 		v1: sync.OnceValues(func() (*note.Verifier, error) { return note.NewRekorV1Verifier(key) }),
 		v2: sync.OnceValues(func() (*note.Verifier, error) { return note.NewVerifier(host, key) }),
 	}, nil
@@ -195,7 +218,7 @@ func operator(name, base string) string {
 }
 
 // nameOf names an authority for people.
-func nameOf(ca sigbox.CertificateAuthority) string {
+func nameOf(ca *sigbox.CertificateAuthority) string {
 	if ca.URI != "" {
 		return ca.URI
 	}
@@ -206,15 +229,10 @@ func nameOf(ca sigbox.CertificateAuthority) string {
 // even hold its issuer's name are not parsed. The problem is of one that is listed
 // and cannot be used, if any.
 func (r *root) issuers(c *x509.Certificate) (out []path, problem error) {
-	for _, l := range r.authorities {
-		if !slices.ContainsFunc(l.chain, func(der []byte) bool { return bytes.Contains(der, c.RawIssuer) }) {
-			continue
-		}
-		a, err := l.get()
-		if err != nil {
-			problem = err
-			continue
-		}
+	candidates, problem := usable(r.authorities, func(ca *sigbox.CertificateAuthority) bool {
+		return slices.ContainsFunc(ca.Chain, func(der []byte) bool { return bytes.Contains(der, c.RawIssuer) })
+	}, r.parsed.newAuthority)
+	for _, a := range candidates {
 		for i, issuer := range a.chain {
 			if !bytes.Equal(issuer.RawSubject, c.RawIssuer) {
 				continue

@@ -29,7 +29,7 @@ func (r *root) promises(l *leaf, issuer *x509.Certificate) ([]promise, error) {
 	}
 	var out []promise
 	for i := range scts {
-		logs, _ := usable(r.ctLogs[string(scts[i].LogID[:])])
+		logs := r.ctLogsOf(scts[i].LogID[:])
 		if len(logs) == 0 {
 			continue
 		}

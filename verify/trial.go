@@ -272,7 +272,7 @@ func (c *inquiry) witnesses(r *root) ([]witness, error) {
 		return nil, nil
 	}
 	var out []witness
-	stampers, _ := usable(r.stampers)
+	stampers := r.allStampers()
 	for _, tok := range c.tokens {
 		var first error
 		found := false
@@ -345,7 +345,7 @@ func (t *trial) listed(e logged) error {
 	if !e.at.IsZero() {
 		return nil // checked with the promise
 	}
-	logs, _ := usable(t.root.logs[string(e.entry.LogID)])
+	logs, _ := t.root.logsOf(e.entry.LogID)
 	for _, l := range logs {
 		outside := func(at time.Time) bool { return !l.ValidFor.Contains(at) }
 		if l.same(e.log) && !slices.ContainsFunc(t.times, outside) && (len(t.times) > 0 || l.ValidFor.End.IsZero()) {

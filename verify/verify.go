@@ -27,8 +27,8 @@ import (
 type Config struct {
 	// Roots are tried one after the other; one that vouches for the bundle as a
 	// whole is enough, evidence is never mixed. Without roots only bundles by key
-	// can be verified, and what they say of logs and times stays unchecked. The
-	// keys and certificates that roots list must not be changed afterwards.
+	// can be verified, and what they say of logs and times stays unchecked. They
+	// must not be changed afterwards.
 	Roots []*sigbox.TrustedRoot
 	// Demands says what a root demands of a bundle; nil is [DeriveDemands]. What a
 	// function of one's own demands holds for bundles by key as well, but for SCTs.
