@@ -114,16 +114,18 @@ const staleEpoch = 1<<64 - 1
 // the two; if another process does, the commit finds another head.
 func (l *Log) findOrQueue(ctx context.Context, r *request) (*batch, error) {
 	r.epoch = l.epoch.Load()
-	index, found, err := l.find(ctx, r.key)
-	if err != nil {
-		return nil, err
-	}
-	snap := l.head.Load()
-	if found && index >= snap.Size { // another process has just logged it
-		r.epoch = staleEpoch
-	} else if found {
-		r.index, r.existing, r.snap = index, true, snap
-		return nil, nil
+	if !l.isNew(&r.key) {
+		index, found, err := l.find(ctx, r.key)
+		if err != nil {
+			return nil, err
+		}
+		snap := l.head.Load()
+		if found && index >= snap.Size { // another process has just logged it
+			r.epoch = staleEpoch
+		} else if found {
+			r.index, r.existing, r.snap = index, true, snap
+			return nil, nil
+		}
 	}
 	if r.leaf.Check != nil {
 		if err := r.leaf.Check(); err != nil {

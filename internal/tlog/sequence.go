@@ -189,6 +189,7 @@ func (l *Log) follow() error {
 		err = l.cfg.KV.Commit(l.ctx, store.Batch{Checks: []store.Check{{Key: []byte{rowHead}, Want: snap.row}}})
 		if err == nil {
 			l.head.Store(snap)
+			l.known.Store(nil) // keys of others are not in it
 			l.epoch.Add(1)
 			return nil
 		}
@@ -275,11 +276,21 @@ func (l *Log) checkExtends(ctx context.Context, old, snap *snapshot) error {
 // publishHead makes a durable head visible and sets the outcome of requests.
 func (l *Log) publishHead(next *snapshot, requests []*request) {
 	old := l.head.Swap(next)
+	keys := l.known.Load()
 	added := 0
 	for _, r := range requests {
 		if r.err == nil && !r.existing {
 			r.snap = next
 			added++
+			if keys != nil {
+				keys.add(&r.key)
+			}
+		}
+	}
+	if keys != nil && keys.full(next.Size) {
+		select {
+		case l.outgrown <- struct{}{}:
+		default:
 		}
 	}
 	l.metrics.entries.Add(float64(added))

@@ -207,9 +207,10 @@ type Log struct {
 	cfg      Config
 	log      *slog.Logger
 	metrics  *metrics
-	instance [16]byte      // first part of the batch IDs of this process
-	tiles    *tileCache    // full tiles
-	moved    atomic.Uint64 // bundles in the blob store, as far as known
+	instance [16]byte              // first part of the batch IDs of this process
+	tiles    *tileCache            // full tiles
+	known    atomic.Pointer[known] // filter of its keys; nil without one
+	moved    atomic.Uint64         // bundles in the blob store, as far as known
 	head     atomic.Pointer[snapshot]
 	fatal    atomic.Pointer[sigbox.Error]
 
@@ -233,9 +234,11 @@ type Log struct {
 
 	ctx    context.Context // ends when Close gives up, or is through
 	cancel context.CancelFunc
-	done   sync.WaitGroup // sequencer and mover
+	done   sync.WaitGroup // sequencer, mover and what else runs beside them
 	full   chan struct{}  // tells the mover of a full bundle; capacity 1
 	stop   chan struct{}  // closed by Close: the mover ends
+	// outgrown tells learn that the log has outgrown its filter; capacity 1.
+	outgrown chan struct{}
 	// sequenced is closed when the sequencer has ended.
 	sequenced chan struct{}
 	once      sync.Once
@@ -283,6 +286,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		l.sequence()
 	})
 	l.done.Go(l.move)
+	l.done.Go(l.learn)
 	if cfg.Anchor != nil && !l.shut {
 		l.done.Go(l.anchor)
 	}
@@ -297,7 +301,10 @@ func newLog(cfg Config) (*Log, error) {
 		return nil, sigbox.Errorf(sigbox.Invalid, "the log %s has raw entries, so it needs SplitEntries and LeafOf", cfg.Origin)
 	}
 	cfg.defaults()
-	l := &Log{cfg: cfg, log: cfg.Logger.With("log", cfg.Origin), tiles: newTileCache(cachedTiles), full: make(chan struct{}, 1), stop: make(chan struct{}), sequenced: make(chan struct{})}
+	l := &Log{
+		cfg: cfg, log: cfg.Logger.With("log", cfg.Origin), tiles: newTileCache(cachedTiles),
+		full: make(chan struct{}, 1), outgrown: make(chan struct{}, 1), stop: make(chan struct{}), sequenced: make(chan struct{}),
+	}
 	l.metrics = newMetrics()
 	l.queue.init(cfg.MaxPending)
 	if _, err := io.ReadFull(cfg.Rand, l.instance[:]); err != nil {

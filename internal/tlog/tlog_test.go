@@ -216,17 +216,19 @@ func TestDuplicatesInFlight(t *testing.T) {
 
 // A caller who goes away leaves no trace to those who wait for the same key.
 func TestAbandonedLeader(t *testing.T) {
-	cfg := testConfig(t)
 	reading, goOn := make(chan struct{}), make(chan struct{})
-	cfg.KV = &slowGet{KV: cfg.KV, reading: reading, goOn: goOn}
-	l := openLog(t, cfg)
+	l := openLog(t, testConfig(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	errs := make(chan error, 1)
 	go func() {
-		_, err := l.Add(ctx, Leaf{Data: []byte("a")})
+		_, err := l.Add(ctx, Leaf{Data: []byte("a"), Check: func() error {
+			close(reading)
+			<-goOn
+			return cancelled(ctx)
+		}})
 		errs <- err
 	}()
-	<-reading // the leader looks for duplicates
+	<-reading // the leader's entry is checked
 	follower := make(chan Receipt, 1)
 	go func() {
 		r, err := l.Add(context.Background(), Leaf{Data: []byte("a")})
@@ -253,24 +255,6 @@ func (l *Log) hasFollower(key Hash) bool {
 	defer l.queue.mu.Unlock()
 	r := l.queue.keys[key]
 	return r != nil && r.followers != nil
-}
-
-// slowGet stops the first read of a dedup row until it may go on, and then heeds
-// the context.
-type slowGet struct {
-	store.KV
-	once          sync.Once
-	reading, goOn chan struct{}
-}
-
-func (s *slowGet) Get(ctx context.Context, key []byte) ([]byte, error) {
-	if key[0] == rowDedup {
-		s.once.Do(func() {
-			close(s.reading)
-			<-s.goOn
-		})
-	}
-	return s.KV.Get(ctx, key)
 }
 
 func TestMakeAndRows(t *testing.T) {
