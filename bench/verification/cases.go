@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/bundle"
@@ -184,6 +188,64 @@ func (s *subject) measure(w io.Writer, rounds int) error {
 		}
 	}
 	return nil
+}
+
+// large is a statement whose reading is worth a line, in bytes.
+const large = 16 << 10
+
+// measureReading says, of bundles with large statements, how much of the time that
+// goes beyond the checks is spent by anybody who reads them strictly.
+func measureReading(w io.Writer, cases []subject, rounds int) error {
+	for i := range cases {
+		s := &cases[i]
+		b, err := bundle.Parse(s.list[0].bundle)
+		if err != nil {
+			return err
+		}
+		if len(s.list) > 1 || b.Envelope == nil || len(b.Envelope.Payload) < large {
+			continue
+		}
+		ours, err := sigboxLibrary(s.root)
+		if err != nil {
+			return err
+		}
+		g, err := s.checks()
+		if err != nil {
+			return err
+		}
+		for _, st := range s.states() {
+			costs, err := compare(rounds, 16, processor, s.prepare(ours, st), checking(g.needed(st)), reading(s.list[0].bundle, b.Envelope.Payload))
+			if err != nil {
+				return err
+			}
+			all, bare, read := medians(costs[0]).micros, medians(costs[1]).micros, medians(costs[2]).micros
+			if _, err := fmt.Fprintf(w, "\n%s, %s: checks %s, reading it strictly %s, sigbox %s: %.2f of both\n", s.name, st, micros(bare), micros(read), micros(all), all/(bare+read)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// reading does what it takes to read a bundle and the statement in it, with the
+// fastest parts that there are, and nothing with what was read.
+func reading(file, payload []byte) preparer {
+	text := base64.StdEncoding.AppendEncode(nil, payload)
+	return func(n int) (batch, error) {
+		return func() error {
+			for range n {
+				for _, doc := range [][]byte{file, payload} {
+					if _, err := jsontext.NewDecoder(bytes.NewBuffer(doc)).ReadValue(); err != nil {
+						return err
+					}
+				}
+				if _, err := base64.StdEncoding.Decode(make([]byte, len(text)), text); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, nil
+	}
 }
 
 // states gives those that can be had.

@@ -32,32 +32,36 @@ const (
 
 func (s state) String() string { return [...]string{"cold", "warm", "seen"}[s] }
 
-// check is one signature that a bundle stands on, ready to be checked: the
-// parsing and hashing before it is done.
+// check is one signature that a bundle stands on, ready to be checked: it is over a
+// message, which is hashed as part of the check, by a key that is parsed.
 type check struct {
-	key    crypto.PublicKey
-	hash   crypto.Hash
-	digest []byte // the message itself for Ed25519
-	sig    []byte
+	key     crypto.PublicKey
+	hash    crypto.Hash
+	message []byte
+	sig     []byte
 	// until is the last state in which it is needed: what a verifier may know
 	// before is not checked again.
 	until state
 }
 
 func (c *check) good() bool {
+	if k, pure := c.key.(ed25519.PublicKey); pure {
+		return ed25519.Verify(k, c.message, c.sig)
+	}
+	h := c.hash.New()
+	h.Write(c.message)
+	digest := h.Sum(nil)
 	switch k := c.key.(type) {
 	case *ecdsa.PublicKey:
-		return ecdsa.VerifyASN1(k, c.digest, c.sig)
-	case ed25519.PublicKey:
-		return ed25519.Verify(k, c.digest, c.sig)
+		return ecdsa.VerifyASN1(k, digest, c.sig)
 	case *rsa.PublicKey:
-		return rsa.VerifyPKCS1v15(k, c.hash, c.digest, c.sig) == nil
+		return rsa.VerifyPKCS1v15(k, c.hash, digest, c.sig) == nil
 	}
 	return false
 }
 
 func (c *check) name() string {
-	return fmt.Sprintf("%v %x %x", c.key, c.digest, c.sig)
+	return fmt.Sprintf("%v %x %x", c.key, c.message, c.sig)
 }
 
 // gatherer collects the checks that bundles need, each but once.
@@ -73,12 +77,7 @@ func newGatherer(root *sigbox.TrustedRoot) *gatherer {
 
 // add makes sure that the check is a real one, and takes it.
 func (g *gatherer) add(what string, key crypto.PublicKey, hash crypto.Hash, message, sig []byte, until state) error {
-	c := check{key: key, hash: hash, digest: message, sig: sig, until: until}
-	if _, pure := key.(ed25519.PublicKey); !pure {
-		h := hash.New()
-		h.Write(message)
-		c.digest = h.Sum(nil)
-	}
+	c := check{key: key, hash: hash, message: message, sig: sig, until: until}
 	if !c.good() {
 		return fmt.Errorf("%s: the signature does not verify", what)
 	}
