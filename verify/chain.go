@@ -103,7 +103,7 @@ func issuedBy(c, parent *x509.Certificate) error {
 		return sigbox.Mismatch(sigbox.NotVerified, "the certificate is of another issuer", parent.Subject, c.Issuer)
 	}
 	if err := c.CheckSignatureFrom(parent); err != nil {
-		return sigbox.Errorf(sigbox.NotVerified, "the certificate was not signed by %q: %w", parent.Subject, err)
+		return sigbox.Errorf(sigbox.NotVerified, "the certificate was not signed by %q: %s", parent.Subject, sigbox.DescribeX509(err))
 	}
 	return nil
 }
@@ -174,7 +174,7 @@ func (p path) library(c *x509.Certificate, t time.Time) error {
 		opts.Intermediates.AddCert(ca)
 	}
 	if _, err := c.Verify(opts); err != nil {
-		return sigbox.Errorf(sigbox.NotVerified, "the certificate does not lead to the trust root: %w", err)
+		return sigbox.Errorf(sigbox.NotVerified, "the certificate does not lead to the trust root: %s", sigbox.DescribeX509(err))
 	}
 	return nil
 }
@@ -197,7 +197,7 @@ func (v *Verifier) leafOf(der []byte) (*leaf, error) {
 	if len(der) > cert.MaxCertificate {
 		return nil, refuse(StepCertificate, "a certificate of %d bytes: at most %d are read", len(der), cert.MaxCertificate)
 	}
-	c, err := x509.ParseCertificate(bytes.Clone(der)) // the caller may use theirs again
+	c, err := sigbox.ParseCertificate(bytes.Clone(der)) // the caller may use theirs again
 	if err != nil {
 		return nil, refuse(StepCertificate, "the certificate does not parse: %w", err)
 	}
@@ -235,7 +235,7 @@ func checkLeaf(c *x509.Certificate) error {
 // certificates (sigstore_bundle.proto, VerificationMaterial).
 func refuseRoots(chain [][]byte) error {
 	for i, der := range chain {
-		c, err := x509.ParseCertificate(der)
+		c, err := sigbox.ParseCertificate(der)
 		if err != nil {
 			return refuse(StepCertificate, "certificate %d of the bundle does not parse: %w", i+2, err)
 		}

@@ -91,6 +91,23 @@ func ExampleNew_severalRoots() {
 	// https://v1.log.example 1003 hashedrekord 0.0.1
 }
 
+// A service makes Verifiers as trust roots come and go, as with each update by TUF.
+// What most of them share is parsed once.
+func ExampleNewParsed() {
+	root := must(trust.ParseRoot(readFile("trusted_root.json")))
+	parsed := verify.NewParsed()
+	for range 3 { // each update
+		verifier := must(verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{root}, Parsed: parsed}))
+		b := must(bundle.Parse(readFile("hello.txt.sigstore.json")))
+		verdict := must(verifier.Verify(verify.Bytes(readFile("hello.txt")), b, sigbox.Policy{Identities: []sigbox.IdentityMatch{byAda}}))
+		fmt.Println(verdict.Time().UTC().Year())
+	}
+	// Output:
+	// 2026
+	// 2026
+	// 2026
+}
+
 // A key, in place of an identity. The log entry is demanded all the same, since
 // the trust root lists a log.
 func ExampleVerifier_Verify_key() {

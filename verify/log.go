@@ -302,11 +302,11 @@ func isLeaf(body []byte, e sigbox.Entry) bool {
 	return err == nil && bytes.Equal(body, want)
 }
 
-// foretold gives the body of a v2 entry without reading it, when it is to the byte
-// the leaf that follows from the bundle's certificate, signature and stated digest.
+// foretold gives the body of an entry without reading it, when it is to the byte the
+// v2 leaf that follows from the bundle's certificate, signature and stated digest.
 // That the digest is the artifact's is for later.
 func (c *inquiry) foretold(le *sigbox.LogEntry) *entry.Body {
-	if le.Kind != entry.KindHashedRekord || le.Version != entry.Version002 || c.signers[0].leaf == nil {
+	if c.signers[0].leaf == nil {
 		return nil
 	}
 	e := sigbox.Entry{Signature: c.signature, Certificate: c.signers[0].leaf.cert.Raw}
@@ -318,7 +318,7 @@ func (c *inquiry) foretold(le *sigbox.LogEntry) *entry.Body {
 		}
 		if isLeaf(le.Body, e) {
 			return &entry.Body{
-				Kind: le.Kind, Version: le.Version, Digest: e.Digest,
+				Kind: entry.KindHashedRekord, Version: entry.Version002, Digest: e.Digest,
 				Signatures: []entry.BodySignature{{Signature: e.Signature, Certificate: e.Certificate, Details: e.Details}},
 			}
 		}

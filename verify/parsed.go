@@ -29,7 +29,7 @@ func NewParsed() *Parsed {
 func (p *Parsed) chain(ca *sigbox.CertificateAuthority) ([]*x509.Certificate, error) {
 	chain := make([]*x509.Certificate, len(ca.Chain))
 	for i, der := range ca.Chain {
-		c, err := remember(&p.certificates, der, x509.ParseCertificate)
+		c, err := remember(&p.certificates, der, sigbox.ParseCertificate)
 		if err != nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "authority %.200q: certificate %d does not parse: %w", nameOf(ca), i, err)
 		}
