@@ -20,6 +20,8 @@ type fsckFlags struct {
 	logFlags
 	data   dataFlags
 	repair bool
+	// hashesOnly leaves out what entries say.
+	hashesOnly bool
 }
 
 func newLogFsckCommand(e *env) *cobra.Command {
@@ -30,8 +32,10 @@ func newLogFsckCommand(e *env) *cobra.Command {
 		Long: `fsck with --data reads the logs of an instance of your own that is stopped: each
 entry against its hash, each tile against those below it, the root against the
 signed head, times against their order, the rows of keys and indexes against the
-entries, and what is published against all that. --repair makes anew what is
-derived, and never touches an entry. docs/operations.md says what to do about the
+entries, and what is published against all that. Each entry has to be one that the
+log may have taken: in its one form, with a key or certificate that can be read and
+a signature that is good; in the CT log with the precertificate and issuer that it
+names. --repair makes anew what is derived, and never touches an entry. docs/operations.md says what to do about the
 rest.
 
 Without --data it reads a log over the network, which must have tiles: each entry
@@ -50,6 +54,7 @@ log could not be read.`,
 	f.register(e, cmd)
 	f.data.register(cmd)
 	cmd.Flags().BoolVar(&f.repair, "repair", false, "make anew what is derived; with --data")
+	cmd.Flags().BoolVar(&f.hashesOnly, "hashes-only", false, "leave out what entries say, their signatures above all, which takes most of the time")
 	cmd.Flags().Lookup("log").Usage = "the log to check: v2, v1 or ct; over the network also the `URL` of any (default with --data all, else the instance's newest)"
 	cmd.Flags().Lookup("data").Usage = "`DIR` with the data of a stopped instance"
 	return cmd
@@ -65,11 +70,19 @@ type fsckJSON struct {
 	Entries   uint64        `json:"entries"`
 	Bytes     uint64        `json:"bytes"`
 	Tiles     uint64        `json:"tiles"`
+	Content   *contentJSON  `json:"content,omitempty"`
 	Rows      *uint64       `json:"rows,omitempty"`
 	Published *uint64       `json:"published,omitempty"`
 	Found     uint64        `json:"found"`
 	Lost      uint64        `json:"lost"`
 	Findings  []findingJSON `json:"findings"`
+}
+
+// contentJSON counts entries by what could be seen of their signatures.
+type contentJSON struct {
+	Signed  uint64 `json:"signed"`
+	Hashed  uint64 `json:"hashed"`
+	Unknown uint64 `json:"unknown"`
 }
 
 type findingJSON struct {
@@ -117,18 +130,26 @@ func (e *env) fsckData(ctx context.Context, f *fsckFlags) ([]fsckJSON, error) {
 	if err != nil {
 		return nil, err
 	}
-	reports, err := app.CheckLogs(ctx, app.Config{Data: dir, File: f.data.config, Now: e.now}, app.CheckLogsOptions{Log: name, Repair: f.repair})
+	m := e.newMeter()
+	reports, err := app.CheckLogs(ctx, app.Config{Data: dir, File: f.data.config, Now: e.now}, app.CheckLogsOptions{
+		Log: name, Repair: f.repair, SkipContents: f.hashesOnly,
+		Progress: func(log string, p tlog.Phase, done, total uint64) { m.set(log+" "+string(p), done, total) },
+	})
+	m.done()
 	if err != nil {
 		return nil, err
 	}
 	out := make([]fsckJSON, len(reports))
-	for i, r := range reports {
-		out[i] = fsckOf(r)
+	for i := range reports {
+		out[i] = fsckOf(&reports[i])
+		if !f.hashesOnly {
+			out[i].Content = &contentJSON{Signed: reports[i].Signed, Hashed: reports[i].Hashed}
+		}
 	}
 	return out, nil
 }
 
-func fsckOf(r *tlog.Report) fsckJSON {
+func fsckOf(r *app.LogReport) fsckJSON {
 	j := fsckJSON{
 		Origin: r.Origin, OK: r.OK(), Size: r.Size, RootHash: hex.EncodeToString(r.Root), Entries: r.Entries, Bytes: r.Bytes,
 		Tiles: r.Tiles, Rows: &r.Rows, Published: &r.Published, Found: r.Found, Lost: r.Lost, Findings: []findingJSON{},
@@ -205,8 +226,23 @@ func (e *env) printFsck(reports []fsckJSON) error {
 			verdict = countMany(r.Found, "finding", "findings") + ", all repaired"
 		}
 		fmt.Fprintf(e.stdout, "%s: %s, %d bytes, %d tiles: %s\n", printable(r.Origin), countMany(r.Entries, "entry", "entries"), r.Bytes, r.Tiles, verdict)
+		if r.Content != nil {
+			fmt.Fprintf(e.stdout, "  %s\n", r.Content)
+		}
 	}
 	return nil
+}
+
+// String says what could be seen of signatures, for people.
+func (c *contentJSON) String() string {
+	s := countMany(c.Signed, "entry", "entries") + " with good signatures"
+	if c.Hashed > 0 {
+		s += fmt.Sprintf(", %d of envelopes, of which a log has the hash alone", c.Hashed)
+	}
+	if c.Unknown > 0 {
+		s += fmt.Sprintf(", %d of kinds that this program cannot check", c.Unknown)
+	}
+	return s
 }
 
 // countMany is count for numbers of any size.

@@ -2,6 +2,10 @@ package app_test
 
 import (
 	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
@@ -13,6 +17,15 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/app"
 	"github.com/sigbox/sigbox/internal/keys"
+	"github.com/sigbox/sigbox/internal/rekor"
+	"github.com/sigbox/sigbox/internal/rekor1"
+	"github.com/sigbox/sigbox/internal/search"
+	"github.com/sigbox/sigbox/internal/store"
+	"github.com/sigbox/sigbox/internal/store/dir"
+	"github.com/sigbox/sigbox/internal/store/pebble"
+	"github.com/sigbox/sigbox/internal/tlog"
+	"github.com/sigbox/sigbox/wire/entry"
+	"github.com/sigbox/sigbox/wire/note"
 )
 
 // startIn starts an instance and stops it after f, which may be nil.
@@ -204,9 +217,13 @@ func TestCheckLogs(t *testing.T) {
 			if r.OK() != ok && (!ok && r.Published > 2) {
 				t.Fatalf("found %+v", r)
 			}
+			if looked := r.Signed + r.Hashed; looked != r.Entries && !o.SkipContents || o.SkipContents && looked > 0 {
+				t.Fatalf("%s: looked at %d of %d entries", r.Name, looked, r.Entries)
+			}
 		}
 	}
 	check(app.CheckLogsOptions{}, true)
+	check(app.CheckLogsOptions{SkipContents: true}, true)
 	partial := filepath.Join(cfg.Data, "tiles", "rekor2", "tile", "0", "000.p", "4")
 	if err := os.WriteFile(partial, []byte("rubbish"), 0o600); err != nil {
 		t.Fatal(err)
@@ -217,4 +234,84 @@ func TestCheckLogs(t *testing.T) {
 	if _, err := app.CheckLogs(t.Context(), cfg, app.CheckLogsOptions{Log: "none"}); err == nil || sigbox.KindOf(err) != sigbox.NotFound {
 		t.Fatalf("expected kind not found, found %v", err)
 	}
+}
+
+// Entries that a log would not have taken are found by what they say, although the
+// tree and all rows are as they must be.
+func TestCheckLogsContents(t *testing.T) {
+	cfg := app.Config{Data: filepath.Join(t.TempDir(), "data")}
+	host := ""
+	mustStart(t, cfg, func(a *app.App) {
+		s, err := a.Admin().Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		host = s.LogHostname
+	})
+	key, err := keys.Generate(sigbox.ECDSAP256SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := sha256.Sum256([]byte("another artifact"))
+	sig, err := key.Sign(rand.Reader, other[:], crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := sigbox.Entry{Digest: sigbox.SHA256.Sum([]byte("artifact")), Signature: sig, PublicKey: der, Details: sigbox.ECDSAP256SHA256}
+	v2, err := entry.Leaf(forged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, leaf := range map[string][]byte{"rekor2": v2, "rekor1": entry.AppendProposal(nil, forged)} {
+		appendTo(t, cfg.Data, name, host, leaf)
+		for skip, ok := range map[bool]bool{false: false, true: true} {
+			reports, err := app.CheckLogs(t.Context(), cfg, app.CheckLogsOptions{Log: name, SkipContents: skip})
+			if err != nil || len(reports) != 1 || reports[0].OK() != ok {
+				t.Fatalf("%s: %+v, %v", name, reports, err)
+			}
+			if r := reports[0]; !ok && (r.Found != 1 || r.Findings[0].What != tlog.FoundContent || r.Findings[0].Derived || r.Signed != r.Entries-1) {
+				t.Errorf("%s: %+v %+v", name, r, r.Report)
+			}
+		}
+	}
+}
+
+// appendTo adds a leaf to a log of a stopped instance, and its rows, unseen.
+func appendTo(t *testing.T, data, name, host string, leaf []byte) {
+	t.Helper()
+	must := func(err error) {
+		if err != nil {
+			t.Helper()
+			t.Fatal(err)
+		}
+	}
+	kv, err := pebble.Open(t.Context(), filepath.Join(data, "db"), pebble.Options{})
+	must(err)
+	blob, err := dir.Open(filepath.Join(data, "tiles"))
+	must(err)
+	key, err := keys.Load(filepath.Join(data, "keys", name+".pem"), nil)
+	must(err)
+	signer, err := note.NewSigner(host, key)
+	must(err)
+	cfg := rekor.LogConfig(signer)
+	if name == "rekor1" {
+		cfg, err = rekor1.LogConfig("v1."+host, key)
+		must(err)
+	}
+	cfg.KV, cfg.Blob = store.WithPrefix(kv, name+"/"), store.Sub(blob, name+"/")
+	log, err := tlog.Open(t.Context(), cfg)
+	must(err)
+	body, err := entry.ParseBody(leaf)
+	must(err)
+	k, err := cfg.KeyOf(leaf)
+	must(err)
+	_, err = log.Add(t.Context(), tlog.Leaf{Key: k, Data: leaf, Rows: search.Rows(body, nil)})
+	must(err)
+	must(log.Close(t.Context()))
+	must(blob.Close())
+	must(kv.Close())
 }

@@ -72,14 +72,18 @@ type CheckLogsOptions struct {
 	Log string
 	// Repair makes anew what follows from entries.
 	Repair bool
-	// Progress, if not nil, is told how many entries of a log are through.
-	Progress func(log string, done, total uint64)
+	// SkipContents leaves out what entries say: their signatures above all, which
+	// take most of the time.
+	SkipContents bool
+	// Progress, if not nil, is told how far the check of a log is; see
+	// [tlog.CheckOptions].
+	Progress func(log string, phase tlog.Phase, done, total uint64)
 }
 
 // CheckLogs checks the logs of an instance that no server runs on, entry by entry,
 // and repairs them if it is told to; see [tlog.Check] and [tlog.Repair]. Errors:
 // NotFound when there is no instance or log, Conflict when a server runs on it.
-func CheckLogs(ctx context.Context, cfg Config, o CheckLogsOptions) (_ []*tlog.Report, err error) {
+func CheckLogs(ctx context.Context, cfg Config, o CheckLogsOptions) (_ []LogReport, err error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
@@ -118,8 +122,8 @@ type logChecker struct {
 	o     CheckLogsOptions
 }
 
-func (c *logChecker) all(ctx context.Context) ([]*tlog.Report, error) {
-	var reports []*tlog.Report
+func (c *logChecker) all(ctx context.Context) ([]LogReport, error) {
+	var reports []LogReport
 	for _, name := range logNames() {
 		if c.o.Log != "" && c.o.Log != name {
 			continue
@@ -140,28 +144,40 @@ func (c *logChecker) all(ctx context.Context) ([]*tlog.Report, error) {
 }
 
 // one checks one log.
-func (c *logChecker) one(ctx context.Context, name string) (*tlog.Report, error) {
+func (c *logChecker) one(ctx context.Context, name string) (LogReport, error) {
 	part := name + "/"
+	log, err := c.config(ctx, part)
+	if err != nil {
+		return LogReport{}, err
+	}
+	says := newContents(ctx, part, log.KV)
+	o := tlog.CheckOptions{Entry: says.entry}
+	if c.o.SkipContents {
+		o.Entry = nil
+	}
+	if c.o.Progress != nil {
+		o.Progress = func(p tlog.Phase, done, total uint64) { c.o.Progress(name, p, done, total) }
+	}
+	check := tlog.Check
+	if c.o.Repair {
+		check = tlog.Repair
+	}
+	r, err := check(ctx, log, o)
+	return LogReport{r, name, says.signed.Load(), says.hashed.Load()}, err
+}
+
+// config gives what the log engine needs to know of a log.
+func (c *logChecker) config(ctx context.Context, part string) (tlog.Config, error) {
 	ring, err := c.keys(part)
 	if err != nil {
-		return nil, err
+		return tlog.Config{}, err
 	}
 	log, err := c.state.logConfig(part, ring)
 	if err != nil {
-		return nil, err
+		return tlog.Config{}, err
 	}
 	log.KV, log.Blob, log.Logger = store.WithPrefix(c.kv, part), store.Sub(c.blob, part), c.cfg.Logger
-	if err := checkIndex(ctx, &log, part); err != nil {
-		return nil, err
-	}
-	o := tlog.CheckOptions{}
-	if c.o.Progress != nil {
-		o.Progress = func(done, total uint64) { c.o.Progress(name, done, total) }
-	}
-	if c.o.Repair {
-		return tlog.Repair(ctx, log, o)
-	}
-	return tlog.Check(ctx, log, o)
+	return log, checkIndex(ctx, &log, part)
 }
 
 // keys reads the one key that tells a log's own checkpoints from others.

@@ -67,7 +67,13 @@ func (s *Service) Issuer(ctx context.Context, fp [32]byte) ([]byte, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, sigbox.Errorf(sigbox.NotFound, "the CT log has no issuer with the fingerprint %x", fp)
 	}
-	return der, err
+	if err != nil {
+		return nil, err
+	}
+	if err := checkFingerprint(fp, der); err != nil {
+		return nil, sigbox.Errorf(sigbox.Internal, "%w", err)
+	}
+	return der, nil
 }
 
 // Consistency proves that one tree is the beginning of another (RFC 6962 §2.1.2).

@@ -49,6 +49,16 @@ func LogConfig(signer *note.Signer) tlog.Config {
 // keyOf gives the key that a leaf was added with.
 func keyOf(leaf []byte) ([32]byte, error) { return sha256.Sum256(leaf), nil }
 
+// CheckLeaf checks a leaf of the log by itself, as the log did before it took it.
+// signed says that the signature is good, which is so of every leaf without error.
+func CheckLeaf(leaf []byte) (signed bool, err error) {
+	b, signed, err := entry.VerifyLogged(leaf)
+	if err == nil && (b.Kind != entry.KindHashedRekord || b.Version != entry.Version002) {
+		return false, sigbox.Mismatch(sigbox.Invalid, "kind of the entry", "hashedrekord 0.0.2", b.Kind+" "+b.Version)
+	}
+	return signed, err
+}
+
 // Service is a Rekor v2 log. It is safe for concurrent use.
 type Service struct {
 	cfg   Config

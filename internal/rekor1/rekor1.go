@@ -87,6 +87,23 @@ func checkKey(key crypto.Signer) error {
 // Rekor draws it at random; this one needs no place to be kept in.
 func treeID(logID []byte) uint64 { return binary.BigEndian.Uint64(logID)>>1 | 1 }
 
+// CheckLeaf checks a leaf of the log by itself, as far as it shows what the log
+// checked before it took it. signed says that all signatures are good; of an
+// envelope the log holds the hash alone, and its signatures cannot be checked again.
+func CheckLeaf(leaf []byte) (signed bool, err error) {
+	b, signed, err := entry.VerifyLogged(leaf)
+	switch {
+	case err != nil:
+		return false, err
+	case b.Kind == entry.KindRFC3161:
+		err = timestamp.CheckSigned(b.Timestamp)
+		return err == nil, err
+	case b.Version == entry.Version001 && b.Kind != entry.KindInToto, b.Version == entry.Version002 && b.Kind == entry.KindInToto:
+		return signed, nil
+	}
+	return false, sigbox.Errorf(sigbox.Invalid, "an entry of kind %s %s: a v1 log does not take them", b.Kind, b.Version)
+}
+
 // Service is a Rekor v1 log. It is safe for concurrent use.
 type Service struct {
 	cfg   Config

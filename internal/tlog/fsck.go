@@ -22,15 +22,26 @@ import (
 
 // CheckOptions change what [Check] and [Repair] do. The zero value is for use.
 type CheckOptions struct {
-	// Progress, if not nil, is told how many of the log's entries are through. It
-	// is called by one goroutine at a time.
-	Progress func(done, total uint64)
+	// Progress, if not nil, is told how far the check is; total is 0 where nobody
+	// knows. It is called often, by one goroutine at a time.
+	Progress func(p Phase, done, total uint64)
 	// Entry, if not nil, looks at what an entry says, such as its signature; its
-	// error becomes a finding. It is called by several goroutines.
+	// error becomes a finding. It is called by as many goroutines as there are
+	// processors, for entries that are in the tree as far as is known by then.
 	Entry func(index uint64, logged time.Time, entry []byte) error
 	// MaxFindings bounds the findings that are listed; 0 is 1,000. All are counted.
 	MaxFindings int
 }
+
+// Phase is a part of a check.
+type Phase string
+
+// The phases, in their order.
+const (
+	PhaseRows    Phase = "rows"    // rows of the database are read
+	PhaseEntries Phase = "entries" // entries that have moved are read
+	PhaseCompare Phase = "compare" // single rows are looked for, since their sums differ
+)
 
 // What a [Finding] is about.
 const (
@@ -166,6 +177,8 @@ type checker struct {
 	cold     spans               // times of bundles that have moved
 	steps    map[uint64]bool     // indexes at which time was allowed to go back
 
+	looks looks
+
 	tops  []Hash          // what the entries give for each full bundle
 	diffs []*tileDiff     // full bundles that differ from their tiles
 	lost  map[uint64]bool // bundles of which entries are damaged
@@ -271,6 +284,13 @@ func (c *checker) findDamage(what string, err error) error {
 
 // scan reads all rows, in the order of their kinds.
 func (c *checker) scan(ctx context.Context) error {
+	c.looks.SetLimit(runtime.GOMAXPROCS(0))
+	err := c.scanRows(ctx)
+	c.lookAtSome()
+	return errors.Join(err, c.looks.Wait())
+}
+
+func (c *checker) scanRows(ctx context.Context) error {
 	var buf []byte
 	var h Hash
 	for row, err := range c.cfg.KV.Scan(ctx, []byte{1}, nil) { // the store's own rows begin with 0
@@ -278,7 +298,9 @@ func (c *checker) scan(ctx context.Context) error {
 			return sigbox.Errorf(sigbox.KindOf(err), "the rows of the log %s cannot be read", c.cfg.Origin).
 				WithHint("the database itself is damaged: restore a backup that is not older than what was published").WithCause(err)
 		}
-		c.report.Rows++
+		if c.report.Rows++; c.report.Rows%4096 == 0 {
+			c.progress(PhaseRows, c.report.Rows, 0)
+		}
 		switch row.Key[0] {
 		case rowDedup:
 			h, buf = rowHash(buf, row.Key, row.Value)
@@ -370,6 +392,8 @@ func (c *checker) hotEntry(row store.Pair) error {
 		if err := c.findDamage(FoundEntry, damaged(rowName(row.Key), fmt.Sprintf("an entry with the leaf hash %x", *e.leaf), "one with %x", leaf)); err != nil {
 			return err
 		}
+	} else {
+		c.lookLater(checkedEntry{index, e.time, e.entry})
 	}
 	p.hashes = append(p.hashes, leaf)
 	p.n, p.entries, p.bytes = p.n+1, p.entries+1, p.bytes+uint64(len(e.entry))
@@ -418,13 +442,60 @@ func (c *checker) entry(index uint64, logged time.Time, entry []byte, want *sums
 			want.rows.add(&h)
 		}
 	})
-	if err == nil && c.o.Entry != nil {
-		err = c.o.Entry(index, logged, entry)
-	}
 	if err != nil {
 		return leaf, c.findContent(index, err)
 	}
 	return leaf, nil
+}
+
+// looks are entries of the kv store whose content is looked at while the scan goes
+// on.
+type looks struct {
+	errgroup.Group
+	next []checkedEntry
+}
+
+// lookLater has an entry looked at, with others, in another goroutine.
+func (c *checker) lookLater(e checkedEntry) {
+	if c.o.Entry == nil {
+		return
+	}
+	if c.looks.next = append(c.looks.next, e); len(c.looks.next) == TileWidth {
+		c.lookAtSome()
+	}
+}
+
+func (c *checker) lookAtSome() {
+	some := c.looks.next
+	c.looks.next = nil
+	if len(some) == 0 {
+		return
+	}
+	c.looks.Go(func() error {
+		for _, e := range some {
+			if err := c.look(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// look has the caller look at what an entry says.
+func (c *checker) look(e checkedEntry) error {
+	if c.o.Entry == nil {
+		return nil
+	}
+	if err := c.o.Entry(e.index, e.logged, e.entry); err != nil {
+		return c.findContent(e.index, err)
+	}
+	return nil
+}
+
+func (c *checker) progress(p Phase, done, total uint64) {
+	if c.o.Progress != nil {
+		c.o.Progress(p, done, total)
+	}
 }
 
 func (c *checker) findContent(index uint64, err error) error {
@@ -577,9 +648,8 @@ func (c *checker) walk(ctx context.Context) error {
 	progress := func(n uint64) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if done += n; c.o.Progress != nil {
-			c.o.Progress(done, c.head.Size)
-		}
+		done += n
+		c.progress(PhaseEntries, done, c.head.Size)
 	}
 	g, walking := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -649,7 +719,7 @@ func (c *checker) read(ctx context.Context, name string) ([]byte, error) {
 // coldBundle checks a bundle that has moved.
 func (c *checker) coldBundle(ctx context.Context, n uint64) error {
 	d := &tileDiff{n: n}
-	hashes, entries, err := c.coldEntries(ctx, d)
+	entries, hashes, err := c.coldEntries(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -671,17 +741,45 @@ func (c *checker) coldBundle(ctx context.Context, n uint64) error {
 			c.mu.Lock()
 			c.report.Tiles++
 			c.mu.Unlock()
-			return c.checkLengths(ctx, n, entries)
+			if err := c.checkLengths(ctx, n, entries); err != nil {
+				return err
+			}
+			return c.lookAtThose(entries, hashes, hashes)
 		}
 	}
+	in := hashes
 	if d.storedOK {
-		d.stored = newTile(b).top()
+		t := newTile(b)
+		d.stored, in = t.top(), unflat(b)
 		d.compare(&c.cfg, hashes, b)
+	}
+	if err := c.lookAtThose(entries, hashes, in); err != nil {
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.diffs = append(c.diffs, d)
 	return nil
+}
+
+// lookAtThose looks at the entries that have the hashes of their tile.
+func (c *checker) lookAtThose(entries []checkedEntry, hashes, tile []Hash) error {
+	for i := range entries {
+		if hashes[i] == tile[i] {
+			if err := c.look(entries[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func unflat(b []byte) []Hash {
+	hashes := make([]Hash, len(b)/sha256.Size)
+	for i := range hashes {
+		hashes[i] = Hash(b[i*sha256.Size:])
+	}
+	return hashes
 }
 
 func flat(hashes []Hash) []byte {
@@ -704,8 +802,8 @@ func (d *tileDiff) compare(cfg *Config, hashes []Hash, b []byte) {
 
 // coldEntries reads a bundle that has moved, and gives the leaf hashes with it.
 // What is wrong with the bundle as a whole is noted in d.
-func (c *checker) coldEntries(ctx context.Context, d *tileDiff) ([]Hash, [][]byte, error) {
-	entries, times, err := c.readBundle(ctx, d.n)
+func (c *checker) coldEntries(ctx context.Context, d *tileDiff) ([]checkedEntry, []Hash, error) {
+	raw, times, err := c.readBundle(ctx, d.n)
 	if damage, ok := errors.AsType[*Damage](err); ok {
 		d.gotBundle = damage.Got
 		return nil, nil, nil
@@ -713,15 +811,16 @@ func (c *checker) coldEntries(ctx context.Context, d *tileDiff) ([]Hash, [][]byt
 	if err != nil {
 		return nil, nil, err
 	}
-	hashes := make([]Hash, TileWidth)
+	entries, hashes := make([]checkedEntry, TileWidth), make([]Hash, TileWidth)
 	var want sums
 	size := 0
-	for i, e := range entries {
-		size += len(e)
-		index := d.n*TileWidth + uint64(i) // #nosec G115 -- not negative
-		if hashes[i], err = c.entry(index, time.UnixMilli(times[i]).UTC(), e, &want); err != nil {
+	for i, b := range raw {
+		size += len(b)
+		e := checkedEntry{d.n*TileWidth + uint64(i), time.UnixMilli(times[i]).UTC(), b} // #nosec G115 -- not negative
+		if hashes[i], err = c.entry(e.index, e.logged, e.entry, &want); err != nil {
 			return nil, nil, err
 		}
+		entries[i] = e
 	}
 	d.entriesOK = true
 	c.mu.Lock()
@@ -729,7 +828,7 @@ func (c *checker) coldEntries(ctx context.Context, d *tileDiff) ([]Hash, [][]byt
 	c.want.add(&want)
 	c.report.Entries += TileWidth
 	c.report.Bytes += uint64(size) // #nosec G115 -- not negative
-	return hashes, entries, nil
+	return entries, hashes, nil
 }
 
 // readBundle reads a bundle that has moved, with its times. Times that are damaged
@@ -763,7 +862,7 @@ func (c *checker) readBundle(ctx context.Context, n uint64) (entries [][]byte, t
 
 // checkLengths compares the lengths of a bundle's entries with their row, which
 // has them where a reader looks for one entry.
-func (c *checker) checkLengths(ctx context.Context, n uint64, entries [][]byte) error {
+func (c *checker) checkLengths(ctx context.Context, n uint64, entries []checkedEntry) error {
 	key := numberKey(rowTimes, n)
 	v, err := c.cfg.KV.Get(ctx, key)
 	if err != nil {
@@ -774,13 +873,13 @@ func (c *checker) checkLengths(ctx context.Context, n uint64, entries [][]byte) 
 		return nil //nolint:nilerr // the row is a finding by itself
 	}
 	for i, e := range entries {
-		if len(e) == int(p.lengths[i]) {
+		if len(e.entry) == int(p.lengths[i]) {
 			continue
 		}
-		f := Finding{What: FoundLength, Name: rowName(key), Want: fmt.Sprintf("the length %d of entry %d", len(e), n*TileWidth+uint64(i)), Got: fmt.Sprintf("%d", p.lengths[i])} // #nosec G115 -- not negative
+		f := Finding{What: FoundLength, Name: rowName(key), Want: fmt.Sprintf("the length %d of entry %d", len(e.entry), e.index), Got: fmt.Sprintf("%d", p.lengths[i])}
 		return c.find(f, func() error {
 			for i, e := range entries {
-				p.lengths[i] = uint32(len(e)) // #nosec G115 -- at most MaxRawEntry
+				p.lengths[i] = uint32(len(e.entry)) // #nosec G115 -- at most MaxRawEntry
 			}
 			return c.commit(ctx, []store.Pair{{Key: key, Value: p.append(nil)}})
 		})

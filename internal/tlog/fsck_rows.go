@@ -88,6 +88,7 @@ func (c *checker) checkRows(ctx context.Context) error {
 		// As many rounds as keep the memory of one bounded.
 		parts := max(k.want.n, k.have.n)/maxPart + 1
 		for part := range parts {
+			c.progress(PhaseCompare, part, parts)
 			if err := c.compareRows(ctx, k.rowKind, part, parts); err != nil {
 				return err
 			}

@@ -79,11 +79,56 @@ func TestCheckSound(t *testing.T) {
 			_ = l.Close(ctx)
 		}
 		var done, total uint64
-		r, err := Check(t.Context(), cfg, CheckOptions{Progress: func(d, n uint64) { done, total = d, n }})
+		r, err := Check(t.Context(), cfg, CheckOptions{Progress: func(_ Phase, d, n uint64) { done, total = d, n }})
 		must(t, err)
 		if !r.OK() || r.Size != size || r.Entries != size || done != size || total != size && size > 0 || !bytes.Equal(r.Root, l.head.Load().Root[:]) {
 			t.Fatalf("at size %d: %d of %d, %+v", size, done, total, r)
 		}
+	}
+}
+
+// What entries say is looked at, once for each that is in the tree, wherever it is.
+func TestCheckLooksAtEntries(t *testing.T) {
+	cfg := checkedConfig(t)
+	l := openLog(t, cfg)
+	const size, bad = 1000, 7
+	fillRows(t, l, size)
+	settleTiles(t, l)
+	closeLog(t, l)
+	blob := cfg.Blob.(store.Publisher)
+	b, err := blob.Get(t.Context(), "tile/entries/001", maxBlob)
+	must(t, err)
+	b[len(b)-1] ^= 1 // of entry 511
+	must(t, blob.Replace(t.Context(), "tile/entries/001", b))
+
+	var mu sync.Mutex
+	seen := map[uint64]int{}
+	r, err := Check(t.Context(), cfg, CheckOptions{Entry: func(index uint64, logged time.Time, entry []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[index]++
+		if !bytes.Equal(entry, testLeaf(index)) || logged.IsZero() {
+			t.Errorf("entry %d is %q of %s", index, entry, logged)
+		}
+		if index == bad || index == size-bad {
+			return fmt.Errorf("%d is bad", index)
+		}
+		return nil
+	}})
+	must(t, err)
+	for i := range uint64(size) {
+		if want := map[bool]int{true: 1}[i != 511]; seen[i] != want {
+			t.Errorf("entry %d was looked at %d times", i, seen[i])
+		}
+	}
+	var content []string
+	for _, f := range r.Findings {
+		if f.What == FoundContent {
+			content = append(content, f.Name+": "+f.Got)
+		}
+	}
+	if d := cmp.Diff([]string{"entry 7: 7 is bad", "entry 993: 993 is bad"}, content); d != "" || r.Lost < 3 {
+		t.Errorf("%s\n%+v", d, r)
 	}
 }
 

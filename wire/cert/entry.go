@@ -1,7 +1,11 @@
 package cert
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"strconv"
 
 	"github.com/sigbox/sigbox"
 	"golang.org/x/crypto/cryptobyte"
@@ -88,6 +92,58 @@ func (e Entry) Check() error {
 		return sigbox.Errorf(sigbox.TooLarge, "CT entry: extensions of %d bytes, at most 65535 fit", len(e.Extensions))
 	case len(e.Chain) > maxChain:
 		return sigbox.Errorf(sigbox.TooLarge, "CT entry: a chain of %d issuers, at most %d are allowed", len(e.Chain), maxChain)
+	}
+	return nil
+}
+
+// Verify checks an entry by itself: that the issuer, a DER certificate, has signed
+// the certificate or precertificate, and that what the log signs is what follows
+// from a precertificate and its issuer (RFC 6962 §3.2). Dates and names other than
+// the issuer's are not looked at. Errors are of kind Invalid for what cannot be
+// read or is of another form, and NotVerified for what contradicts.
+func (e Entry) Verify(issuer []byte) error {
+	parent, err := x509.ParseCertificate(issuer)
+	if err != nil {
+		return sigbox.Errorf(sigbox.Invalid, "CT entry: its issuer's certificate cannot be read: %w", err)
+	}
+	der := e.Certificate
+	if e.Precert {
+		der = e.Precertificate
+		if err := e.verifyPrecert(parent); err != nil {
+			return err
+		}
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		return sigbox.Errorf(sigbox.Invalid, "CT entry: its certificate cannot be read: %w", err)
+	}
+	if !bytes.Equal(c.RawIssuer, parent.RawSubject) {
+		return sigbox.Mismatch(sigbox.NotVerified, "CT entry: issuer of the certificate", strconv.Quote(parent.Subject.String()), strconv.Quote(c.Issuer.String()))
+	}
+	if err := c.CheckSignatureFrom(parent); err != nil {
+		return sigbox.Errorf(sigbox.NotVerified, "CT entry: the certificate is not signed by its issuer %q", parent.Subject).WithCause(err)
+	}
+	return nil
+}
+
+// verifyPrecert compares what the log signs with the precertificate.
+func (e Entry) verifyPrecert(issuer *x509.Certificate) error {
+	precert, err := IsPrecert(e.Precertificate)
+	if err != nil {
+		return err
+	}
+	if !precert {
+		return sigbox.Errorf(sigbox.NotVerified, "CT entry: what it calls a precertificate has no poison extension")
+	}
+	tbs, err := PrecertTBS(e.Precertificate)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(tbs, e.Certificate) {
+		return sigbox.Errorf(sigbox.NotVerified, "CT entry: the TBSCertificate that is logged is not that of the precertificate")
+	}
+	if got := sha256.Sum256(issuer.RawSubjectPublicKeyInfo); got != e.IssuerKeyHash {
+		return sigbox.Mismatch(sigbox.NotVerified, "CT entry: hash of the issuer's key", hex.EncodeToString(got[:]), hex.EncodeToString(e.IssuerKeyHash[:]))
 	}
 	return nil
 }

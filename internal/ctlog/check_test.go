@@ -1,0 +1,116 @@
+package ctlog_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/ctlog"
+	"github.com/sigbox/sigbox/internal/store"
+	engine "github.com/sigbox/sigbox/internal/tlog"
+	"github.com/sigbox/sigbox/wire/cert"
+)
+
+// TestChecker: what the log has taken is found good; what a hash does not cover, or a
+// row holds, cannot be another without being found.
+func TestChecker(t *testing.T) {
+	i := newInstance(t)
+	chains := [][][]byte{i.ca.pre(t), i.ca.pre(t)}
+	for _, chain := range chains {
+		i.verify(t, must(i.AddPreChain(t.Context(), chain)), chain)
+	}
+	if _, err := i.Add(t.Context(), append([][]byte{i.ca.leaf(t)}, i.ca.chain...), false); err != nil {
+		t.Fatal(err)
+	}
+	cfg := must(ctlog.LogConfig(origin, i.key))
+	cfg.KV, cfg.Blob = i.kv, i.blob
+	c := ctlog.NewChecker(i.kv)
+	r, err := engine.Check(t.Context(), cfg, engine.CheckOptions{Entry: func(index uint64, logged time.Time, data []byte) error {
+		return c.Entry(t.Context(), index, logged, data)
+	}})
+	if err != nil || r.Entries != 3 || !r.OK() {
+		t.Fatalf("%+v, %v", r, err)
+	}
+
+	data, at, err := i.log.Entry(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := newAuthority(t, "ours") // of the same name
+	for name, test := range map[string]struct {
+		change func(e *cert.Entry, index *uint64, at *time.Time)
+		kind   sigbox.Kind
+	}{
+		"another place": {func(_ *cert.Entry, index *uint64, _ *time.Time) { *index = 1 }, sigbox.NotVerified},
+		"another time":  {func(_ *cert.Entry, _ *uint64, at *time.Time) { *at = at.Add(time.Millisecond) }, sigbox.NotVerified},
+		"no place":      {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Extensions = nil }, sigbox.NotVerified},
+		"broken place":  {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Extensions = []byte{0} }, sigbox.Invalid},
+		"another precertificate": {func(e *cert.Entry, _ *uint64, _ *time.Time) {
+			e.Precertificate = chains[1][0]
+		}, sigbox.NotVerified},
+		"of another authority": {func(e *cert.Entry, _ *uint64, _ *time.Time) {
+			e.Precertificate = other.leaf(t, cert.Poison())
+			e.Certificate = must(cert.PrecertTBS(e.Precertificate))
+		}, sigbox.NotVerified},
+		"the key of another": {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.IssuerKeyHash[0] ^= 1 }, sigbox.NotVerified},
+		"no precertificate":  {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Precertificate = i.ca.leaf(t) }, sigbox.NotVerified},
+		"no issuer":          {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Chain = nil }, sigbox.Invalid},
+		"the root alone":     {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Chain = e.Chain[1:] }, sigbox.NotVerified},
+		"an unknown issuer":  {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Chain[1] = [32]byte{1} }, sigbox.NotFound},
+		"no certificate": {func(e *cert.Entry, _ *uint64, _ *time.Time) {
+			e.Precert, e.Precertificate, e.Certificate = false, nil, []byte("x")
+		}, sigbox.Invalid},
+	} {
+		e, _, err := cert.ParseTileLeaf(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Chain = slices.Clone(e.Chain)
+		index, at := uint64(0), at
+		test.change(&e, &index, &at)
+		if err := c.Entry(t.Context(), index, at, e.AppendTileLeaf(nil)); err == nil || sigbox.KindOf(err) != test.kind {
+			t.Errorf("%s: expected %s, found %v", name, test.kind, err)
+		}
+	}
+	for name, b := range map[string][]byte{"cut": data[:len(data)-1], "longer": append(bytes.Clone(data), 0), "nothing": nil} {
+		if err := c.Entry(t.Context(), 0, at, b); err == nil || sigbox.KindOf(err) != sigbox.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestDamagedIssuer: a row with another certificate is found, and not served.
+func TestDamagedIssuer(t *testing.T) {
+	i := newInstance(t)
+	key := newKey(t)
+	second := i.ca.intermediate(t, "second", key.Public(), i.ca.chain[1], i.ca.root)
+	chain := [][]byte{i.ca.leafBy(t, key, second, cert.Poison()), second, i.ca.chain[1]}
+	i.verify(t, must(i.AddPreChain(t.Context(), chain)), chain)
+	data, at, err := i.log.Entry(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ctlog.NewChecker(i.kv).Entry(t.Context(), 0, at, data); err != nil {
+		t.Fatal(err)
+	}
+	fp := sha256.Sum256(second)
+	setRow(t.Context(), t, i.kv, fp, i.ca.chain[0])
+	if err := ctlog.NewChecker(i.kv).Entry(t.Context(), 0, at, data); err == nil || sigbox.KindOf(err) != sigbox.NotVerified {
+		t.Errorf("another issuer: %v", err)
+	}
+	if der, err := i.Issuer(t.Context(), fp); err == nil {
+		t.Errorf("it is served: %x", der)
+	}
+}
+
+// setRow writes the certificate of an issuer.
+func setRow(ctx context.Context, t *testing.T, kv store.KV, fp [32]byte, der []byte) {
+	t.Helper()
+	if err := kv.Commit(ctx, store.Batch{Writes: []store.Pair{{Key: append([]byte("xissuer/"), fp[:]...), Value: der}}}); err != nil {
+		t.Fatal(err)
+	}
+}
