@@ -78,7 +78,7 @@ func evidenceIn(path string) (artifact string, v evidence, ok bool) {
 
 // partOf gives the evidence beside an artifact that a file belongs to.
 func partOf(artifact, path string) evidence {
-	for _, v := range evidenceBeside(artifact) {
+	for _, v := range evidenceBeside(artifact, isFile) {
 		if v.bundle == path || v.signature == path || v.certificate == path {
 			return v
 		}
@@ -144,24 +144,24 @@ func (v evidence) String() string {
 	return v.bundle
 }
 
-// evidenceBeside finds all that belongs to an artifact. A signature alone is looked
-// at with the keys given.
-func evidenceBeside(path string) []evidence {
+// evidenceBeside finds all that belongs to an artifact, where there knows the files.
+// A signature alone is looked at with the keys given.
+func evidenceBeside(path string, there func(string) bool) []evidence {
 	var found []evidence
 	for _, s := range bundleSuffixes {
-		if isFile(path + s) {
+		if there(path + s) {
 			found = append(found, evidence{bundle: path + s})
 		}
 	}
-	if isFile(path + oldBundleSuffix) {
+	if there(path + oldBundleSuffix) {
 		found = append(found, evidence{bundle: path + oldBundleSuffix})
 	}
-	if !isFile(path + signatureSuffix) {
+	if !there(path + signatureSuffix) {
 		return found
 	}
 	detached := evidence{signature: path + signatureSuffix}
 	for _, s := range certificateSuffixes {
-		if isFile(path + s) {
+		if there(path + s) {
 			detached.certificate = path + s
 			break
 		}
@@ -169,8 +169,21 @@ func evidenceBeside(path string) []evidence {
 	return append(found, detached)
 }
 
+// place is where a bundle stands: in evidence and, where that has a bundle in each
+// line, in which, from 1 on.
+type place struct {
+	evidence
+	line int
+}
+
+// located is a bundle with its line, 0 where there are no lines.
+type located struct {
+	*sigbox.Bundle
+	line int
+}
+
 // read gives the bundles that can be read, and the error of the first that cannot.
-func (v evidence) read() ([]*sigbox.Bundle, error) {
+func (v evidence) read() ([]located, error) {
 	if v.signature == "" {
 		return readBundles(v.bundle)
 	}
@@ -191,13 +204,13 @@ func (v evidence) read() ([]*sigbox.Bundle, error) {
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", v, err)
 	}
-	return []*sigbox.Bundle{b}, nil
+	return []located{{Bundle: b}}, nil
 }
 
 // readBundles reads a file with one bundle, of today's form or of cosign's old one,
 // or with one in each line. It gives those that can be read, and the error of the
 // first that cannot.
-func readBundles(path string) ([]*sigbox.Bundle, error) {
+func readBundles(path string) ([]located, error) {
 	b, err := readFile(path, maxBundleFile)
 	if err != nil {
 		return nil, err
@@ -211,10 +224,13 @@ func readBundles(path string) ([]*sigbox.Bundle, error) {
 
 // parseBundles is readBundles for a file's content. What has lines is not always
 // called so.
-func parseBundles(b []byte, lines bool) ([]*sigbox.Bundle, error) {
+func parseBundles(b []byte, lines bool) ([]located, error) {
 	one, err := parseBundle(b)
-	if err == nil {
-		return []*sigbox.Bundle{one}, nil
+	switch {
+	case err == nil && lines: // it may have lines of its own
+		return []located{{one, 1 + bytes.Count(b[:bytes.IndexByte(b, '{')], []byte{'\n'})}}, nil
+	case err == nil:
+		return []located{{Bundle: one}}, nil
 	}
 	if first, _, several := bytes.Cut(bytes.TrimSpace(b), []byte{'\n'}); several && !lines {
 		_, lineErr := parseBundle(first)
@@ -226,8 +242,8 @@ func parseBundles(b []byte, lines bool) ([]*sigbox.Bundle, error) {
 	return nil, err
 }
 
-func parseLines(b []byte) ([]*sigbox.Bundle, error) {
-	var bundles []*sigbox.Bundle
+func parseLines(b []byte) ([]located, error) {
+	var bundles []located
 	var broken error
 	for n := 1; len(b) > 0; n++ {
 		var line []byte
@@ -244,7 +260,7 @@ func parseLines(b []byte) ([]*sigbox.Bundle, error) {
 			}
 			continue
 		}
-		bundles = append(bundles, one)
+		bundles = append(bundles, located{one, n})
 	}
 	if len(bundles) == 0 && broken == nil {
 		broken = sigbox.Errorf(sigbox.Invalid, "there is no bundle in it")

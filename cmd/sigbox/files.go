@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/hex"
+	"fmt"
 	"hash"
 	"io"
 	"io/fs"
@@ -35,9 +37,31 @@ type artifact struct {
 	// by is where its signatures are when they were named in its place; nil is all
 	// that is beside it.
 	by []evidence
+	// bundle: it may be one, of a file in the same directory; then it is no artifact.
+	bundle bool
+	// seen is what was in its directory, nil when nobody looked.
+	seen seen
 	// err is why it cannot be looked at: there is no file to go with a bundle, or a
 	// directory could not be read.
 	err error
+}
+
+// seen are the files that were found below a directory, by their paths, and whether
+// each is a regular one and not a link, say.
+type seen map[string]bool
+
+// isFile reports whether there is a regular file, or a link to one.
+func (s seen) isFile(path string) bool {
+	regular, there := s[path]
+	return regular || there && isFile(path)
+}
+
+// evidence finds what is beside the artifact.
+func (a artifact) evidence() []evidence {
+	if a.seen != nil {
+		return evidenceBeside(a.path, a.seen.isFile)
+	}
+	return evidenceBeside(a.path, isFile)
 }
 
 // listing is a file's place in a list.
@@ -122,6 +146,10 @@ func (a *artifact) merge(o artifact) {
 		a.by = append(a.by, o.by...)
 	}
 	a.alone = a.alone || o.alone
+	a.bundle = a.bundle && o.bundle
+	if a.seen == nil {
+		a.seen = o.seen
+	}
 	a.listed = append(a.listed, o.listed...)
 	a.list = cmp.Or(a.list, o.list)
 	if a.err == nil {
@@ -175,30 +203,33 @@ var digestNames = [...]string{
 
 // walk visits the regular files below a directory, which may be a link to one, and
 // what of it cannot be read, with the error. It passes over version control and
-// whatever is no regular file.
-func (f *found) walk(ctx context.Context, root string, visit func(string, error) error) error {
+// whatever is no regular file, and gives all files that it saw.
+func (f *found) walk(ctx context.Context, root string, visit func(visited)) (seen, error) {
+	all := make(seen)
 	root = strings.TrimSuffix(root, "/") + "/"
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			return visit(path, err)
+			visit(visited{path: path, err: err})
 		case d.IsDir() && path != root && slices.Contains(versionControl[:], d.Name()):
 			f.passed.VersionControl++
 			return filepath.SkipDir
 		case d.IsDir():
 		case !d.Type().IsRegular():
+			all[path] = false
 			f.passed.Odd++
 		default:
-			return visit(path, nil)
+			all[path] = true
+			visit(visited{path: path})
 		}
 		return nil
 	})
 	if err != nil {
-		return ioError(err)
+		return nil, ioError(err)
 	}
-	return nil
+	return all, nil
 }
 
 // visited is a file of a directory.
@@ -207,28 +238,32 @@ type visited struct {
 	err  error
 	// artifact is the file that this one is evidence for, "" if it is none.
 	artifact string
+	// bundle: it may be one by its name, of a file that is there, and nobody has looked
+	// into it.
+	bundle bool
 }
 
 // look gives the regular files below a directory, and what of it cannot be read.
-// Whether files hold what their names say is looked up for many at once.
+// Whether files hold what their names say is looked up.
 func (f *found) look(ctx context.Context, root string) ([]visited, error) {
 	var files []visited
-	err := f.walk(ctx, root, func(path string, err error) error {
-		files = append(files, visited{path: path, err: err})
-		return nil
-	})
-	if err != nil {
+	if _, err := f.walk(ctx, root, func(v visited) { files = append(files, v) }); err != nil {
 		return nil, err
 	}
+	return files, lookInto(ctx, files)
+}
+
+// lookInto looks up what files are evidence for, of many at once.
+func lookInto(ctx context.Context, files []visited) error {
 	inParallel(files, func(i int, v visited) {
-		if v.err == nil && ctx.Err() == nil {
+		if v.err == nil && !v.bundle && ctx.Err() == nil {
 			files[i].artifact, _, _ = evidenceIn(v.path)
 		}
 	})
 	if err := ctx.Err(); err != nil {
-		return nil, ioError(err)
+		return ioError(err)
 	}
-	return files, nil
+	return nil
 }
 
 // String says what was passed over, "" when nothing was.
@@ -323,8 +358,12 @@ func readFile(path string, limit int64) ([]byte, error) {
 		return nil, ioError(err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	b, err := readAll(f, path, limit)
-	if err == nil && len(b) == 0 && isPipe(f) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, ioError(err)
+	}
+	b, err := readSized(f, path, limit, info.Size())
+	if err == nil && len(b) == 0 && info.Mode()&fs.ModeNamedPipe != 0 {
 		return nil, usage("%s is a pipe, and nothing came out of it", path)
 	}
 	return b, err
@@ -336,21 +375,41 @@ func openInput(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // #nosec G304 -- the user's
 }
 
-func isPipe(f *os.File) bool {
+// openRegular opens a file that was a regular one when it was found.
+func openRegular(path string) (*os.File, error) {
+	f, err := openInput(path)
+	if err != nil {
+		return nil, ioError(err)
+	}
 	info, err := f.Stat()
-	return err == nil && info.Mode()&fs.ModeNamedPipe != 0
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file any more", path)
+	}
+	if err != nil {
+		_ = f.Close() // only read
+		return nil, ioError(err)
+	}
+	return f, nil
 }
 
 // readAll reads at most limit bytes of what is called name.
 func readAll(r io.Reader, name string, limit int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, ioError(err)
+	return readSized(r, name, limit, 0)
+}
+
+// readSized is readAll for what probably has size bytes.
+func readSized(r io.Reader, name string, limit, size int64) ([]byte, error) {
+	var b bytes.Buffer
+	if size <= limit {
+		b.Grow(int(size) + bytes.MinRead) // for the end to be found without growing
+		if _, err := b.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
+			return nil, ioError(err)
+		}
 	}
-	if int64(len(b)) > limit {
+	if size > limit || int64(b.Len()) > limit {
 		return nil, sigbox.Errorf(sigbox.TooLarge, "%s is larger than %d bytes", name, limit)
 	}
-	return b, nil
+	return b.Bytes(), nil
 }
 
 // ioError is what the file system or an interrupt said: nothing is decided by it.

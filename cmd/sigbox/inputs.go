@@ -46,7 +46,7 @@ func (f *evidenceFlags) of(a artifact) []evidence {
 	case a.by != nil:
 		return slices.Clone(a.by)
 	}
-	return evidenceBeside(a.path)
+	return a.evidence()
 }
 
 func (f *evidenceFlags) check() error {
@@ -147,7 +147,7 @@ func (in *inputs) check() error {
 		if a.stdin && in.evidence.bundle == "-" {
 			return usage("standard input cannot be both the artifact and the bundle")
 		}
-		if a.alone {
+		if a.alone && !a.bundle {
 			named++
 		}
 	}
@@ -158,6 +158,17 @@ func (in *inputs) check() error {
 		return usage("%s names one file, and there are %d artifacts to verify", in.evidence.name(), named)
 	}
 	return nil
+}
+
+// count is how many artifacts there are for certain.
+func (in *inputs) count() int {
+	n := 0
+	for _, a := range in.artifacts {
+		if !a.bundle {
+			n++
+		}
+	}
+	return n
 }
 
 // add resolves an argument. What is there by its very name is never a pattern, and
@@ -244,14 +255,22 @@ func (in *inputs) addSigned(path string, by []evidence) error {
 	return nil
 }
 
-// addDirectory takes what a directory has.
+// addDirectory takes what a directory has. Bundles of files in it will be read when
+// those are judged, and not before: what counts is read once.
 func (in *inputs) addDirectory(root string) error {
-	files, err := in.look(in.ctx, root)
+	var files []visited
+	seen, err := in.walk(in.ctx, root, func(v visited) { files = append(files, v) })
 	if err != nil {
 		return err
 	}
+	for i, f := range files {
+		files[i].bundle = !in.evidence.given() && isBundleName(f.path) && seen[artifactOf(f.path)]
+	}
+	if err := lookInto(in.ctx, files); err != nil {
+		return err
+	}
 	for _, f := range files {
-		if err := in.addVisited(f); err != nil {
+		if err := in.addVisited(f, seen); err != nil {
 			return err
 		}
 	}
@@ -260,17 +279,19 @@ func (in *inputs) addDirectory(root string) error {
 
 // addVisited takes a file of a directory. A file of checksums that nobody signed is
 // a file like any other.
-func (in *inputs) addVisited(f visited) error {
+func (in *inputs) addVisited(f visited, seen seen) error {
+	a := artifact{path: f.path, alone: true, bundle: f.bundle, seen: seen}
 	switch {
 	case f.err != nil:
-		in.artifacts = append(in.artifacts, artifact{path: f.path, alone: true, err: ioError(f.err)})
+		a.err = ioError(f.err)
+		in.artifacts = append(in.artifacts, a)
 	case f.artifact != "":
 		in.passed.Bundles++
 		in.wantFile(f.artifact, f.path)
-	case isChecksumName(f.path) && !in.lists.checksums.never() && len(evidenceBeside(f.path)) > 0:
-		return in.addList(artifact{path: f.path, alone: true})
+	case isChecksumName(f.path) && !in.lists.checksums.never() && len(a.evidence()) > 0:
+		return in.addList(a)
 	default:
-		return in.addFile(f.path)
+		in.artifacts = append(in.artifacts, a)
 	}
 	return nil
 }

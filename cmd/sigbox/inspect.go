@@ -74,7 +74,7 @@ func inspect(ctx context.Context, path string) (inspection, error) {
 			broken = append(broken, c)
 		}
 		for _, b := range bundles {
-			c := claimsOf(source.String(), b)
+			c := claimsOf(place{source, b.line}, b.Bundle)
 			if err := c.compare(ctx, artifact); err != nil {
 				return report, err
 			}
@@ -108,7 +108,7 @@ func toInspect(path string) (sources []evidence, artifact string, err error) {
 		}
 		return []evidence{v}, artifact, nil
 	}
-	if beside := evidenceBeside(path); len(beside) > 0 {
+	if beside := evidenceBeside(path, isFile); len(beside) > 0 {
 		return beside, path, nil
 	}
 	if bundles, err := readBundles(path); len(bundles) == 0 {
@@ -167,7 +167,9 @@ type inspection struct {
 
 // claimedJSON is what one bundle claims.
 type claimedJSON struct {
-	File        fileName         `json:"file"`
+	File fileName `json:"file"`
+	// Line is which of the file's lines it was read from, where that has lines.
+	Line        int              `json:"line,omitempty"`
 	MediaType   string           `json:"mediaType"`
 	Certificate *certificateJSON `json:"certificate,omitempty"`
 	KeyHint     string           `json:"publicKeyHint,omitempty"`
@@ -221,8 +223,8 @@ type timestampJSON struct {
 
 // claimsOf reads all that a bundle says. What cannot be read becomes a problem,
 // so that a strange bundle can be looked at.
-func claimsOf(file string, b *sigbox.Bundle) claimedJSON {
-	c := claimedJSON{File: fileName(file), MediaType: b.MediaType, KeyHint: b.KeyHint, Entries: []entryJSON{}, Timestamps: []timestampJSON{}}
+func claimsOf(at place, b *sigbox.Bundle) claimedJSON {
+	c := claimedJSON{File: fileName(at.String()), Line: at.line, MediaType: b.MediaType, KeyHint: b.KeyHint, Entries: []entryJSON{}, Timestamps: []timestampJSON{}}
 	if len(b.Certificates) > 0 {
 		c.readCertificate(b.Certificates[0])
 	}
@@ -341,7 +343,7 @@ func (c claimedJSON) print(w io.Writer) error {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(tw, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
 	}
-	row("bundle", "%s", c.File)
+	row("bundle", "%s", inLineOf(c.File, c.Line))
 	switch {
 	case c.MediaType == "": // it could not be read
 	case c.Certificate != nil:

@@ -1,14 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"io"
-	"os"
+	"path/filepath"
 	"runtime"
-
-	"golang.org/x/sync/errgroup"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/verify"
@@ -28,6 +30,10 @@ type judge struct {
 	source   string // of the trust, for people
 	offline  bool
 	lookup   *lookup
+	// held are buffers for small artifacts.
+	held sync.Pool
+	// parts are the files that were read as evidence, by their clean paths.
+	parts sync.Map
 }
 
 func (e *env) newJudge(ctx context.Context, f verifyFlags) (*judge, error) {
@@ -60,9 +66,9 @@ type outcome struct {
 	listed   sigbox.Digest
 	err      error
 	// from is where the bundles were found that were judged.
-	from map[*sigbox.Bundle]evidence
-	// file is where the bundle was found that failed, "" when nobody knows.
-	file string
+	from map[*sigbox.Bundle]place
+	// at is where the bundle was found that failed, zero when nobody knows.
+	at place
 	// signers are those of the policy, when too few signed.
 	signers []policySignerJSON
 	// unasked: a log may have what a signature came without, and --offline forbade
@@ -72,9 +78,10 @@ type outcome struct {
 
 // all judges every artifact, many at once, and keeps their order. Of an outcome
 // only what result makes of it is kept: there may be very many. Lists come first,
-// since the files that they list depend on them.
-func (j *judge) all(ctx context.Context, artifacts []artifact, result func(outcome) verifyResult, step func()) []verifyResult {
-	results := make([]verifyResult, len(artifacts))
+// since the files that they list depend on them. Last come files that are bundles by
+// their names: those that were read as such have no results, and are counted.
+func (j *judge) all(ctx context.Context, artifacts []artifact, result func(outcome) verifyResult, step func()) (results []verifyResult, bundles int) {
+	results = make([]verifyResult, len(artifacts))
 	inParallel(artifacts, func(i int, a artifact) {
 		if a.list == nil {
 			return
@@ -85,28 +92,47 @@ func (j *judge) all(ctx context.Context, artifacts []artifact, result func(outco
 		step()
 	})
 	inParallel(artifacts, func(i int, a artifact) {
-		if a.list == nil {
+		switch o := (outcome{artifact: a}); {
+		case a.bundle:
+		case a.list == nil:
 			results[i] = result(j.one(ctx, a))
 			step()
-		} else if o := (outcome{artifact: a}); !o.isListed(ctx) { // by another list
+		case !o.isListed(ctx): // by another list
 			results[i] = result(o)
 		}
 	})
-	return results
+	inParallel(artifacts, func(i int, a artifact) {
+		if a.bundle && !j.isPart(a.path) {
+			results[i] = result(j.one(ctx, a))
+		}
+	})
+	kept := slices.DeleteFunc(results, func(r verifyResult) bool { return r.Status == "" })
+	return kept, len(results) - len(kept)
+}
+
+// isPart reports whether a file of a directory is evidence for another one. Most
+// were read as that.
+func (j *judge) isPart(path string) bool {
+	if _, read := j.parts.Load(filepath.Clean(path)); read {
+		return true
+	}
+	_, _, ok := evidenceIn(path)
+	return ok
 }
 
 // inParallel does something for each of many, in as many places at once as
 // verifyParallel says.
 func inParallel[T any](all []T, do func(int, T)) {
-	var g errgroup.Group
-	g.SetLimit(verifyParallel())
-	for i, one := range all {
-		g.Go(func() error {
-			do(i, one)
-			return nil
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range min(verifyParallel(), len(all)) {
+		group.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(all)); i = next.Add(1) - 1 {
+				do(int(i), all[i])
+			}
 		})
 	}
-	_ = g.Wait() // nobody gives an error
+	group.Wait()
 }
 
 // list judges a file of checksums, by its own signatures alone.
@@ -125,7 +151,7 @@ func (j *judge) one(ctx context.Context, a artifact) outcome {
 	if a.err != nil || !o.isListed(ctx) {
 		return o
 	}
-	if len(a.listed) == 0 || a.alone && len(evidenceBeside(a.path)) > 0 {
+	if len(a.listed) == 0 || a.alone && len(a.evidence()) > 0 {
 		j.signed(ctx, &o)
 	}
 	return o
@@ -151,8 +177,8 @@ func (j *judge) signed(ctx context.Context, o *outcome) {
 	a, digest := j.digested(ctx, o.artifact)
 	found := complete
 	for _, b := range unlogged {
-		err := j.lookup.complete(ctx, b, o.from[b], digest)
-		if o.fail(err, o.from[b].String()); err == nil {
+		err := j.lookup.complete(ctx, b, o.from[b].evidence, digest)
+		if o.fail(err, o.from[b]); err == nil {
 			found = append(found, b)
 		}
 	}
@@ -170,12 +196,13 @@ func (j *judge) gather(ctx context.Context, o *outcome) (complete, unlogged []*s
 			WithHint("expected %s, or name the bundle with --bundle", o.artifact.path+bundleSuffix)
 		return nil, nil
 	}
-	o.from = make(map[*sigbox.Bundle]evidence)
+	o.from = make(map[*sigbox.Bundle]place, len(sources))
 	for _, source := range sources {
 		bundles, err := j.read(ctx, source)
-		o.fail(err, source.String())
-		for _, b := range bundles {
-			o.from[b] = source
+		o.fail(err, place{evidence: source})
+		for _, found := range bundles {
+			b := found.Bundle
+			o.from[b] = place{source, found.line}
 			o.unasked = o.unasked || j.offline && source.signature != "" && len(b.Entries) == 0
 			if source.signature != "" && j.lookup.wants(b) {
 				unlogged = append(unlogged, b)
@@ -234,9 +261,13 @@ func (j *judge) digested(ctx context.Context, a artifact) (artifact, func(sigbox
 }
 
 // read reads evidence; standard input holds bundles.
-func (j *judge) read(ctx context.Context, v evidence) ([]*sigbox.Bundle, error) {
+func (j *judge) read(ctx context.Context, v evidence) ([]located, error) {
 	if v.bundle != "-" {
-		return v.read()
+		bundles, err := v.read()
+		if err == nil && v.signature == "" {
+			j.parts.Store(filepath.Clean(v.bundle), nil)
+		}
+		return bundles, err
 	}
 	b, err := readAll(readerWith(ctx, j.stdin), "standard input", maxBundleFile)
 	switch {
@@ -259,11 +290,11 @@ func (j *judge) settle(ctx context.Context, o *outcome, a artifact, bundles []*s
 		o.verdicts, o.err = verdicts, nil
 		return true
 	}
-	file := ""
+	var at place
 	if f, ok := errors.AsType[*verify.Failure](err); ok && f.Bundle() != nil {
-		file = o.from[f.Bundle()].String()
+		at = o.from[f.Bundle()]
 	}
-	o.fail(err, file)
+	o.fail(err, at)
 	if verify.FailedStep(err) == verify.StepIdentity && j.policy.Threshold > 1 && !a.stdin {
 		o.signers = j.signers(ctx, a, bundles)
 	}
@@ -272,7 +303,7 @@ func (j *judge) settle(ctx context.Context, o *outcome, a artifact, bundles []*s
 
 // fail notes a failure. Of several the one counts that came closer to success,
 // which tells more; what could not be decided weighs most: it may have been the one.
-func (o *outcome) fail(err error, file string) {
+func (o *outcome) fail(err error, at place) {
 	closer := func() bool {
 		if o.err == nil || exitStatus(o.err) != exitStatus(err) {
 			return o.err == nil || exitStatus(err) > exitStatus(o.err)
@@ -280,7 +311,7 @@ func (o *outcome) fail(err error, file string) {
 		return verify.FailedStep(err) >= verify.FailedStep(o.err)
 	}
 	if err != nil && closer() {
-		o.err, o.file = err, file
+		o.err, o.at = err, at
 	}
 }
 
@@ -298,10 +329,37 @@ func (j *judge) verifyBy(ctx context.Context, a artifact, bundles []*sigbox.Bund
 	case a.path == "":
 		return j.verifier.VerifyAll(verify.Named(a.digest), bundles, p)
 	}
-	f, err := os.Open(a.path)
+	f, err := openRegular(a.path)
 	if err != nil {
-		return nil, ioError(err)
+		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read
-	return j.verifier.VerifyAll(verify.Reader(readerWith(ctx, f)), bundles, p)
+	buf, ok := j.held.Get().(*[smallArtifact]byte)
+	if !ok {
+		buf = new([smallArtifact]byte)
+	}
+	defer j.held.Put(buf)
+	return j.verifier.VerifyAll(content(readerWith(ctx, f), buf[:]), bundles, p)
 }
+
+// smallArtifact is how much of an artifact is read at first, in bytes. Most are
+// smaller.
+const smallArtifact = 64 << 10
+
+// content reads a small artifact into buf, and of a larger one the beginning. An
+// error in between is told when the artifact is looked at, after all else.
+func content(r io.Reader, buf []byte) verify.Artifact {
+	n, err := io.ReadFull(r, buf)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return verify.Bytes(buf[:n])
+	case err != nil:
+		return verify.Reader(failedReader{err})
+	}
+	return verify.Reader(io.MultiReader(bytes.NewReader(buf), r))
+}
+
+// failedReader gives the error that ended reading before.
+type failedReader struct{ err error }
+
+func (f failedReader) Read([]byte) (int, error) { return 0, f.err }

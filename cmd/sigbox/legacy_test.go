@@ -234,7 +234,7 @@ func TestDetachedOfInstance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := sigboxtest.LegacyFiles(bundles[0])
+	d := sigboxtest.LegacyFiles(bundles[0].Bundle)
 	for name, content := range map[string][]byte{"app.sig": d.Signature, "app.pem": d.Certificate} {
 		if err := os.WriteFile(name, content, 0o600); err != nil {
 			t.Fatal(err)

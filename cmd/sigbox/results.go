@@ -65,6 +65,7 @@ type policySignerJSON struct {
 // signatureJSON is a signature that was verified.
 type signatureJSON struct {
 	Bundle     fileName       `json:"bundle,omitempty"`
+	Line       int            `json:"line,omitempty"` // of the bundle, where that has lines
 	Algorithm  string         `json:"algorithm,omitempty"`
 	Identity   *identityJSON  `json:"identity,omitempty"`
 	Key        string         `json:"key,omitempty"` // in place of Identity
@@ -131,7 +132,7 @@ type reporter struct {
 func (r *reporter) result(o outcome) verifyResult {
 	j := verifyResult{Artifact: fileName(o.artifact.String()), Status: statusOf(o.err), err: o.err}
 	if o.err != nil {
-		j.Bundle = fileName(o.file)
+		j.locate(o.at)
 		r.fail(&j, o)
 		if step := verify.FailedStep(o.err); o.unasked && (step == verify.StepLog || step == verify.StepTime) {
 			j.Next = "the signature came without its log entry, which a log may have: without --offline it is asked"
@@ -148,7 +149,7 @@ func (r *reporter) result(o outcome) verifyResult {
 	j.Digest = o.verdicts[0].Digest().String()
 	for i, v := range o.verdicts {
 		s := r.signature(v)
-		s.Bundle = fileName(o.from[v.Bundle()].String())
+		s.locate(o.from[v.Bundle()])
 		if i == 0 {
 			j.signatureJSON = s
 		} else {
@@ -156,6 +157,11 @@ func (r *reporter) result(o outcome) verifyResult {
 		}
 	}
 	return j
+}
+
+// locate says where the bundle stands.
+func (s *signatureJSON) locate(at place) {
+	s.Bundle, s.Line = fileName(at.String()), at.line
 }
 
 func (r *reporter) signature(v *verify.Verdict) signatureJSON {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
@@ -16,21 +17,40 @@ import (
 // printVerified prints what became of the artifacts and gives the error that the
 // verb ends with.
 func (e *env) printVerified(f verifyFlags, r verifyReport) error {
-	var err error
-	switch {
-	case f.output.json():
-		err = e.printJSON(r)
-	case len(r.Results) == 1:
-		err = printVerdict(e.stdout, r.Results[0], r.Trust)
-		e.notePassedOver(r)
-	default:
-		err = e.printTable(r, f.explain)
-		e.notePassedOver(r)
+	if f.output.json() {
+		if err := e.printJSON(r); err != nil {
+			return err
+		}
+		return concludeVerify(f, r)
 	}
-	if err != nil {
-		return err
+	byNeed := slices.Clone(r.Results)
+	slices.SortStableFunc(byNeed, func(a, b verifyResult) int { return cmp.Compare(a.need(), b.need()) })
+	out := bufio.NewWriterSize(e.stdout, 64<<10)
+	if err := errors.Join(printVerdicts(out, byNeed, r.Trust, f.explain), out.Flush()); err != nil {
+		return ioError(err)
 	}
+	if len(byNeed) > 1 {
+		e.summarizeVerified(r, byNeed)
+	}
+	e.notePassedOver(r)
 	return concludeVerify(f, r)
+}
+
+// printVerdicts tells of one artifact at length, and of several in a line each or
+// with their steps.
+func printVerdicts(out io.Writer, all []verifyResult, trust string, explain bool) error {
+	if len(all) > 1 && !explain {
+		return printTable(out, all)
+	}
+	for _, v := range all {
+		if len(all) > 1 && v.Status != statusVerified && len(v.Steps) == 0 {
+			fmt.Fprintf(out, "%s: %s\n  %s\n", printable(string(v.Artifact)), verdictWord(v.Status), printable(v.Error))
+		}
+		if err := printVerdict(out, v, trust); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // notePassedOver tells what was not looked at.
@@ -159,7 +179,6 @@ func (v verifyResult) explain(row rowFunc) {
 	}
 	v.signatureJSON.explain(row)
 	for _, s := range v.OtherSignatures {
-		row("", "and of %s", s.Bundle)
 		s.explain(row)
 	}
 	if v.Error != "" {
@@ -168,6 +187,9 @@ func (v verifyResult) explain(row rowFunc) {
 }
 
 func (s signatureJSON) explain(row rowFunc) {
+	if s.Bundle != "" {
+		row("bundle", "%s", inLineOf(s.Bundle, s.Line))
+	}
 	for i, step := range s.Steps {
 		row(fmt.Sprintf("%d. %s", i+1, step.Step), "%s", step.Found)
 		for _, f := range step.Evidence {
@@ -176,32 +198,21 @@ func (s signatureJSON) explain(row rowFunc) {
 	}
 }
 
-// printTable tells of several artifacts, failures first: a line each, or with their
-// steps at length.
-func (e *env) printTable(r verifyReport, explain bool) error {
-	byNeed := slices.Clone(r.Results)
-	slices.SortStableFunc(byNeed, func(a, b verifyResult) int { return cmp.Compare(a.need(), b.need()) })
-	if explain {
-		for _, v := range byNeed {
-			if v.Status != statusVerified && len(v.Steps) == 0 {
-				fmt.Fprintf(e.stdout, "%s: %s\n  %s\n", printable(string(v.Artifact)), verdictWord(v.Status), printable(v.Error))
-			}
-			if err := printVerdict(e.stdout, v, r.Trust); err != nil {
-				return err
-			}
-		}
-		e.summarizeVerified(r, byNeed)
-		return nil
+// inLineOf names a bundle by its file and, where that has lines, its line.
+func inLineOf(file fileName, line int) string {
+	if line == 0 {
+		return string(file)
 	}
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	for _, v := range byNeed {
+	return fmt.Sprintf("%s, line %d", file, line)
+}
+
+// printTable tells of several artifacts, a line each.
+func printTable(out io.Writer, all []verifyResult) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, v := range all {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", verdictWord(v.Status), printable(string(v.Artifact)), printable(v.brief()))
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	e.summarizeVerified(r, byNeed)
-	return nil
+	return w.Flush()
 }
 
 // need orders results for people: what wants their eyes comes first.

@@ -137,12 +137,13 @@ func (e *env) judgeAll(ctx context.Context, f verifyFlags, args []string) (verif
 	if err != nil {
 		return verifyReport{}, err
 	}
-	bar := e.progress("verifying", len(in.artifacts))
-	reporter := &reporter{flags: f, policy: j.policy, args: args, artifacts: len(in.artifacts)}
-	outcomes := j.all(ctx, in.artifacts, reporter.result, bar.step)
+	bar := e.progress("verifying", in.count())
+	reporter := &reporter{flags: f, policy: j.policy, args: args, artifacts: in.count()}
+	results, bundles := j.all(ctx, in.artifacts, reporter.result, bar.step)
 	bar.done()
-	report := newVerifyReport(j.source, outcomes)
+	report := newVerifyReport(j.source, results)
 	report.PassedOver, report.Missing = in.passed, len(in.missing)
+	report.PassedOver.Bundles += bundles
 	return report, nil
 }
 

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/sigboxtest"
+	"github.com/sigbox/sigbox/verify"
+)
+
+// signedDirectory is d with files a, b and c, each with its bundle.
+func signedDirectory(t *testing.T) *oldWorld {
+	w := newOldWorld(t, "")
+	if err := os.Mkdir("d", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		w.files[name] = name
+		w.files[name+bundleSuffix] = string(sigboxtest.File(w.world.Sign([]byte(name), sigboxtest.Options{})))
+		w.write(filepath.Join("d", name), name)
+		w.write(filepath.Join("d", name+bundleSuffix), name+bundleSuffix)
+	}
+	return w
+}
+
+// TestDirectoryChanges: what changes in a directory between being found and being
+// judged is told, and never verified.
+func TestDirectoryChanges(t *testing.T) {
+	remove := func(name string) func() error { return func() error { return os.Remove(name) } }
+	put := func(name, content string) func() error {
+		return func() error { return os.WriteFile(name, []byte(content), 0o600) }
+	}
+	const bundle = "d/a" + bundleSuffix
+	for name, tt := range map[string]struct {
+		change func() error
+		want   []string // but for b and c
+	}{
+		"nothing":         {func() error { return nil }, []string{"d/a verified"}},
+		"file gone":       {remove("d/a"), []string{"d/a undecided"}},
+		"file changed":    {put("d/a", "A"), []string{"d/a notVerified"}},
+		"file grown":      {put("d/a", "a"+strings.Repeat("\x00", 2*smallArtifact)), []string{"d/a notVerified"}},
+		"file for a pipe": {func() error { return replaceByPipe("d/a") }, []string{"d/a undecided"}},
+		"bundle gone":     {remove(bundle), []string{"d/a undecided", bundle + " notVerified"}},
+		"bundle changed":  {put(bundle, "#!/bin/sh\n"), []string{"d/a notVerified", bundle + " notVerified"}},
+		"bundle grown":    {func() error { return os.Truncate(bundle, maxBundleFile+1) }, []string{"d/a notVerified", bundle + " notVerified"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := signedDirectory(t)
+			id := sigboxtest.DefaultIdentity()
+			f := verifyFlags{trust: trustFlags{trustedRoots: []string{"root.json"}}, policy: policyFlags{identity: id.Subject, issuer: id.Issuer}}
+			in, err := findToVerify(t.Context(), f, []string{"d"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			j, err := w.env.newJudge(t.Context(), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.change(); err != nil {
+				t.Fatal(err)
+			}
+			reporter := &reporter{flags: f, policy: j.policy, artifacts: in.count()}
+			results, bundles := j.all(t.Context(), in.artifacts, reporter.result, func() {})
+			var got []string
+			for _, r := range results {
+				got = append(got, string(r.Artifact)+" "+r.Status)
+			}
+			if diff := cmp.Diff(append(tt.want, "d/b verified", "d/c verified"), got); diff != "" || bundles != 4-len(tt.want) {
+				t.Errorf("%s; %d bundles", diff, bundles)
+			}
+		})
+	}
+}
+
+func replaceByPipe(path string) error {
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return exec.Command("mkfifo", path).Run()
+}
+
+// TestDirectoryTwice: what was named in several ways has one result.
+func TestDirectoryTwice(t *testing.T) {
+	w := signedDirectory(t)
+	for _, args := range [][]string{{"d", "d"}, {"d", "d/a", "./d/b"}, {"d/a.sigstore.json", "d"}, {"d", "d/a.sigstore.json"}} {
+		if status := w.verify(append(args, "-o", "json")...); status != exitOK || strings.Count(w.stdout.String(), `"artifact"`) != 3 || !strings.Contains(w.stdout.String(), `"bundles": 3,`) {
+			t.Errorf("%s: status %d: %s%s", args, status, &w.stdout, &w.stderr)
+		}
+	}
+}
+
+// TestLinkedBundle: a bundle may be a link, which counts as one.
+func TestLinkedBundle(t *testing.T) {
+	w := signedDirectory(t)
+	if err := os.Rename("d/a.sigstore.json", "elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../elsewhere", "d/a.sigstore.json"); err != nil {
+		t.Fatal(err)
+	}
+	if status := w.verify("d"); status != exitOK || !strings.Contains(w.stderr.String(), "Passed over: 2 bundles, 1 link or special file") {
+		t.Errorf("status %d: %s%s", status, &w.stdout, &w.stderr)
+	}
+}
+
+// TestContent: small and large artifacts are read alike, and errors are not taken
+// for an end.
+func TestContent(t *testing.T) {
+	w := sigboxtest.New(t)
+	v, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{w.Root()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := sigboxtest.DefaultIdentity()
+	p := sigbox.Policy{Identities: []sigbox.IdentityMatch{{Subject: id.Subject, Issuer: id.Issuer}}}
+	const buffer = 16
+	for _, size := range []int{0, 1, buffer - 1, buffer, buffer + 1, 100} {
+		artifact := bytes.Repeat([]byte{'x'}, size)
+		bundles := []*sigbox.Bundle{w.Sign(artifact, sigboxtest.Options{})}
+		if _, err := v.VerifyAll(content(iotest.HalfReader(bytes.NewReader(artifact)), make([]byte, buffer)), bundles, p); err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		if _, err := v.VerifyAll(content(bytes.NewReader(append(artifact, 'x')), make([]byte, buffer)), bundles, p); exitStatus(err) != exitNotVerified {
+			t.Errorf("%d bytes and another: %v", size, err)
+		}
+		broken := fmt.Errorf("broken: %w", fs.ErrInvalid)
+		_, err := v.VerifyAll(content(iotest.TimeoutReader(iotest.OneByteReader(bytes.NewReader(artifact))), make([]byte, buffer)), bundles, p)
+		if size > 1 && exitStatus(err) != exitUndecided {
+			t.Errorf("%d bytes, broken off: %v", size, err)
+		}
+		if _, err := v.VerifyAll(content(iotest.ErrReader(broken), make([]byte, buffer)), bundles, p); exitStatus(err) != exitUndecided {
+			t.Errorf("unreadable: %v", err)
+		}
+	}
+}
+
+// TestReadSized: a wrong size makes no difference, and none makes a file too large.
+func TestReadSized(t *testing.T) {
+	for _, size := range []int64{0, 1, 5, 9} {
+		if b, err := readSized(strings.NewReader("hello"), "x", 9, size); err != nil || string(b) != "hello" {
+			t.Errorf("%d: %q, %v", size, b, err)
+		}
+		if b, err := readSized(strings.NewReader("hello, world"), "x", 9, size); exitStatus(err) != exitNotVerified {
+			t.Errorf("%d: %q, %v", size, b, err)
+		}
+	}
+	if b, err := readSized(strings.NewReader("hello"), "x", 9, 10); exitStatus(err) != exitNotVerified {
+		t.Errorf("%q, %v", b, err)
+	}
+	if b, err := readSized(iotest.ErrReader(fs.ErrInvalid), "x", 9, 1); exitStatus(err) != exitUndecided {
+		t.Errorf("%q, %v", b, err)
+	}
+}
