@@ -9,6 +9,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // maxChain bounds how many issuers an entry of a log can name.
@@ -152,19 +153,10 @@ func (e Entry) verifyPrecert(issuer *x509.Certificate) error {
 // gives what follows it. Errors are of kind Invalid or TooLarge.
 func ParseTileLeaf(b []byte) (e Entry, rest []byte, err error) {
 	in := cryptobyte.String(b)
-	var kind uint16
-	var body, exts, chain cryptobyte.String
-	if !in.ReadUint64(&e.Timestamp) || !in.ReadUint16(&kind) || kind > entryPrecert {
+	var chain cryptobyte.String
+	if !e.readTimestamped(&in) {
 		return Entry{}, nil, badTile()
 	}
-	e.Precert = kind == entryPrecert
-	if e.Precert && !in.CopyBytes(e.IssuerKeyHash[:]) {
-		return Entry{}, nil, badTile()
-	}
-	if !in.ReadUint24LengthPrefixed(&body) || !in.ReadUint16LengthPrefixed(&exts) {
-		return Entry{}, nil, badTile()
-	}
-	e.Certificate, e.Extensions = body, exts
 	if e.Precert {
 		var pre cryptobyte.String
 		if !in.ReadUint24LengthPrefixed(&pre) {
@@ -185,6 +177,71 @@ func ParseTileLeaf(b []byte) (e Entry, rest []byte, err error) {
 		return Entry{}, nil, err
 	}
 	return e, in, nil
+}
+
+// readTimestamped reads the TimestampedEntry of RFC 6962 §3.4.
+func (e *Entry) readTimestamped(in *cryptobyte.String) bool {
+	var kind uint16
+	var body, exts cryptobyte.String
+	if !in.ReadUint64(&e.Timestamp) || !in.ReadUint16(&kind) || kind > entryPrecert {
+		return false
+	}
+	e.Precert = kind == entryPrecert
+	if e.Precert && !in.CopyBytes(e.IssuerKeyHash[:]) {
+		return false
+	}
+	if !in.ReadUint24LengthPrefixed(&body) || !in.ReadUint16LengthPrefixed(&exts) {
+		return false
+	}
+	e.Certificate, e.Extensions = body, exts
+	return true
+}
+
+// ParseMerkleTreeLeaf reads what the tree of a log holds (RFC 6962 §3.4). Of a
+// precertificate that is the TBSCertificate alone; [Entry.ReadExtraData] adds the
+// rest. Errors are of kind Invalid or TooLarge.
+func ParseMerkleTreeLeaf(b []byte) (e Entry, err error) {
+	in := cryptobyte.String(b)
+	var head uint16 // version v1 and leaf type timestamped_entry, both 0
+	if !in.ReadUint16(&head) || head != 0 || !e.readTimestamped(&in) || !in.Empty() || len(e.Certificate) == 0 {
+		return Entry{}, sigbox.Errorf(sigbox.Invalid, "CT entry: expected a MerkleTreeLeaf of version 1 (RFC 6962 §3.4), found %d bytes of another form", len(b))
+	}
+	if len(e.Certificate) > MaxCertificate {
+		return Entry{}, sigbox.Errorf(sigbox.TooLarge, "CT entry: a certificate of more than %d bytes", MaxCertificate)
+	}
+	return e, nil
+}
+
+// ReadExtraData adds what stands beside a leaf (RFC 6962 §4.6; see
+// [Entry.ExtraData]) and gives the certificates of the issuers, DER. Nothing of it
+// is in the tree.
+func (e *Entry) ReadExtraData(b []byte) (issuers [][]byte, err error) {
+	in := cryptobyte.String(b)
+	var pre, chain cryptobyte.String
+	if e.Precert && !in.ReadUint24LengthPrefixed(&pre) || !in.ReadUint24LengthPrefixed(&chain) || !in.Empty() {
+		return nil, sigbox.Errorf(sigbox.Invalid, "CT entry: its extra_data is not that of RFC 6962 §4.6")
+	}
+	e.Precertificate, e.Chain = pre, nil
+	for !chain.Empty() {
+		var der cryptobyte.String
+		if !chain.ReadUint24LengthPrefixed(&der) || len(der) > MaxCertificate || len(issuers) == maxChain {
+			return nil, sigbox.Errorf(sigbox.Invalid, "CT entry: its chain is not one of at most %d certificates (RFC 6962 §4.6)", maxChain)
+		}
+		issuers, e.Chain = append(issuers, der), append(e.Chain, sha256.Sum256(der))
+	}
+	return issuers, e.Check()
+}
+
+// DER gives the certificate, or for a precertificate what can be walked over like
+// one: a certificate that has nothing but the TBSCertificate, whose fingerprint is
+// nobody's.
+func (e *Entry) DER() []byte {
+	if !e.Precert {
+		return e.Certificate
+	}
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddBytes(e.Certificate) })
+	return b.BytesOrPanic() // of bytes that fit, which they do in memory
 }
 
 // SplitTile cuts a data tile of the static-ct-api into its entries, each as it

@@ -3,9 +3,11 @@ package cert_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/cert"
 )
 
@@ -63,6 +65,60 @@ func TestMerkleTreeLeaf(t *testing.T) {
 	}
 }
 
+// TestLeafAndExtraData: what RFC 6962 answers is what static-ct-api has in tiles.
+func TestLeafAndExtraData(t *testing.T) {
+	for _, want := range entries() {
+		var issuers [][]byte
+		want.Chain = nil
+		for _, text := range []string{"intermediate", "root"} {
+			issuers, want.Chain = append(issuers, []byte(text)), append(want.Chain, sha256.Sum256([]byte(text)))
+		}
+		leaf, extra := want.MerkleTreeLeaf(), want.ExtraData(issuers)
+		got, err := cert.ParseMerkleTreeLeaf(leaf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Precertificate != nil || got.Chain != nil || !bytes.Equal(got.MerkleTreeLeaf(), leaf) {
+			t.Errorf("%+v", got)
+		}
+		found, err := got.ReadExtraData(extra)
+		if err != nil || !slices.EqualFunc(found, issuers, bytes.Equal) {
+			t.Errorf("%q, %v", found, err)
+		}
+		if diff := cmp.Diff(want, got, cmp.Comparer(bytes.Equal)); diff != "" {
+			t.Error(diff)
+		}
+		for i := range leaf {
+			if _, err := cert.ParseMerkleTreeLeaf(leaf[:i]); err == nil {
+				t.Errorf("cut to %d bytes", i)
+			}
+		}
+		for i := range extra {
+			if _, err := got.ReadExtraData(extra[:i]); err == nil {
+				t.Errorf("extra data cut to %d bytes", i)
+			}
+		}
+		if _, err := cert.ParseMerkleTreeLeaf(append(leaf, 0)); err == nil {
+			t.Error("longer")
+		}
+		if _, err := got.ReadExtraData(append(extra, 0)); err == nil {
+			t.Error("longer extra data")
+		}
+		if _, err := got.ReadExtraData(want.ExtraData(make([][]byte, 17))); err == nil {
+			t.Error("a long chain")
+		}
+	}
+	huge := cert.Entry{Certificate: make([]byte, cert.MaxCertificate+1)}
+	if _, err := cert.ParseMerkleTreeLeaf(huge.MerkleTreeLeaf()); sigbox.KindOf(err) != sigbox.TooLarge {
+		t.Errorf("a huge certificate: %v", err)
+	}
+	for _, b := range [][]byte{{1, 0}, {0, 1}} { // another version, another type of leaf
+		if _, err := cert.ParseMerkleTreeLeaf(append(b, entries()[0].MerkleTreeLeaf()[2:]...)); err == nil {
+			t.Errorf("%x was read", b)
+		}
+	}
+}
+
 func TestEntryCheck(t *testing.T) {
 	for name, e := range map[string]cert.Entry{
 		"nothing":                  {},
@@ -100,6 +156,29 @@ func FuzzTileLeaf(f *testing.F) {
 		}
 		if out := e.AppendTileLeaf(nil); !bytes.Equal(out, b[:len(b)-len(rest)]) {
 			t.Fatalf("read %x, wrote %x", b, out)
+		}
+	})
+}
+
+// FuzzMerkleTreeLeaf: what is read is written the same, also what stands beside it.
+func FuzzMerkleTreeLeaf(f *testing.F) {
+	for _, e := range entries() {
+		f.Add(e.MerkleTreeLeaf(), e.ExtraData([][]byte{[]byte("issuer")}))
+	}
+	f.Fuzz(func(t *testing.T, leaf, extra []byte) {
+		e, err := cert.ParseMerkleTreeLeaf(leaf)
+		if err != nil {
+			return
+		}
+		if out := e.MerkleTreeLeaf(); !bytes.Equal(out, leaf) {
+			t.Fatalf("read %x, wrote %x", leaf, out)
+		}
+		issuers, err := e.ReadExtraData(extra)
+		if err != nil {
+			return
+		}
+		if out := e.ExtraData(issuers); !bytes.Equal(out, extra) {
+			t.Fatalf("read %x, wrote %x", extra, out)
 		}
 	})
 }
