@@ -250,7 +250,7 @@ func DescribeKey(pub crypto.PublicKey) string {
 	case *rsa.PublicKey:
 		return fmt.Sprintf("RSA of %d bits", p.N.BitLen())
 	}
-	return fmt.Sprintf("of type %T", pub)
+	return "of a type that sigbox does not know"
 }
 
 // ParsePublicKey reads a DER SubjectPublicKeyInfo (RFC 5280 §4.1.2.7) of a type

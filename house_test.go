@@ -51,21 +51,22 @@ var rooms = []room{
 
 	{path: "verify", floor: 3, below: []string{"", "wire"}, bans: io},
 	{path: "sign", floor: 3, below: []string{"", "wire"}, knows: []string{"verify"}, bans: []string{"net", "net/http"}},
-	{path: "internal/instance", floor: 3, below: []string{"", "wire", "internal/atomicfile"}},
+	{path: "internal/instance", floor: 3, below: []string{"", "wire", "internal/atomicfile", "internal/jsonerr"}},
 	service("ca"), service("ctlog"), service("rekor"), service("rekor1"), service("search"), service("tsa"), service("tuf"), service("oidc"),
 
 	{path: "internal/tlog", floor: 2, knows: []string{"internal/store"}, below: []string{"", "wire/note"}},
 	{path: "internal/store", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{""}},
-	{path: "internal/keys", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{""}},
+	{path: "internal/keys", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{"", "internal/jsonerr"}},
 	{path: "internal/atomicfile", floor: 2, below: []string{}},
+	{path: "internal/jsonerr", floor: 1, knows: []string{""}, bans: io},
 	{path: "internal/hostile", floor: 1, below: []string{}},
 	{path: "internal/flawed", floor: 1, below: []string{}},
 
 	// Bundles of another shape.
-	{path: "wire/cosign", floor: 1, knows: []string{"", "wire/bundle", "wire/entry", "wire/internal"}, bans: io},
+	{path: "wire/cosign", floor: 1, knows: []string{"", "internal/jsonerr", "wire/bundle", "wire/entry", "wire/internal"}, bans: io},
 	// A bundle holds log entries.
-	{path: "wire/bundle", floor: 1, knows: []string{"", "wire/entry", "wire/internal"}, bans: io},
-	{path: "wire", floor: 1, knows: []string{""}, bans: io},
+	{path: "wire/bundle", floor: 1, knows: []string{"", "internal/jsonerr", "wire/entry", "wire/internal"}, bans: io},
+	{path: "wire", floor: 1, knows: []string{"", "internal/jsonerr"}, bans: io},
 	{path: "", floor: 1},
 }
 

@@ -96,7 +96,7 @@ func checkCertificate(chain [][]byte, key crypto.PublicKey, t Token) (*x509.Cert
 	if len(chain) == 0 {
 		return nil, sigbox.Identity{}, badCertificate("there is none")
 	}
-	leaf, err := x509.ParseCertificate(chain[0])
+	leaf, err := sigbox.ParseCertificate(chain[0])
 	if err != nil {
 		return nil, sigbox.Identity{}, badCertificate("it cannot be read").WithCause(err)
 	}

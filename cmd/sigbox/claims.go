@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/x509"
 	"maps"
 	"slices"
 	"strings"
@@ -51,7 +50,7 @@ func claimedIdentity(from evidence) (sigbox.Identity, error) {
 	if len(bundles[0].Certificates) == 0 {
 		return sigbox.Identity{}, sigbox.Errorf(sigbox.NotFound, "no certificate")
 	}
-	leaf, err := x509.ParseCertificate(bundles[0].Certificates[0])
+	leaf, err := sigbox.ParseCertificate(bundles[0].Certificates[0])
 	if err != nil {
 		return sigbox.Identity{}, err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -267,7 +266,7 @@ func (c *claimedJSON) problem(what string, err error) {
 }
 
 func (c *claimedJSON) readCertificate(der []byte) {
-	leaf, err := x509.ParseCertificate(der)
+	leaf, err := sigbox.ParseCertificate(der)
 	if err != nil {
 		c.problem("certificate", err)
 		return

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"net/url"
 	"strings"
 	"sync"
@@ -116,9 +115,9 @@ func (l *lookup) complete(ctx context.Context, b *sigbox.Bundle, from evidence, 
 func (l *lookup) questions(b *sigbox.Bundle, digest func(sigbox.HashAlgorithm) (sigbox.Digest, error)) ([]sigbox.Entry, error) {
 	signers := make([]sigbox.Entry, 0, 1+len(l.keys))
 	if len(b.Certificates) > 0 {
-		leaf, err := x509.ParseCertificate(b.Certificates[0])
+		leaf, err := sigbox.ParseCertificate(b.Certificates[0])
 		if err != nil {
-			return nil, sigbox.Errorf(sigbox.Invalid, "certificate: %w", err)
+			return nil, err
 		}
 		details, _ := sigbox.DetailsOf(leaf.PublicKey) // 0 has no hash
 		signers = append(signers, sigbox.Entry{Certificate: b.Certificates[0], Details: details})

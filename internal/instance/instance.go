@@ -32,6 +32,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/atomicfile"
+	"github.com/sigbox/sigbox/internal/jsonerr"
 )
 
 const (
@@ -337,7 +338,7 @@ func (s *Store) load(name string) (Instance, error) {
 	}
 	var i Instance
 	if err := json.Unmarshal(b, &i, json.RejectUnknownMembers(true)); err != nil {
-		return Instance{}, sigbox.Errorf(sigbox.Invalid, "the instance %q is damaged: %w", name, err).
+		return Instance{}, sigbox.Errorf(sigbox.Invalid, "the instance %q is damaged: %w", name, jsonerr.Of(instanceFile, err)).
 			WithHint("remove %s and add it again", filepath.Dir(path))
 	}
 	if i.Name != name {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/crypto/scrypt"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/jsonerr"
 )
 
 // The key file format that cosign and the sigstore libraries share: JSON that
@@ -67,7 +68,7 @@ func decrypt(body []byte, pass Passphrase) ([]byte, error) {
 func parseEnvelope(body []byte) (*envelope, error) {
 	var e envelope
 	if err := json.Unmarshal(body, &e, json.RejectUnknownMembers(true)); err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "encrypted key: damaged content").WithCause(err)
+		return nil, jsonerr.Of("encrypted key", err)
 	}
 	p := e.KDF.Params
 	switch {

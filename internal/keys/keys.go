@@ -62,7 +62,7 @@ func Generate(details sigbox.KeyDetails) (crypto.Signer, error) {
 func Marshal(key crypto.Signer, pass Passphrase) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "a key of type %T cannot be written: %w", key, err)
+		return nil, sigbox.Errorf(sigbox.Invalid, "a key that is %s cannot be written: %s", sigbox.DescribeKey(key.Public()), sigbox.DescribeX509(err))
 	}
 	if pass == nil {
 		return pem.EncodeToMemory(&pem.Block{Type: plainType, Bytes: der}), nil
@@ -116,11 +116,11 @@ func parsePrivate(pemType string, der []byte) (crypto.Signer, error) {
 	k, err := parseDER(pemType, der)
 	if err != nil {
 		format := map[string]string{plainType: "PKCS #8", ecType: "an ECDSA key", rsaType: "PKCS #1"}[pemType]
-		return nil, sigbox.Errorf(sigbox.Invalid, "private key: expected %s", format).WithCause(err)
+		return nil, sigbox.Errorf(sigbox.Invalid, "private key: expected %s: %s", format, sigbox.DescribeX509(err))
 	}
 	key, ok := k.(crypto.Signer)
 	if !ok {
-		return nil, sigbox.Errorf(sigbox.Invalid, "private key: a %T cannot sign", k)
+		return nil, sigbox.Errorf(sigbox.Invalid, "private key: expected ECDSA, Ed25519 or RSA, found one that cannot sign")
 	}
 	if _, err := sigbox.DetailsOf(key.Public()); err != nil {
 		return nil, err

@@ -111,7 +111,7 @@ func TestHostileEnvelopes(t *testing.T) {
 		"another cipher":          {"cipher", map[string]any{"name": "rot13", "nonce": make([]byte, 24)}, "cipher"},
 		"short nonce":             {"cipher", map[string]any{"name": "nacl/secretbox", "nonce": []byte{1}}, "nonce"},
 		"empty ciphertext":        {"ciphertext", []byte{}, "cut off"},
-		"unknown member":          {"surprise", 1, "damaged"},
+		"unknown member":          {"surprise", 1, "unknown member"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := map[string]any{}

@@ -2,7 +2,6 @@ package cosign
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
 	"slices"
@@ -249,8 +248,8 @@ func readVerifier(what string, file []byte) (*pem.Block, error) {
 }
 
 func readDER(what string, der []byte) (*pem.Block, error) {
-	if _, err := x509.ParseCertificate(der); err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "%s: expected PEM, base64 of PEM, or DER", what).WithCause(err)
+	if _, err := sigbox.ParseCertificate(der); err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "%s: %w", what, err).WithHint("give it as PEM, as base64 of PEM, or as DER")
 	}
 	return &pem.Block{Type: certificate, Bytes: der}, nil
 }

@@ -501,15 +501,15 @@ func (v *verifier) publicKey() (crypto.PublicKey, error) {
 func (v *verifier) certified() (crypto.PublicKey, error) {
 	chain := make([]*x509.Certificate, len(v.chain))
 	for i, der := range v.chain {
-		c, err := x509.ParseCertificate(der)
+		c, err := sigbox.ParseCertificate(der)
 		if err != nil {
-			return nil, sigbox.Errorf(sigbox.Invalid, "certificate: expected DER: %w", err)
+			return nil, sigbox.Errorf(sigbox.Invalid, "certificate %d of the chain: %w", i, err)
 		}
 		chain[i] = c
 	}
 	for i, parent := range chain[1:] {
 		if err := chain[i].CheckSignatureFrom(parent); err != nil {
-			return nil, sigbox.Errorf(sigbox.Invalid, "certificate %d of the chain is not signed by the next one: %w", i, err)
+			return nil, sigbox.Errorf(sigbox.Invalid, "certificate %d of the chain is not signed by the next one: %s", i, sigbox.DescribeX509(err))
 		}
 	}
 	return chain[0].PublicKey, nil

@@ -2,7 +2,6 @@ package entry
 
 import (
 	"crypto"
-	"crypto/x509"
 	"math"
 
 	"github.com/sigbox/sigbox"
@@ -248,9 +247,9 @@ func publicKey(e *sigbox.Entry) (crypto.PublicKey, error) {
 	if len(e.Certificate) > MaxLeafSize {
 		return nil, sigbox.Errorf(sigbox.TooLarge, "a certificate of %d bytes: at most %d are read", len(e.Certificate), MaxLeafSize)
 	}
-	c, err := x509.ParseCertificate(e.Certificate)
+	c, err := sigbox.ParseCertificate(e.Certificate)
 	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "certificate: expected DER: %w", err)
+		return nil, err
 	}
 	return c.PublicKey, nil
 }

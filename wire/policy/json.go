@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/jsonerr"
 )
 
 // jsonReader makes nodes of one JSON document.
@@ -53,14 +54,11 @@ func (r *jsonReader) mark(offset int64) *node {
 }
 
 func (r *jsonReader) syntax(err error) error {
-	offset, why := r.dec.InputOffset(), err
-	if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		offset, why = s.ByteOffset, s.Err
-	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return r.mark(int64(len(r.text))).errorf("", "the JSON ends early")
 	}
-	return r.mark(offset).errorf("", "not valid JSON: %.160s", why.Error())
+	_, why, offset := jsonerr.Syntax(err)
+	return r.mark(max(offset, r.dec.InputOffset())).errorf("", "not valid JSON: %s", why)
 }
 
 func (r *jsonReader) value(depth int) (*node, error) {
@@ -79,7 +77,8 @@ func (r *jsonReader) value(depth int) (*node, error) {
 		n.kind = text
 		plain, err := jsontext.AppendUnquote(nil, raw)
 		if err != nil {
-			return nil, n.errorf("", "not valid JSON: %.160s", err.Error())
+			_, why, _ := jsonerr.Syntax(err)
+			return nil, n.errorf("", "not valid JSON: %s", why)
 		}
 		n.text = string(plain)
 	case '0':

@@ -6,14 +6,12 @@ package statement
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
-	"io"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/jsonerr"
 )
 
 // The types of statements that are read.
@@ -67,10 +65,7 @@ func Parse(payload []byte) (*Statement, error) {
 		}
 	}
 	if err := json.Unmarshal(payload, &in, withinBounds); err != nil {
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil, sigbox.Errorf(sigbox.Invalid, "the payload is not JSON: it ends early")
-		}
-		return nil, sigbox.Errorf(sigbox.Invalid, "the payload is not an in-toto statement: %.200s", err.Error())
+		return nil, jsonerr.Of("the payload is not an in-toto statement", err)
 	}
 	s := &in.Statement
 	if p := in.Predicate; p.end > 0 {
@@ -145,15 +140,15 @@ var withinBounds = json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFro
 
 // readSubjects reads a list of at most MaxSubjects.
 func readSubjects(dec *jsontext.Decoder, subjects *[]Subject) error {
-	if k := dec.PeekKind(); k != '[' {
-		return errors.New("subject: expected a list")
+	if k := dec.PeekKind(); k != '[' && k != 0 {
+		return sigbox.Errorf(sigbox.Invalid, "expected a list, found %s", jsonerr.Kind(k))
 	}
 	if _, err := dec.ReadToken(); err != nil {
 		return err
 	}
 	for dec.PeekKind() != ']' {
 		if len(*subjects) == MaxSubjects {
-			return fmt.Errorf("more than %d subjects", MaxSubjects)
+			return sigbox.Errorf(sigbox.TooLarge, "more than %d subjects", MaxSubjects)
 		}
 		var one Subject
 		if err := json.UnmarshalDecode(dec, &one); err != nil {
@@ -167,8 +162,8 @@ func readSubjects(dec *jsontext.Decoder, subjects *[]Subject) error {
 
 // readDigests reads an object of at most MaxDigests strings.
 func readDigests(dec *jsontext.Decoder, digests *map[string]string) error {
-	if k := dec.PeekKind(); k != '{' {
-		return errors.New("digest: expected an object")
+	if k := dec.PeekKind(); k != '{' && k != 0 {
+		return sigbox.Errorf(sigbox.Invalid, "expected an object, found %s", jsonerr.Kind(k))
 	}
 	if _, err := dec.ReadToken(); err != nil {
 		return err
@@ -176,7 +171,7 @@ func readDigests(dec *jsontext.Decoder, digests *map[string]string) error {
 	*digests = make(map[string]string)
 	for dec.PeekKind() != '}' {
 		if len(*digests) == MaxDigests {
-			return fmt.Errorf("more than %d digests of a subject", MaxDigests)
+			return sigbox.Errorf(sigbox.TooLarge, "more than %d digests of a subject", MaxDigests)
 		}
 		var name, value string
 		if err := json.UnmarshalDecode(dec, &name); err != nil {

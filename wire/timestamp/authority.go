@@ -41,9 +41,9 @@ func NewAuthority(ca sigbox.CertificateAuthority) (*Authority, error) {
 	}
 	chain := make([]*x509.Certificate, len(ca.Chain))
 	for i, der := range ca.Chain {
-		c, err := x509.ParseCertificate(der)
+		c, err := sigbox.ParseCertificate(der)
 		if err != nil {
-			return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority: certificate %d does not parse: %w", i, err)
+			return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority: certificate %d: %w", i, err)
 		}
 		chain[i] = c
 	}
@@ -260,7 +260,7 @@ func verifyChain(chain []*x509.Certificate, at time.Time) error {
 		opts.Intermediates.AddCert(c)
 	}
 	if _, err := chain[0].Verify(opts); err != nil {
-		return sigbox.Errorf(sigbox.NotVerified, "the timestamp authority's certificate does not lead to its root: %w", err)
+		return sigbox.Errorf(sigbox.NotVerified, "the timestamp authority's certificate does not lead to its root: %s", sigbox.DescribeX509(err))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/jsonerr"
 )
 
 // Request is a TimeStampReq (RFC 3161 §2.4.1).
@@ -127,8 +128,7 @@ func ParseJSONRequest(b []byte) (Request, error) {
 	}
 	var j jsonRequest
 	if err := json.Unmarshal(b, &j, json.RejectUnknownMembers(true)); err != nil {
-		return Request{}, sigbox.Errorf(sigbox.Invalid, "timestamp request is not the JSON that was expected").
-			WithHint("send {\"artifactHash\": base64, \"hashAlgorithm\": \"sha256\"}").WithCause(err)
+		return Request{}, jsonerr.Of("timestamp request", err).WithHint("send {\"artifactHash\": base64, \"hashAlgorithm\": \"sha256\"}")
 	}
 	h, ok := sigbox.HashByName(strings.ToLower(j.HashAlgorithm))
 	if !ok {

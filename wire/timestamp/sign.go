@@ -67,7 +67,7 @@ func NewSigner(cfg SignerConfig) (*Signer, error) {
 	if _, err := NewAuthority(sigbox.CertificateAuthority{Chain: cfg.Chain}); err != nil {
 		return nil, err
 	}
-	leaf, err := x509.ParseCertificate(cfg.Chain[0])
+	leaf, err := sigbox.ParseCertificate(cfg.Chain[0])
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority: %w", err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/jsonerr"
 )
 
 // Decoder walks one JSON document. Errors are of kind Invalid or TooLarge and
@@ -52,27 +53,15 @@ func (d *Decoder) Errorf(format string, args ...any) error {
 	return e
 }
 
-// place names the document and the place in it. Names in it are the sender's:
-// they are cut and quoted.
-func (d *Decoder) place() string {
-	const most = 160
-	at := string(d.dec.StackPointer())
-	if len(at) > most {
-		at = at[:most] + "…"
-	}
-	if at == "" {
-		return d.what
-	}
-	at = strconv.QuoteToGraphic(at)
-	return d.what + ": " + at[1:len(at)-1]
-}
+// place names the document and the place in it.
+func (d *Decoder) place() string { return jsonerr.At(d.what, d.dec.StackPointer()) }
 
 // syntax reports JSON that cannot be read on.
 func (d *Decoder) syntax(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return sigbox.Errorf(sigbox.Invalid, "%s: the JSON ends early, after %d bytes", d.what, d.dec.InputOffset())
 	}
-	return sigbox.Errorf(sigbox.Invalid, "%s: not valid JSON: %.160s", d.what, err.Error()).WithCause(err)
+	return jsonerr.Of(d.what, err)
 }
 
 // tooMany reports a list with more elements than the format allows.
@@ -83,7 +72,7 @@ func (d *Decoder) tooMany(limit int) error {
 // open reads the start of an object or list.
 func (d *Decoder) open(kind jsontext.Kind, want string) error {
 	if found := d.dec.PeekKind(); found != kind && found != 0 {
-		return d.Errorf("expected %s, found %s", want, describe(found))
+		return d.Errorf("expected %s, found %s", want, jsonerr.Kind(found))
 	}
 	if _, err := d.dec.ReadToken(); err != nil {
 		return d.syntax(err)
@@ -244,7 +233,7 @@ func (d *Decoder) wrongKind(want string) error {
 	if err := d.dec.SkipValue(); err != nil {
 		return d.syntax(err)
 	}
-	return d.Errorf("expected %s, found %s", want, describe(found))
+	return d.Errorf("expected %s, found %s", want, jsonerr.Kind(found))
 }
 
 // String reads a string of at most limit bytes.
@@ -322,13 +311,22 @@ func DecodeBase64(s []byte) ([]byte, error) {
 		n, err = url.Decode(b, s)
 	}
 	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "not base64 (%w)", err)
+		return nil, notBase64(s, err)
 	}
 	// Package base64 passes over line ends, wherever they are.
 	if text := bytes.TrimRight(s, "="); len(text) != base64.RawStdEncoding.EncodedLen(n) {
 		return nil, sigbox.Errorf(sigbox.Invalid, "not base64 (it has line ends in it)")
 	}
 	return b[:n], nil
+}
+
+// notBase64 says where s is no base64.
+func notBase64(s []byte, err error) error {
+	at, ok := errors.AsType[base64.CorruptInputError](err)
+	if !ok || int64(at) >= int64(len(s)) {
+		return sigbox.Errorf(sigbox.Invalid, "not base64: it ends early, after %d characters", len(s))
+	}
+	return sigbox.Errorf(sigbox.Invalid, "not base64: found %q at character %d", s[at:at+1], at+1)
 }
 
 // maxInt64 is the length of the longest integer, in digits and a sign.
@@ -393,25 +391,4 @@ func (d *Decoder) Time() (time.Time, error) {
 		return time.Time{}, d.Errorf("expected a time as in 2026-01-31T12:00:00Z, found %.40q", s)
 	}
 	return t.UTC(), nil
-}
-
-// describe names a kind of JSON value for people.
-func describe(k jsontext.Kind) string {
-	switch k {
-	case '{':
-		return "an object"
-	case '[':
-		return "a list"
-	case '"':
-		return "a string"
-	case '0':
-		return "a number"
-	case 'n':
-		return "null"
-	case 't', 'f':
-		return "a boolean"
-	case '}', ']':
-		return "its end"
-	}
-	return "nothing"
 }
