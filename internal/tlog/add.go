@@ -3,6 +3,7 @@ package tlog
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/store"
@@ -153,18 +154,33 @@ func (l *Log) find(ctx context.Context, key Hash) (index uint64, found bool, err
 func (l *Log) receipt(ctx context.Context, r *request, existing bool) (Receipt, error) {
 	h := r.snap.Head
 	rc := Receipt{Index: r.index, Time: h.Time, Size: h.Size, Root: h.Root, Checkpoint: h.Checkpoint, Existing: existing, Entry: r.entry}
+	var err error
 	if r.existing { // logged by an earlier commit, at another time
-		var err error
-		if rc.Entry, rc.Time, err = l.Entry(ctx, r.index); err != nil {
+		if rc.Entry, rc.Time, err = l.existing(ctx, r); err != nil {
 			return Receipt{}, err
 		}
-		if err := l.cfg.checkKey(&r.key, r.index, rc.Entry); err != nil {
-			return Receipt{}, l.readError(ctx, err)
-		}
 	}
-	var err error
 	rc.Proof, err = prove(r.index, h.Size, &r.snap.tree.ragged, l.nodes(ctx, r.snap))
 	return rc, err
+}
+
+// existing gives the entry that has r's key already, and when it was logged. One
+// whose leaf r holds is not read: the tree has its hash.
+func (l *Log) existing(ctx context.Context, r *request) ([]byte, time.Time, error) {
+	if r.leaf.Data != nil {
+		t, err := l.tileOf(ctx, r.snap, 0, r.index/TileWidth)
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		if *t.at(0, r.index%TileWidth) == r.hash {
+			return r.entry, time.Time{}, nil
+		}
+	}
+	entry, at, err := l.Entry(ctx, r.index)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return entry, at, l.readError(ctx, l.cfg.checkKey(&r.key, r.index, entry))
 }
 
 // Lookup finds the entry with a key and proves it against the head.

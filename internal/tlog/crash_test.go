@@ -53,7 +53,9 @@ func (w *witness) saw(t testing.TB, leaf string, r Receipt) {
 	if old, ok := w.receipts[leaf]; ok && old.Index != r.Index {
 		t.Errorf("leaf %s moved from index %d to %d", leaf, old.Index, r.Index)
 	}
-	w.receipts[leaf] = r
+	if _, ok := w.receipts[leaf]; !ok || !r.Existing {
+		w.receipts[leaf] = r
+	}
 	w.sawHead(t, r.Size, r.Root)
 }
 
@@ -99,8 +101,10 @@ func (w *witness) check(t testing.TB, l *Log) {
 		}
 		again, err := l.Add(t.Context(), Leaf{Data: []byte(leaf)})
 		must(t, err)
-		if !again.Existing || again.Index != r.Index || !again.Time.Equal(r.Time) {
-			t.Errorf("leaf %s: expected index %d at %v, found %+v", leaf, r.Index, r.Time, again)
+		there, _, err := l.Lookup(t.Context(), LeafHash([]byte(leaf)))
+		must(t, err)
+		if !again.Existing || again.Index != r.Index || there.Index != r.Index || !r.Time.IsZero() && !there.Time.Equal(r.Time) {
+			t.Errorf("leaf %s: expected index %d at %v, found %+v and %+v", leaf, r.Index, r.Time, again, there)
 		}
 	}
 	for size, root := range w.heads {

@@ -179,7 +179,8 @@ type Leaf struct {
 // Receipt says that an entry is durable in the log, and proves it.
 type Receipt struct {
 	Index uint64
-	// Time is when the entry was logged, to the millisecond.
+	// Time is when the entry was logged, to the millisecond. Zero for a leaf of Data
+	// that was there: nothing is read of an entry that is known.
 	Time time.Time
 	// Size and Root are those of Checkpoint; Proof leads from the leaf to Root
 	// (RFC 6962 §2.1.1).
