@@ -38,11 +38,11 @@ const (
 
 // Blob is a directory of values. It is safe for concurrent use in one process.
 type Blob struct {
-	path string
-	root *os.Root
-	temp atomic.Uint64 // number of the last temporary file
-	// create makes a new file; tests have it make one that fails.
-	create func(name string) (file, error)
+	path   string
+	root   *os.Root
+	writes Writes
+	temp   atomic.Uint64                // number of the last temporary file
+	broken atomic.Pointer[sigbox.Error] // set once: nothing is written any more
 
 	mu    sync.Mutex
 	known map[string]bool // guarded by mu; directories that are durable
@@ -53,14 +53,17 @@ var (
 	_ store.Ranger    = (*Blob)(nil)
 )
 
-// file is a file that is being written.
-type file interface {
-	io.WriteCloser
-	Sync() error
+// Options change how a directory is opened. The zero value is for use.
+type Options struct {
+	// Writes gives what changes the directory, made of what would; nil is that itself.
+	Writes func(Writes) Writes
 }
 
 // Open opens the directory at path, or makes it. It belongs to this process.
-func Open(path string) (*Blob, error) {
+func Open(path string) (*Blob, error) { return OpenWith(path, Options{}) }
+
+// OpenWith is Open with options.
+func OpenWith(path string, o Options) (*Blob, error) {
 	if err := atomicfile.MkdirAll(path, dirMode); err != nil {
 		return nil, failed(path, err)
 	}
@@ -68,15 +71,15 @@ func Open(path string) (*Blob, error) {
 	if err != nil {
 		return nil, failed(path, err)
 	}
-	b := &Blob{path: path, root: root, known: map[string]bool{".": true}}
-	b.create = func(name string) (file, error) {
-		return root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+	b := &Blob{path: path, root: root, writes: rooted{root}, known: map[string]bool{".": true}}
+	if o.Writes != nil {
+		b.writes = o.Writes(b.writes)
 	}
 	// What a crash has left was never a value.
-	if err := root.RemoveAll(tempDir); err != nil {
+	if err := b.writes.RemoveAll(tempDir); err != nil {
 		return nil, errors.Join(failed(path, err), root.Close())
 	}
-	if err := root.Mkdir(tempDir, dirMode); err != nil {
+	if err := b.writes.Mkdir(tempDir); err != nil {
 		return nil, errors.Join(failed(path, err), root.Close())
 	}
 	return b, nil
@@ -87,17 +90,17 @@ func (b *Blob) Close() error { return b.root.Close() }
 
 // Put implements [store.Blob].
 func (b *Blob) Put(ctx context.Context, name string, data []byte) error {
-	if err := check(ctx, name); err != nil {
+	if err := b.checkWrite(ctx, name); err != nil {
 		return err
 	}
 	if same, err := b.has(name, data); err != nil || same {
 		return err
 	}
 	err := b.write(name, data, func(temp string) error {
-		if err := b.root.Link(temp, name); err != nil {
+		if err := b.writes.Link(temp, name); err != nil {
 			return err
 		}
-		return b.root.Remove(temp)
+		return b.writes.Remove(temp)
 	})
 	if errors.Is(err, fs.ErrExist) { // somebody was first
 		if same, err := b.has(name, data); err != nil || same {
@@ -124,10 +127,10 @@ func (b *Blob) has(name string, data []byte) (bool, error) {
 
 // Replace implements [store.Publisher].
 func (b *Blob) Replace(ctx context.Context, name string, data []byte) error {
-	if err := check(ctx, name); err != nil {
+	if err := b.checkWrite(ctx, name); err != nil {
 		return err
 	}
-	return b.write(name, data, func(temp string) error { return b.root.Rename(temp, name) })
+	return b.write(name, data, func(temp string) error { return b.writes.Rename(temp, name) })
 }
 
 // write brings data to a temporary file and has it put in place.
@@ -141,14 +144,14 @@ func (b *Blob) write(name string, data []byte, place func(temp string) error) er
 		err = b.sync(path.Dir(name))
 	}
 	if err != nil {
-		_ = b.root.Remove(temp) // if it is there; the next Open removes it too
+		_ = b.writes.Remove(temp) // if it is there; the next Open removes it too
 		return failed(path.Join(b.path, name), err)
 	}
 	return nil
 }
 
 func (b *Blob) writeTemp(temp string, data []byte) error {
-	f, err := b.create(temp)
+	f, err := b.writes.Create(temp)
 	if err != nil {
 		return err
 	}
@@ -186,7 +189,7 @@ func (b *Blob) ensure(dir string) error {
 	if err := b.ensure(parent); err != nil {
 		return err
 	}
-	if err := b.root.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := b.writes.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if err := b.sync(parent); err != nil {
@@ -204,13 +207,17 @@ func (b *Blob) forget(dir string) {
 	delete(b.known, dir)
 }
 
-// sync makes the names in a directory durable.
+// sync makes the names in a directory durable. When that fails, nobody knows which
+// of them are, and a second try would say yes to what the kernel has let go of:
+// nothing is written any more until the directory is opened again.
 func (b *Blob) sync(dir string) error {
-	d, err := b.root.Open(dir)
-	if err != nil {
+	err := b.writes.SyncDir(dir)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	b.broken.CompareAndSwap(nil, sigbox.Errorf(sigbox.Fatal, "the directory %s could not be synced: nothing is written to it any more", path.Join(b.path, dir)).
+		WithHint("look for disk errors in the system's log, then restart").WithCause(err))
+	return err
 }
 
 // Get implements [store.Blob].
@@ -289,13 +296,13 @@ func readAll(f *os.File, limit int64) ([]byte, error) {
 // Remove implements [store.Publisher]. A directory goes with its last value.
 func (b *Blob) Remove(ctx context.Context, names ...string) error {
 	for _, name := range names {
-		if err := check(ctx, name); err != nil {
+		if err := b.checkWrite(ctx, name); err != nil {
 			return err
 		}
-		if err := b.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := b.writes.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return failed(path.Join(b.path, name), err)
 		}
-		if dir := path.Dir(name); dir != "." && b.root.Remove(dir) == nil {
+		if dir := path.Dir(name); dir != "." && b.writes.Remove(dir) == nil {
 			b.forget(dir)
 		}
 	}
@@ -363,6 +370,14 @@ func check(ctx context.Context, name string) error {
 		return err
 	}
 	return store.CheckName(name)
+}
+
+// checkWrite is check for what changes the directory.
+func (b *Blob) checkWrite(ctx context.Context, name string) error {
+	if err := b.broken.Load(); err != nil {
+		return err
+	}
+	return check(ctx, name)
 }
 
 // failed gives the error for something that the file system refused.

@@ -13,21 +13,79 @@ import (
 
 // badFile is a file that fails.
 type badFile struct {
-	file
+	File
 	short           int // bytes that are written before err, if err is not nil
 	write, sync, at error
 }
 
 func (f *badFile) Write(p []byte) (int, error) {
 	if f.write == nil {
-		return f.file.Write(p)
+		return f.File.Write(p)
 	}
-	n, err := f.file.Write(p[:min(f.short, len(p))])
+	n, err := f.File.Write(p[:min(f.short, len(p))])
 	return n, errors.Join(err, f.write)
 }
 
-func (f *badFile) Sync() error  { return errors.Join(f.file.Sync(), f.sync) }
-func (f *badFile) Close() error { return errors.Join(f.file.Close(), f.at) }
+func (f *badFile) Sync() error  { return errors.Join(f.File.Sync(), f.sync) }
+func (f *badFile) Close() error { return errors.Join(f.File.Close(), f.at) }
+
+// badWrites makes files that fail.
+type badWrites struct {
+	Writes
+	bad badFile
+}
+
+func (w badWrites) Create(name string) (File, error) {
+	f, err := w.Writes.Create(name)
+	bad := w.bad
+	bad.File = f
+	return &bad, err
+}
+
+// badSync is a directory whose names cannot be made durable, once.
+type badSync struct {
+	Writes
+	failed *bool
+}
+
+func (w badSync) SyncDir(name string) error {
+	if !*w.failed {
+		*w.failed = true
+		return syscall.EIO
+	}
+	return w.Writes.SyncDir(name)
+}
+
+// After a directory could not be synced, nothing is said to be durable in it, and
+// what is there can be read.
+func TestFailedDirectorySync(t *testing.T) {
+	path := t.TempDir()
+	failed := true
+	b, err := OpenWith(path, Options{Writes: func(w Writes) Writes { return badSync{w, &failed} }})
+	must(t, err)
+	must(t, b.Put(t.Context(), "before", []byte("1")))
+	failed = false
+	if err := b.Put(t.Context(), "a", []byte("1")); err == nil || sigbox.KindOf(err) != sigbox.Internal {
+		t.Fatalf("expected kind internal, found %v", err)
+	}
+	for what, err := range map[string]error{
+		"put":     b.Put(t.Context(), "a", []byte("1")),
+		"replace": b.Replace(t.Context(), "a", []byte("2")),
+		"remove":  b.Remove(t.Context(), "a"),
+	} {
+		if err == nil || sigbox.KindOf(err) != sigbox.Fatal {
+			t.Errorf("%s: expected kind fatal, found %v", what, err)
+		}
+	}
+	if v, err := b.Get(t.Context(), "before", 1); err != nil || string(v) != "1" {
+		t.Errorf("found %q, %v", v, err)
+	}
+	must(t, b.Close())
+	b, err = Open(path)
+	must(t, err)
+	must(t, b.Put(t.Context(), "a", []byte("1")))
+	must(t, b.Close())
+}
 
 // A value that could not be written whole and durably is not there, whatever was
 // there before it stays, and the next try is a fresh one.
@@ -48,13 +106,7 @@ func TestFaults(t *testing.T) {
 			b, err := Open(path)
 			must(t, err)
 			must(t, b.Replace(t.Context(), "checkpoint", []byte("old")))
-			create := b.create
-			b.create = func(name string) (file, error) {
-				f, err := create(name)
-				bad := tt.bad
-				bad.file = f
-				return &bad, err
-			}
+			b.writes = badWrites{b.writes, tt.bad}
 			for what, err := range map[string]error{
 				"put":     b.Put(t.Context(), "tile/0/000", []byte("a tile of some length")),
 				"replace": b.Replace(t.Context(), "checkpoint", []byte("a new checkpoint")),

@@ -180,6 +180,22 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
+// A store whose marker is gone is not taken for a new one.
+func TestNoMarker(t *testing.T) {
+	dir := t.TempDir()
+	kv := open(t, dir)
+	must(t, put(t, kv, "a"))
+	must(t, kv.Close())
+	markers, err := filepath.Glob(filepath.Join(dir, "marker.manifest.*"))
+	must(t, err)
+	for _, m := range markers {
+		must(t, os.Remove(m))
+	}
+	if _, err := pebble.Open(t.Context(), dir, pebble.Options{}); err == nil || sigbox.KindOf(err) != sigbox.Fatal || !strings.Contains(err.Error(), "no manifest") {
+		t.Fatalf("expected kind fatal, found %v", err)
+	}
+}
+
 func TestReadOnly(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root may write anywhere")

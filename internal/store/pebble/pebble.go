@@ -5,9 +5,10 @@
 // same time share it. A commit whose fsync fails may or may not be durable, and
 // what this process would read of it proves nothing: the answer is
 // [store.ErrUnknown], and the store takes no commit any more until it is opened
-// again. Pebble stops the process when it cannot write to its own metadata; to
-// keep a full disk from ending that way, commits are refused while there is still
-// some space left.
+// again. The same holds when Pebble cannot write its tables or its metadata: it
+// would end the process then; here it writes nothing more, and reads go on. To keep
+// a full disk from ending that way, commits are refused while there is still some
+// space left.
 package pebble
 
 import (
@@ -18,6 +19,7 @@ import (
 	"io/fs"
 	"iter"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,21 +72,51 @@ func Open(ctx context.Context, dir string, o Options) (*KV, error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
-	kv := &KV{dir: dir, minFree: o.MinFree, fs: o.FS, log: o.Logger}
+	kv := &KV{dir: dir, minFree: o.MinFree, log: o.Logger, failed: make(chan struct{}), wedged: make(chan struct{})}
+	kv.fs = fuse{o.FS, kv}
 	if err := kv.roomToOpen(); err != nil {
 		return nil, err
 	}
-	there, err := pebble.Peek(dir, kv.fs)
-	fresh := err != nil || !there.Exists
-	db, err := pebble.Open(dir, kv.options())
+	fresh, err := kv.fresh()
 	if err != nil {
+		return nil, err
+	}
+	if err := kv.open(); err != nil {
 		return nil, openError(dir, err)
 	}
-	kv.db = db
+	kv.opened.Store(true)
 	if err := kv.prepare(ctx, fresh); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, kv.Close())
 	}
 	return kv, nil
+}
+
+// fresh reports whether there is no store yet. Pebble would make a new one where the
+// file is missing that leads to the rest of an old one.
+func (kv *KV) fresh() (bool, error) {
+	there, err := pebble.Peek(kv.dir, kv.fs)
+	if err == nil && there.Exists {
+		return false, nil
+	}
+	names, err := kv.fs.List(kv.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, openError(kv.dir, err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".sst") {
+			return false, sigbox.Errorf(sigbox.Fatal, "the store in %s has no manifest, and there is %s", kv.dir, name).
+				WithHint("restore a backup of the directory as a whole")
+		}
+	}
+	return true, nil
+}
+
+// open has Pebble open the store.
+func (kv *KV) open() error {
+	return kv.unless(kv.failed, func() (err error) {
+		kv.db, err = pebble.Open(kv.dir, kv.options())
+		return err
+	})
 }
 
 // prepare brings the store to this build's schema. The first log file of a new
@@ -94,7 +126,7 @@ func (kv *KV) prepare(ctx context.Context, fresh bool) error {
 	if err := store.Prepare(ctx, kv); err != nil || !fresh {
 		return err
 	}
-	return kv.db.Flush()
+	return kv.unless(kv.failed, kv.db.Flush)
 }
 
 // roomToOpen refuses a disk on which Pebble could not write out what its log holds:
@@ -131,16 +163,27 @@ func (kv *KV) options() *pebble.Options {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
 	o.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) {
-			kv.log.Error("store: background work failed", "err", err)
-			time.Sleep(pause) // with Pebble's lock, which readers do not need
-		},
+		BackgroundError: kv.backgroundFailed,
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			_ = kv.breakDown(fmt.Errorf("%s", i.String())) // reads of other data go on
 		},
 		DiskSlow: func(i pebble.DiskSlowInfo) { kv.log.Warn("store: the disk is slow", "what", i.String()) },
 	}
 	return o
+}
+
+// backgroundFailed is told that a flush or compaction has failed, which is then
+// tried again. On a full disk that may come out well. Anything else that goes wrong
+// with the disk, and a disk that is full while it says that it has room, will soon
+// hold up commits.
+func (kv *KV) backgroundFailed(err error) {
+	if kv.broken.Load() == nil {
+		kv.log.Error("store: background work failed", "err", err)
+		if ready := kv.ready(); ready == nil || sigbox.KindOf(ready) != sigbox.Unavailable {
+			_ = kv.breakDown(err) // commits give it
+		}
+	}
+	time.Sleep(pause) // with Pebble's lock, which readers do not need
 }
 
 func openError(dir string, err error) error {
@@ -168,7 +211,11 @@ type KV struct {
 	locks   store.Locks
 	calls   gate
 	broken  atomic.Pointer[sigbox.Error] // set once: no commits any more
-	wedged  atomic.Bool                  // Pebble has panicked, its locks may be held
+	blown   atomic.Bool                  // set with broken: nothing is written any more
+	opened  atomic.Bool
+	failed  chan struct{} // closed with broken
+	once    sync.Once     // closes wedged
+	wedged  chan struct{} // closed when Pebble was stopped in mid-course: its locks may be held
 
 	mu sync.Mutex // orders commits: checks and write are one step
 }
@@ -180,6 +227,8 @@ func (kv *KV) breakDown(cause error) error {
 	e := sigbox.Errorf(sigbox.Fatal, "the store in %s failed and takes no more writes", kv.dir).
 		WithHint("look for disk errors in the system's log, then restart: what was acknowledged is there").WithCause(cause)
 	if kv.broken.CompareAndSwap(nil, e) {
+		kv.blown.Store(true)
+		close(kv.failed)
 		kv.log.Error("store: failed, no more writes", "err", cause)
 	}
 	return kv.broken.Load()
@@ -313,7 +362,7 @@ func (kv *KV) deleteRange(pb *pebble.Batch, d store.Range) error {
 // apply checks, and writes to the log and to memory, as one step among commits.
 // The order of the log is the order of the checks: if a commit is durable, all
 // that it has seen is.
-func (kv *KV) apply(pb *pebble.Batch, checks []store.Check) (err error) {
+func (kv *KV) apply(pb *pebble.Batch, checks []store.Check) error {
 	kv.mu.Lock()
 	defer kv.mu.Unlock()
 	if err := kv.ready(); err != nil {
@@ -324,17 +373,51 @@ func (kv *KV) apply(pb *pebble.Batch, checks []store.Check) (err error) {
 			return errors.Join(err, pb.Close())
 		}
 	}
-	// Pebble panics when it cannot write to its log any more.
-	defer func() {
-		if p := recover(); p != nil {
-			kv.wedged.Store(true)
-			err = unknown(kv.breakDown(fmt.Errorf("%v", p)))
-		}
-	}()
-	if err := kv.db.ApplyNoSyncWait(pb, pebble.Sync); err != nil {
-		return errors.Join(err, pb.Close())
+	err := kv.unless(kv.failed, func() error { return kv.db.ApplyNoSyncWait(pb, pebble.Sync) })
+	switch {
+	case err == nil:
+		return nil
+	case kv.broken.Load() != nil: // the batch may still be Pebble's
+		return unknown(kv.breakDown(err))
 	}
-	return nil
+	return errors.Join(err, pb.Close())
+}
+
+// unless gives f's error, or what has broken the store if that ends first: a commit
+// may wait for a flush that will never come. Pebble panics when it cannot write to
+// its log any more.
+func (kv *KV) unless(ended <-chan struct{}, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- kv.wedge(fmt.Errorf("%v", p))
+			}
+		}()
+		done <- f()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ended:
+		return kv.broken.Load()
+	}
+}
+
+// wedge notes that Pebble was stopped in mid-course.
+func (kv *KV) wedge(cause error) error {
+	err := kv.breakDown(cause)
+	kv.once.Do(func() { close(kv.wedged) })
+	return err
+}
+
+func (kv *KV) isWedged() bool {
+	select {
+	case <-kv.wedged:
+		return true
+	default:
+		return false
+	}
 }
 
 // Err says why the store takes no commits now, for readiness checks; nil if it
@@ -388,10 +471,10 @@ func (kv *KV) Close() error {
 	if !kv.calls.close() {
 		return nil
 	}
-	if kv.wedged.Load() {
+	if kv.isWedged() {
 		return kv.broken.Load() // Pebble would wait for its own locks
 	}
-	return kv.db.Close()
+	return kv.unless(kv.wedged, kv.db.Close)
 }
 
 // gate lets calls in until it is closed.
@@ -469,9 +552,14 @@ func (l logger) Errorf(format string, args ...any) {
 	l.kv.log.Error("store: " + fmt.Sprintf(format, args...))
 }
 
-// Fatalf must not return: Pebble's state is not to be relied on any more. In a
-// commit, the panic becomes the commit's error; in Pebble's own goroutines it
-// ends the process, which loses nothing that was acknowledged.
+// Fatalf must not return: Pebble's state is not to be relied on any more. In a call
+// of ours, the panic becomes its error; a goroutine of Pebble's own ends, with what
+// it holds given back that it gives back when it panics. Nothing follows, since
+// nothing is written any more; what can be read can still be read.
 func (l logger) Fatalf(format string, args ...any) {
-	panic(l.kv.breakDown(fmt.Errorf(format, args...)))
+	err := l.kv.wedge(fmt.Errorf(format, args...))
+	if called() {
+		panic(err)
+	}
+	runtime.Goexit()
 }
