@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sigbox/sigbox"
 )
@@ -208,11 +209,17 @@ func inLineOf(file fileName, line int) string {
 
 // printTable tells of several artifacts, a line each.
 func printTable(out io.Writer, all []verifyResult) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	words, names := 0, 0 // in characters
 	for _, v := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", verdictWord(v.Status), printable(string(v.Artifact)), printable(v.brief()))
+		words = max(words, len(verdictWord(v.Status)))
+		names = max(names, utf8.RuneCountInString(printable(string(v.Artifact))))
 	}
-	return w.Flush()
+	for _, v := range all {
+		if _, err := fmt.Fprintf(out, "%-*s  %-*s  %s\n", words, verdictWord(v.Status), names, printable(string(v.Artifact)), printable(v.brief())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // need orders results for people: what wants their eyes comes first.

@@ -126,9 +126,14 @@ func (e *env) judgeAll(ctx context.Context, f verifyFlags, args []string) (verif
 	if f.policy.file == "-" && slices.Contains(args, "-") {
 		return verifyReport{}, usage("standard input cannot be both the policy and the artifact")
 	}
+	calm := hurry()
+	defer calm()
 	in, err := findToVerify(ctx, f, args)
 	if err != nil {
 		return verifyReport{}, err
+	}
+	if in.count() > hurriedArtifacts {
+		calm()
 	}
 	if !f.policy.namesSigner() {
 		return verifyReport{}, missingIdentity(f, args, in.artifacts[0])
