@@ -197,6 +197,12 @@ func TestUnusableWitnesses(t *testing.T) {
 	if sigbox.KindOf(err) != sigbox.Invalid || !strings.Contains(err.Error(), "nothing in it can be used") {
 		t.Errorf("found %v, expected the root to be refused", err)
 	}
+	rootless := leafAlone
+	rootless.Chain = [][]byte{leafAlone.Chain[0], []byte("root")}
+	_, err = verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{{TimestampAuthorities: []sigbox.CertificateAuthority{rootless}}}})
+	if sigbox.KindOf(err) != sigbox.Invalid || !strings.Contains(err.Error(), "certificate 1 does not parse") {
+		t.Errorf("found %v, expected the root to be refused", err)
+	}
 	r := w.Root()
 	r.TimestampAuthorities = append([]sigbox.CertificateAuthority{leafAlone}, r.TimestampAuthorities...)
 	short, keyless := r.CTLogs[0], r.CTLogs[0]

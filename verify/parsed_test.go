@@ -77,4 +77,10 @@ func TestStatedDigest(t *testing.T) {
 	if _, err := v.Verify(verify.Bytes(artifact), b, ada()); verify.FailedStep(err) != verify.StepEntry {
 		t.Errorf("found %v, expected the kind to be refused", err)
 	}
+	b = w.Sign(artifact, sigboxtest.Options{})
+	b.Message.Digest = sigbox.SHA512.Sum(artifact) // of which no leaf can be made
+	b.Entries[0].Body = nil
+	if _, err := v.Verify(verify.Bytes(artifact), b, ada()); verify.FailedStep(err) != verify.StepEntry {
+		t.Errorf("found %v, expected the body to be refused", err)
+	}
 }

@@ -149,9 +149,6 @@ func anyUsable[T, L any](all []listed[T, L], make func(*L) (*T, error), problem 
 
 // newCTLog prepares a certificate log.
 func (p *Parsed) newCTLog(l *sigbox.TransparencyLog) (*ctLog, error) {
-	if len(l.LogID) != sha256.Size {
-		return nil, sigbox.Mismatch(sigbox.Invalid, "certificate log "+l.BaseURL+": bytes of the log ID", sha256.Size, len(l.LogID))
-	}
 	key, err := p.key(l.PublicKey)
 	if err != nil {
 		return nil, err

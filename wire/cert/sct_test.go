@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"math/big"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -126,6 +127,42 @@ func TestPrecertTBS(t *testing.T) {
 	plain := issue(t, newKey(t), nil)
 	if got, err := cert.PrecertTBS(plain.Raw); err != nil || !bytes.Equal(got, plain.RawTBSCertificate) {
 		t.Errorf("a certificate without either comes back changed: %v", err)
+	}
+}
+
+// TestPrecertTBSIsTheCertificate: what is left when the poison is taken out is to the
+// byte the certificate that was made without, however few and short its extensions.
+func TestPrecertTBSIsTheCertificate(t *testing.T) {
+	for name, value := range map[string]int{"no extension": -1, "one of a few bytes": 4, "of 150 bytes": 150, "of 300 bytes": 300, "of 40,000 bytes": 40_000} {
+		var extensions []pkix.Extension
+		if value >= 0 {
+			extensions = []pkix.Extension{{Id: []int{1, 2, 3}, Value: make([]byte, value)}}
+		}
+		key := newKey(t)
+		make := func(extensions ...pkix.Extension) *x509.Certificate {
+			der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), ExtraExtensions: extensions}, &x509.Certificate{}, key.Public(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := x509.ParseCertificate(der)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		plain := make(extensions...)
+		got, err := cert.PrecertTBS(make(append(extensions, cert.Poison())...).Raw)
+		if err != nil || !bytes.Equal(got, plain.RawTBSCertificate) {
+			t.Errorf("%s: found %v, %x, expected %x", name, err, got, plain.RawTBSCertificate)
+		}
+		logKey := newKey(t)
+		spki, err := x509.MarshalPKIXPublicKey(key.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cert.VerifySCT(sctFor(t, logKey, plain.Raw, spki, nil), plain.Raw, spki, logKey.Public()); err != nil {
+			t.Errorf("%s: an SCT for the certificate as it is: %v", name, err)
+		}
 	}
 }
 

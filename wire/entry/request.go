@@ -3,6 +3,7 @@ package entry
 import (
 	"crypto"
 	"math"
+	"slices"
 
 	"github.com/sigbox/sigbox"
 )
@@ -285,20 +286,19 @@ func appendSignature(dst []byte, e *sigbox.Entry) []byte {
 // larger than [MaxLeafSize] is Invalid.
 //
 // Source: rekor-v2-spec.md, "Leaf"; rekor/v2/entry.proto, Entry.
-func Leaf(e sigbox.Entry) ([]byte, error) {
-	// All but the three values is under 320 bytes. What is too large is not made.
-	size := 320 + (len(e.Digest.Value)+len(e.Signature)+len(e.PublicKey)+len(e.Certificate)+8)/3*4
-	return AppendLeaf(make([]byte, 0, min(size, MaxLeafSize)), e)
-}
+func Leaf(e sigbox.Entry) ([]byte, error) { return AppendLeaf(nil, e) }
 
 // AppendLeaf appends the [Leaf] of e.
 func AppendLeaf(dst []byte, e sigbox.Entry) ([]byte, error) {
 	if err := checkShape(&e); err != nil {
 		return nil, err
 	}
-	if size := (len(e.Signature) + len(e.PublicKey) + len(e.Certificate)) / 3 * 4; size > MaxLeafSize {
+	// All but the three values is under 320 bytes.
+	size := 320 + (len(e.Digest.Value)+len(e.Signature)+len(e.PublicKey)+len(e.Certificate)+8)/3*4
+	if size > MaxLeafSize+512 {
 		return nil, leafTooLarge(size)
 	}
+	dst = slices.Grow(dst, size)
 	start := len(dst)
 	dst = append(dst, `{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{"data":{"algorithm":"`...)
 	dst = append(dst, e.Digest.Algorithm.WireName()...)

@@ -36,9 +36,6 @@ const maxChain = 10
 // anything: certificates that do not parse, or a leaf that is no timestamp
 // authority's (RFC 3161 §2.3).
 func NewAuthority(ca sigbox.CertificateAuthority) (*Authority, error) {
-	if len(ca.Chain) > maxChain {
-		return nil, badChain(len(ca.Chain))
-	}
 	chain := make([]*x509.Certificate, len(ca.Chain))
 	for i, der := range ca.Chain {
 		c, err := sigbox.ParseCertificate(der)
@@ -55,7 +52,7 @@ func NewAuthority(ca sigbox.CertificateAuthority) (*Authority, error) {
 // be changed.
 func NewParsedAuthority(chain []*x509.Certificate, validFor sigbox.TimeRange) (*Authority, error) {
 	if n := len(chain); n < 2 || n > maxChain {
-		return nil, badChain(n)
+		return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority: expected a chain of 2 to %d certificates, leaf first, found %d", maxChain, n)
 	}
 	a, err := newAuthority(chain[0])
 	if err != nil {
@@ -64,10 +61,6 @@ func NewParsedAuthority(chain []*x509.Certificate, validFor sigbox.TimeRange) (*
 	a.validFor, a.chain = validFor, commonTime(chain)
 	a.trusted = sync.OnceValue(func() error { return verifyChain(chain, a.chain.Start) })
 	return a, nil
-}
-
-func badChain(n int) error {
-	return sigbox.Errorf(sigbox.Invalid, "timestamp authority: expected a chain of 2 to %d certificates, leaf first, found %d", maxChain, n)
 }
 
 // newAuthority prepares what tells an authority's tokens by its certificate.

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha1" //nolint:gosec // see bySHA1
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -54,6 +55,8 @@ func TestOddTokensOfTheRightKey(t *testing.T) {
 		"as it should be":        {func(*Signer) {}, 0},
 		"no signing-certificate": {func(s *Signer) { s.attrCert = attribute("\x2a\x03", []byte{5, 0}) }, sigbox.Invalid},
 		"another certificate":    {func(s *Signer) { s.attrCert = attribute(oidSigningCertV2, signingCertificate(other, otherSerial)) }, sigbox.NotVerified},
+		"its SHA-1":              {func(s *Signer) { s.attrCert = attribute(oidSigningCertV1, bySHA1(chain[0])) }, 0},
+		"another's SHA-1":        {func(s *Signer) { s.attrCert = attribute(oidSigningCertV1, bySHA1(other.Raw)) }, sigbox.NotVerified},
 		"another content type":   {func(s *Signer) { s.attrType = attribute(oidContentType, appendTLV(nil, 6, []byte(oidSignedData))) }, sigbox.Invalid},
 		"no content type":        {func(s *Signer) { s.attrType = nil }, sigbox.Invalid},
 		"an attribute twice":     {func(s *Signer) { s.attrCert = append(bytes.Clone(s.attrCert), s.attrCert...) }, sigbox.Invalid},
@@ -100,6 +103,12 @@ func TestOddTokensOfTheRightKey(t *testing.T) {
 			t.Log(err)
 		})
 	}
+}
+
+// bySHA1 is a SigningCertificate (RFC 2634 §5.4).
+func bySHA1(der []byte) []byte {
+	sum := sha1.Sum(der) //nolint:gosec // that is what it holds
+	return appendTLV(nil, 0x30, appendTLV(nil, 0x30, appendTLV(nil, 0x30, appendTLV(nil, 4, sum[:]))))
 }
 
 func manyAttributes(attribute func(string, []byte) []byte) (all []byte) {
