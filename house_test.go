@@ -59,6 +59,7 @@ var rooms = []room{
 	{path: "internal/keys", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{"", "internal/jsonerr"}},
 	{path: "internal/atomicfile", floor: 2, below: []string{}},
 	{path: "internal/jsonerr", floor: 1, knows: []string{""}, bans: io},
+	{path: "internal/fixture", floor: 1, knows: []string{""}},
 	{path: "internal/hostile", floor: 1, below: []string{}},
 	{path: "internal/flawed", floor: 1, below: []string{}},
 
@@ -79,7 +80,7 @@ var only = map[string][]string{
 	module + "/internal/store/storetest": {},
 	"crypto/tls":                         {"internal/app", "internal/remote"},
 	"github.com/spf13/cobra":             {"cmd"},
-	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest", "internal/hostile", "internal/flawed"},
+	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest", "internal/fixture", "internal/hostile", "internal/flawed"},
 }
 
 func TestImportsGoDown(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/wire/bundle"
 	"github.com/sigbox/sigbox/wire/entry"
 	"github.com/sigbox/sigbox/wire/note"
@@ -25,22 +26,6 @@ import (
 )
 
 var digest = sigbox.SHA256.Sum([]byte("artifact"))
-
-// wantError wants an error of a kind whose text has all parts.
-func wantError(t *testing.T, err error, kind sigbox.Kind, parts ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatal("no error")
-	}
-	if got := sigbox.KindOf(err); got != kind {
-		t.Errorf("error of kind %v, want %v: %v", got, kind, err)
-	}
-	for _, p := range parts {
-		if !strings.Contains(err.Error(), p) {
-			t.Errorf("error %q does not say %q", err, p)
-		}
-	}
-}
 
 func TestDigest(t *testing.T) {
 	f := newFakes(t)
@@ -180,7 +165,7 @@ func TestWrongDigest(t *testing.T) {
 	s := newFakes(t).signer(t)
 	for _, d := range []sigbox.Digest{{}, sigbox.SHA512.Sum(nil), {Algorithm: sigbox.SHA256, Value: []byte{1}}} {
 		_, err := s.Digest(t.Context(), d)
-		wantError(t, err, sigbox.Invalid)
+		fixture.WantError(t, err, sigbox.Invalid)
 	}
 }
 
@@ -206,7 +191,7 @@ func TestCertificateIsChecked(t *testing.T) {
 			f := newFakes(t)
 			f.ca.change = tt.change
 			_, err := f.signer(t).Digest(t.Context(), digest)
-			wantError(t, err, sigbox.NotVerified, tt.says)
+			fixture.WantError(t, err, sigbox.NotVerified, tt.says)
 			if len(f.log.entries) != 0 {
 				t.Error("something was logged")
 			}
@@ -244,7 +229,7 @@ func TestExpiredTokenIsExplained(t *testing.T) {
 	f.config.Now = func() time.Time { return testTime.Add(2 * time.Hour) }
 	f.ca.err = sigbox.Errorf(sigbox.Invalid, "status 400")
 	_, err := f.signer(t).Digest(t.Context(), digest)
-	wantError(t, err, sigbox.Unauthenticated, "has expired at 2026-01-02T04:04:05Z", "fresh token")
+	fixture.WantError(t, err, sigbox.Unauthenticated, "has expired at 2026-01-02T04:04:05Z", "fresh token")
 }
 
 // gitsign GHSA-8pmp-678w-c8xx, cosign GHSA-whqx-f9j3-ch6m: a log entry that is not
@@ -294,7 +279,7 @@ func TestGHSA_8pmp_678w_c8xx(t *testing.T) {
 			f := newFakes(t)
 			f.log.change = func(le *sigbox.LogEntry) { tt.change(le, f, t) }
 			_, err := f.signer(t).Digest(t.Context(), digest)
-			wantError(t, err, sigbox.NotVerified, tt.says)
+			fixture.WantError(t, err, sigbox.NotVerified, tt.says)
 		})
 	}
 }
@@ -321,7 +306,7 @@ func TestV1Entry(t *testing.T) {
 	}
 	f.log.entries, sum = nil, sigbox.SHA256.Sum([]byte("other")).Hex()
 	_, err := f.signer(t).Digest(t.Context(), digest)
-	wantError(t, err, sigbox.NotVerified, "not the entry that was sent")
+	fixture.WantError(t, err, sigbox.NotVerified, "not the entry that was sent")
 }
 
 // TestTimestampIsChecked: a timestamp over something else, or of another request,
@@ -344,7 +329,7 @@ func TestTimestampIsChecked(t *testing.T) {
 			f := newFakes(t)
 			f.stamper.request, f.stamper.response = tt.request, tt.response
 			_, err := f.signer(t).Digest(t.Context(), digest)
-			wantError(t, err, sigbox.NotVerified, tt.says)
+			fixture.WantError(t, err, sigbox.NotVerified, tt.says)
 		})
 	}
 }
@@ -364,7 +349,7 @@ func TestServiceFailures(t *testing.T) {
 			if b != nil {
 				t.Error("there is a bundle")
 			}
-			wantError(t, err, sigbox.Unavailable, "down")
+			fixture.WantError(t, err, sigbox.Unavailable, "down")
 		})
 	}
 }
@@ -379,7 +364,7 @@ func TestVerifyDecides(t *testing.T) {
 		return sigbox.Errorf(sigbox.NotVerified, "the SCT is missing")
 	}
 	b, err := f.signer(t).Digest(t.Context(), digest)
-	wantError(t, err, sigbox.NotVerified, "thrown away", "the SCT is missing")
+	fixture.WantError(t, err, sigbox.NotVerified, "thrown away", "the SCT is missing")
 	if b != nil {
 		t.Error("there is a bundle")
 	}
@@ -393,7 +378,7 @@ func TestCancelled(t *testing.T) {
 	s := f.signer(t)
 	s.slots <- struct{}{}
 	_, err := s.Digest(ctx, digest)
-	wantError(t, err, sigbox.Unavailable, "interrupted")
+	fixture.WantError(t, err, sigbox.Unavailable, "interrupted")
 	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}

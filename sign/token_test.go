@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/wire/entry"
 )
 
@@ -53,7 +54,7 @@ func TestParseTokenRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseToken(raw)
-			wantError(t, err, sigbox.Unauthenticated)
+			fixture.WantError(t, err, sigbox.Unauthenticated)
 			if len(raw) > 10 && strings.Contains(err.Error(), raw) {
 				t.Error("the error shows the token")
 			}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ca"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/wire/cert"
 )
 
@@ -116,7 +117,7 @@ func TestIssueForEveryType(t *testing.T) {
 // TestProfile holds the certificate's form.
 func TestProfile(t *testing.T) {
 	i := newInstance(t)
-	key := newKey(t)
+	key := fixture.Key(t)
 	token := i.idp.token(t, object{"email": "alice@example.com", "email_verified": true})
 	chain, err := i.Issue(t.Context(), requestBy(t, key, token, "alice@example.com"))
 	if err != nil {
@@ -208,7 +209,7 @@ func TestIssueForEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, key := range map[string]crypto.Signer{
-		"P-256":    newKey(t),
+		"P-256":    fixture.Key(t),
 		"P-384":    must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader)),
 		"P-521":    must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader)),
 		"Ed25519":  ed,
@@ -240,7 +241,7 @@ func TestIssueForEveryKey(t *testing.T) {
 func TestRefusedProofs(t *testing.T) {
 	i := newInstance(t)
 	token := i.idp.token(t, object{"email": "alice@example.com", "email_verified": true})
-	key, other := newKey(t), newKey(t)
+	key, other := fixture.Key(t), fixture.Key(t)
 	good := requestBy(t, key, token, "alice@example.com")
 	csr := must(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key))
 	broken := bytes.Clone(csr)
@@ -346,22 +347,22 @@ func TestClock(t *testing.T) {
 		_, err := i.Issue(t.Context(), request(t, token, "alice@example.com"))
 		return err
 	}
-	i.clock.add(-time.Hour)
+	i.clock.Add(-time.Hour)
 	refused(t, issue(), sigbox.Unavailable, "clock")
 	refused(t, i.Err(), sigbox.Unavailable, "clock")
-	i.clock.add(time.Hour)
+	i.clock.Add(time.Hour)
 	if err := errors.Join(issue(), i.Err()); err != nil {
 		t.Error(err)
 	}
-	i.clock.add(10 * 366 * 24 * time.Hour)
+	i.clock.Add(10 * 366 * 24 * time.Hour)
 	refused(t, issue(), sigbox.Unavailable, "ends at")
 	refused(t, i.Err(), sigbox.Unavailable, "ends at")
 }
 
 func TestNewRefuses(t *testing.T) {
-	root, key := newKey(t), newKey(t)
+	root, key := fixture.Key(t), fixture.Key(t)
 	chain := must(ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key}))
-	other := must(ca.NewChain(ca.ChainConfig{Root: newKey(t), Intermediate: key}))
+	other := must(ca.NewChain(ca.ChainConfig{Root: fixture.Key(t), Intermediate: key}))
 	good := ca.Config{Key: key, Chain: chain, CTLog: &ctLog{key: key}}
 	if _, err := ca.New(good); err != nil {
 		t.Fatal(err)
@@ -372,7 +373,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 	for name, change := range map[string]func(*ca.Config){
 		"no key":           func(c *ca.Config) { c.Key = nil },
-		"another key":      func(c *ca.Config) { c.Key = newKey(t) },
+		"another key":      func(c *ca.Config) { c.Key = fixture.Key(t) },
 		"no chain":         func(c *ca.Config) { c.Chain = nil },
 		"no root":          func(c *ca.Config) { c.Chain = chain[:1] },
 		"rubbish":          func(c *ca.Config) { c.Chain = [][]byte{chain[0], []byte("x")} },
@@ -400,7 +401,7 @@ func TestNewRefuses(t *testing.T) {
 // TestChain holds the authority's own certificates.
 func TestChain(t *testing.T) {
 	for name, keys := range map[string][2]crypto.Signer{
-		"P-256": {newKey(t), newKey(t)},
+		"P-256": {fixture.Key(t), fixture.Key(t)},
 		"mixed": {must(rsa.GenerateKey(rand.Reader, 2048)), must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader))},
 	} {
 		chain, err := ca.NewChain(ca.ChainConfig{Root: keys[0], Intermediate: keys[1], Now: start, Organization: "example"})

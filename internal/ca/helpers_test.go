@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -18,42 +17,18 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ca"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/wire/cert"
 )
 
 // start is when tests begin.
 func start() time.Time { return time.Date(2025, 6, 1, 12, 0, 0, 123456789, time.UTC) }
 
-// clock is a clock that tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *clock { return &clock{now: start()} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
 	}
 	return v
-}
-
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 }
 
 // provider signs tokens as an OpenID provider does.
@@ -65,7 +40,7 @@ type provider struct {
 
 func newProvider(t testing.TB) *provider {
 	t.Helper()
-	return &provider{newKey(t), jose.ES256, "key-1"}
+	return &provider{fixture.Key(t), jose.ES256, "key-1"}
 }
 
 func (p *provider) jwk() jose.JSONWebKey {
@@ -132,7 +107,7 @@ func (l *ctLog) AddPreChain(_ context.Context, chain [][]byte) ([]byte, error) {
 // instance is a service with all that it stands on.
 type instance struct {
 	*ca.Service
-	clock *clock
+	clock *fixture.Clock
 	log   *ctLog
 	idp   *provider
 }
@@ -141,7 +116,7 @@ type instance struct {
 // provider's.
 func newInstance(t testing.TB, issuers ...ca.Issuer) *instance {
 	t.Helper()
-	i := &instance{clock: newClock(), log: &ctLog{key: newKey(t)}, idp: newProvider(t)}
+	i := &instance{clock: fixture.NewClock(start()), log: &ctLog{key: fixture.Key(t)}, idp: newProvider(t)}
 	if issuers == nil {
 		issuers = []ca.Issuer{{URL: "https://issuer.example.com", Type: ca.Email}}
 	}
@@ -150,7 +125,7 @@ func newInstance(t testing.TB, issuers ...ca.Issuer) *instance {
 			issuers[n].Keys = i.idp.source()
 		}
 	}
-	root, key := newKey(t), newKey(t)
+	root, key := fixture.Key(t), fixture.Key(t)
 	chain, err := ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key, Now: i.clock.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +140,7 @@ func newInstance(t testing.TB, issuers ...ca.Issuer) *instance {
 // request makes a request with a proof over text by a new key.
 func request(t testing.TB, token, text string) sigbox.CertificateRequest {
 	t.Helper()
-	return requestBy(t, newKey(t), token, text)
+	return requestBy(t, fixture.Key(t), token, text)
 }
 
 func requestBy(t testing.TB, key crypto.Signer, token, text string) sigbox.CertificateRequest {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ca"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/wire/cert"
 )
 
@@ -278,9 +279,9 @@ func testMissingClaims(t *testing.T, i *instance, provider string, claims object
 
 // TestOwnProvider: another CI provider is a value in the configuration.
 func TestOwnProvider(t *testing.T) {
-	key, root := newKey(t), newKey(t)
+	key, root := fixture.Key(t), fixture.Key(t)
 	idp := newProvider(t)
-	i := &instance{clock: newClock(), log: &ctLog{key: newKey(t)}, idp: idp}
+	i := &instance{clock: fixture.NewClock(start()), log: &ctLog{key: fixture.Key(t)}, idp: idp}
 	config := func(p ca.Provider) ca.Config {
 		return ca.Config{
 			Key: key, Chain: must(ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key, Now: start})), CTLog: i.log, Now: i.clock.Now,

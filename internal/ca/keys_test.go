@@ -20,6 +20,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ca"
+	"github.com/sigbox/sigbox/internal/fixture"
 )
 
 // source is a KeySource with one set.
@@ -64,9 +65,9 @@ func (r *remote) fetched(t *testing.T, want int32) {
 func newRemote(t *testing.T, url string) (*instance, *remote) {
 	t.Helper()
 	r := &remote{}
-	i := &instance{clock: newClock(), log: &ctLog{key: newKey(t)}, idp: newProvider(t)}
+	i := &instance{clock: fixture.NewClock(start()), log: &ctLog{key: fixture.Key(t)}, idp: newProvider(t)}
 	r.keys = []jose.JSONWebKey{i.idp.jwk()}
-	root, key := newKey(t), newKey(t)
+	root, key := fixture.Key(t), fixture.Key(t)
 	chain := must(ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key, Now: i.clock.Now}))
 	i.Service = must(ca.New(ca.Config{
 		Key: key, Chain: chain, CTLog: i.log, Keys: r, Now: i.clock.Now,
@@ -90,22 +91,22 @@ func TestKeysAreKept(t *testing.T) {
 		}
 	}
 	r.fetched(t, 1)
-	i.clock.add(11 * time.Minute) // the default age
+	i.clock.Add(11 * time.Minute) // the default age
 	if err := i.fresh(t); err != nil {
 		t.Fatal(err)
 	}
 	r.fetched(t, 2)
 	r.age = 100 * time.Hour // longer than is believed
-	i.clock.add(11 * time.Minute)
+	i.clock.Add(11 * time.Minute)
 	if err := i.fresh(t); err != nil {
 		t.Fatal(err)
 	}
-	i.clock.add(59 * time.Minute)
+	i.clock.Add(59 * time.Minute)
 	if err := i.fresh(t); err != nil {
 		t.Fatal(err)
 	}
 	r.fetched(t, 3)
-	i.clock.add(2 * time.Minute)
+	i.clock.Add(2 * time.Minute)
 	if err := i.fresh(t); err != nil {
 		t.Fatal(err)
 	}
@@ -124,17 +125,17 @@ func TestUnknownKeysFetchSeldom(t *testing.T) {
 			if err := i.fresh(t); err != nil {
 				t.Fatal(err)
 			}
-			stranger := newKey(t)
+			stranger := fixture.Key(t)
 			flood := func() {
 				for n := range 100 {
 					p := &provider{stranger, jose.ES256, kid(n)}
 					refused(t, i.issueWith(t, p.token(t, with("exp", i.clock.Now().Add(time.Minute).Unix()))), sigbox.Unauthenticated, "")
-					i.clock.add(time.Millisecond)
+					i.clock.Add(time.Millisecond)
 				}
 			}
 			flood()
 			r.fetched(t, 1+5)
-			i.clock.add(10 * time.Second)
+			i.clock.Add(10 * time.Second)
 			flood()
 			r.fetched(t, 1+5+1)
 			if err := i.fresh(t); err != nil { // the flood stops nobody
@@ -149,13 +150,13 @@ func TestUnknownKeysFetchSeldom(t *testing.T) {
 func TestNewKeys(t *testing.T) {
 	i, r := newRemote(t, "https://issuer.example.com")
 	for n, kid := range []string{"key-1", "key-2", "key-2", "key-1"} {
-		i.idp = &provider{newKey(t), jose.ES256, kid}
+		i.idp = &provider{fixture.Key(t), jose.ES256, kid}
 		r.set(nil, i.idp.jwk())
 		if err := i.fresh(t); err != nil {
 			t.Fatal(err)
 		}
 		r.fetched(t, int32(n+1))
-		i.clock.add(time.Second)
+		i.clock.Add(time.Second)
 	}
 }
 
@@ -166,7 +167,7 @@ func TestIssuerThatIsDown(t *testing.T) {
 	refused(t, i.fresh(t), sigbox.Unavailable, "cannot be fetched now")
 	refused(t, i.fresh(t), sigbox.Unavailable, "cannot be fetched now")
 	r.fetched(t, 1)
-	i.clock.add(3 * time.Second)
+	i.clock.Add(3 * time.Second)
 	r.set(nil, i.idp.jwk())
 	if err := i.fresh(t); err != nil {
 		t.Fatal(err)
@@ -174,26 +175,26 @@ func TestIssuerThatIsDown(t *testing.T) {
 	r.fetched(t, 2)
 	// What was fetched is used for a day while it cannot be fetched again.
 	r.set(down)
-	i.clock.add(time.Hour)
+	i.clock.Add(time.Hour)
 	if err := i.fresh(t); err != nil {
 		t.Fatal(err)
 	}
-	i.clock.add(25 * time.Hour)
+	i.clock.Add(25 * time.Hour)
 	refused(t, i.fresh(t), sigbox.Unavailable, "cannot be fetched now")
 	// A set without usable keys is no better than none.
 	r.set(nil)
-	i.clock.add(time.Hour)
+	i.clock.Add(time.Hour)
 	refused(t, i.fresh(t), sigbox.Unavailable, "cannot be fetched now")
 }
 
 // TestClockBack: after a clock that jumped back, keys are fetched again.
 func TestClockBack(t *testing.T) {
 	i, r := newRemote(t, "https://issuer.example.com")
-	i.clock.add(time.Hour)
+	i.clock.Add(time.Hour)
 	if err := i.fresh(t); err != nil {
 		t.Fatal(err)
 	}
-	i.clock.add(-time.Hour)
+	i.clock.Add(-time.Hour)
 	if err := i.fresh(t); err != nil {
 		t.Fatal(err)
 	}
@@ -239,12 +240,12 @@ func TestSlowIssuer(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.set(errors.New("down"))
-		i.clock.add(time.Hour)
+		i.clock.Add(time.Hour)
 		if err := i.fresh(t); err != nil {
 			t.Fatal(err)
 		}
 		r.gate = make(chan struct{})
-		i.clock.add(time.Minute)
+		i.clock.Add(time.Minute)
 		if err := i.fresh(t); err != nil { // would wait for the gate for ever
 			t.Fatal(err)
 		}
@@ -267,7 +268,7 @@ func TestManyIssuers(t *testing.T) {
 		if err := token(n); err != nil {
 			t.Fatal(err)
 		}
-		i.clock.add(time.Millisecond)
+		i.clock.Add(time.Millisecond)
 	}
 	r.fetched(t, 1100)
 	if err := errors.Join(token(1099), token(500)); err != nil {
@@ -295,7 +296,7 @@ func TestManyIssuersHarmNobody(t *testing.T) {
 		return err
 	}
 	for n := range 1100 {
-		i.clock.add(time.Millisecond)
+		i.clock.Add(time.Millisecond)
 		refused(t, named(t, n), sigbox.Invalid, "") // the token is good, and there is no key to certify
 	}
 	r.fetched(t, 1101)
@@ -324,7 +325,7 @@ func TestManyIssuersHarmNobody(t *testing.T) {
 
 func TestNoKeySource(t *testing.T) {
 	i, _ := newRemote(t, "https://issuer.example.com")
-	root, key := newKey(t), newKey(t)
+	root, key := fixture.Key(t), fixture.Key(t)
 	i.Service = must(ca.New(ca.Config{
 		Key: key, Chain: must(ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key})), CTLog: i.log,
 		Issuers: i.Issuers(), Now: i.clock.Now,
@@ -333,9 +334,9 @@ func TestNoKeySource(t *testing.T) {
 }
 
 func TestParseKeySet(t *testing.T) {
-	ec := jose.JSONWebKey{Key: newKey(t).Public(), KeyID: "ec", Use: "sig", Algorithm: "ES256"}
+	ec := jose.JSONWebKey{Key: fixture.Key(t).Public(), KeyID: "ec", Use: "sig", Algorithm: "ES256"}
 	p521 := jose.JSONWebKey{Key: must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader)).Public(), KeyID: "p521"}
-	private := jose.JSONWebKey{Key: newKey(t), KeyID: "private"}
+	private := jose.JSONWebKey{Key: fixture.Key(t), KeyID: "private"}
 	enc := ec
 	enc.Use = "enc"
 	secret := jose.JSONWebKey{Key: []byte("secret"), KeyID: "oct"}

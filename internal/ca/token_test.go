@@ -18,6 +18,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ca"
+	"github.com/sigbox/sigbox/internal/fixture"
 )
 
 func alice() object { return object{"email": "alice@example.com", "email_verified": true} }
@@ -184,11 +185,11 @@ func TestEveryAlgorithm(t *testing.T) {
 	for _, p := range []provider{
 		{rsaKey, jose.RS256, "a"}, {rsaKey, jose.RS384, "a"}, {rsaKey, jose.RS512, "a"},
 		{rsaKey, jose.PS256, "a"}, {rsaKey, jose.PS384, "a"}, {rsaKey, jose.PS512, "a"},
-		{newKey(t), jose.ES256, "a"},
+		{fixture.Key(t), jose.ES256, "a"},
 		{must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader)), jose.ES384, "a"},
 		{must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader)), jose.ES512, "a"},
 		{ed, jose.EdDSA, "a"},
-		{newKey(t), jose.ES256, ""}, // without a key ID
+		{fixture.Key(t), jose.ES256, ""}, // without a key ID
 	} {
 		i := newInstance(t)
 		*i.idp = p

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/sigbox/sigbox/internal/ca"
 	"github.com/sigbox/sigbox/internal/ctlog"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/internal/httpapi"
 	"github.com/sigbox/sigbox/internal/store/memory"
 	"github.com/sigbox/sigbox/internal/tlog"
@@ -38,15 +38,6 @@ type authority struct {
 	chain [][]byte
 }
 
-func newECKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
 func check[T any](t testing.TB) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
@@ -59,10 +50,10 @@ func check[T any](t testing.TB) func(T, error) T {
 
 func newAuthority(t testing.TB) *authority {
 	t.Helper()
-	a := &authority{ctKey: newECKey(t), idp: newECKey(t)}
-	key := newECKey(t)
+	a := &authority{ctKey: fixture.Key(t), idp: fixture.Key(t)}
+	key := fixture.Key(t)
 	var err error
-	if a.chain, err = ca.NewChain(ca.ChainConfig{Root: newECKey(t), Intermediate: key}); err != nil {
+	if a.chain, err = ca.NewChain(ca.ChainConfig{Root: fixture.Key(t), Intermediate: key}); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := ctlog.LogConfig("ct.example.com/ctlog", a.ctKey)
@@ -161,7 +152,7 @@ func (r answer) json(t testing.TB, into any) {
 // keyAndProof makes a key, its PEM, and a proof over the address.
 func keyAndProof(t testing.TB) (key *ecdsa.PrivateKey, pemText string, proof []byte) {
 	t.Helper()
-	key = newECKey(t)
+	key = fixture.Key(t)
 	der := check[[]byte](t)(x509.MarshalPKIXPublicKey(key.Public()))
 	digest := sha256.Sum256([]byte("alice@example.com"))
 	proof = check[[]byte](t)(key.Sign(rand.Reader, digest[:], crypto.SHA256))

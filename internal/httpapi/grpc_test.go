@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/internal/rekor"
 	"github.com/sigbox/sigbox/wire/entry"
 	"github.com/sigbox/sigbox/wire/note"
@@ -85,7 +86,7 @@ func wantRPCError(t *testing.T, err error, code connect.Code, part string) *conn
 
 func TestRPCCreateEntry(t *testing.T) {
 	call, signer := newRPCLog(t, nil)
-	key := rekorKey(t)
+	key := fixture.Key(t)
 	for n := range 3 {
 		e := rekorEntry(t, key, n)
 		var first []byte
@@ -150,7 +151,7 @@ func httpBodyOf(t *testing.T, b []byte) (contentType string, data []byte) {
 
 func TestRPCReads(t *testing.T) {
 	call, signer := newRPCLog(t, nil)
-	if _, err := call("CreateEntry", entry.AppendRequestProto(nil, rekorEntry(t, rekorKey(t), 1))); err != nil {
+	if _, err := call("CreateEntry", entry.AppendRequestProto(nil, rekorEntry(t, fixture.Key(t), 1))); err != nil {
 		t.Fatal(err)
 	}
 	answer, err := call("GetCheckpoint", nil)
@@ -205,7 +206,7 @@ func TestRPCReads(t *testing.T) {
 
 func TestRPCRefused(t *testing.T) {
 	call, _ := newRPCLog(t, nil)
-	e := rekorEntry(t, rekorKey(t), 1)
+	e := rekorEntry(t, fixture.Key(t), 1)
 	broken := e
 	broken.Signature = append(bytes.Clone(e.Signature[:len(e.Signature)-1]), e.Signature[len(e.Signature)-1]^1)
 	large := e
@@ -240,7 +241,7 @@ func TestRPCRefused(t *testing.T) {
 
 func TestRPCFrozen(t *testing.T) {
 	call, _ := newRPCLog(t, func(c *rekor.Config) { c.Frozen = true })
-	_, err := call("CreateEntry", entry.AppendRequestProto(nil, rekorEntry(t, rekorKey(t), 1)))
+	_, err := call("CreateEntry", entry.AppendRequestProto(nil, rekorEntry(t, fixture.Key(t), 1)))
 	wantRPCError(t, err, connect.CodeUnimplemented, "takes no further entries")
 }
 

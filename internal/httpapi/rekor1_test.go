@@ -6,12 +6,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/internal/rekor1"
 	"github.com/sigbox/sigbox/internal/store/memory"
 	"github.com/sigbox/sigbox/internal/tlog"
@@ -62,42 +61,11 @@ func newRekorV1(t testing.TB, change func(*rekor1.Config)) (*httptest.Server, *r
 // proposeV1 makes n hashedrekords as a client posts them.
 func proposeV1(t testing.TB, n int) (bodies [][]byte) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := fixture.Key(t)
 	for i := range n {
-		d := sigbox.SHA256.Sum(fmt.Appendf(nil, "artifact %d", i))
-		sig, err := ecdsa.SignASN1(rand.Reader, key, d.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		bodies = append(bodies, entry.AppendProposal(nil, sigbox.Entry{Digest: d, Signature: sig, PublicKey: der}))
+		bodies = append(bodies, entry.AppendProposal(nil, fixture.Entry(t, key, fmt.Appendf(nil, "artifact %d", i))))
 	}
 	return bodies
-}
-
-// exchange sends a request and reads the answer.
-func exchange(t testing.TB, method, url string, body []byte) (*http.Response, []byte) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, b
 }
 
 // answerV1 is LogEntry of openapi.yaml.
@@ -119,7 +87,7 @@ type answerV1 map[string]struct {
 // postV1 logs a proposal that is not logged yet, and gives its ID.
 func postV1(t testing.TB, server *httptest.Server, body []byte) string {
 	t.Helper()
-	resp, b := exchange(t, http.MethodPost, server.URL+"/api/v1/log/entries", body)
+	resp, b := fetch(t, http.MethodPost, server.URL+"/api/v1/log/entries", bytes.NewReader(body))
 	var a answerV1
 	if err := json.Unmarshal(b, &a); err != nil || resp.StatusCode != http.StatusCreated || len(a) != 1 {
 		t.Fatalf("%d: %s", resp.StatusCode, b)
@@ -149,7 +117,7 @@ func TestRekorV1(t *testing.T) {
 	entries := server.URL + "/api/v1/log/entries"
 	for i, id := range ids {
 		for _, path := range []string{"?logIndex=" + fmt.Sprint(i), "/" + id, "/" + strings.ToUpper(id), "/" + id[16:]} {
-			resp, b := exchange(t, http.MethodGet, entries+path, nil)
+			resp, b := fetch(t, http.MethodGet, entries+path, nil)
 			var a answerV1
 			if err := json.Unmarshal(b, &a); err != nil || resp.StatusCode != http.StatusOK || a[id].LogIndex != int64(i) || !bytes.Equal(a[id].Body, bodies[i]) {
 				t.Errorf("%s: %d: %s", path, resp.StatusCode, b)
@@ -158,13 +126,13 @@ func TestRekorV1(t *testing.T) {
 	}
 	query := fmt.Appendf(nil, `{"entryUUIDs":[%q],"logIndexes":[0,99],"entries":[%s]}`, ids[2], bodies[1])
 	for _, path := range []string{"/retrieve", "/retrieve/"} {
-		resp, b := exchange(t, http.MethodPost, entries+path, query)
+		resp, b := fetch(t, http.MethodPost, entries+path, bytes.NewReader(query))
 		var found []answerV1
 		if err := json.Unmarshal(b, &found); err != nil || resp.StatusCode != http.StatusOK || len(found) != 3 || found[0][ids[2]].LogIndex != 2 || found[1][ids[1]].LogIndex != 1 || len(found[2][ids[0]].Body) == 0 {
 			t.Errorf("%s: %d: %s", path, resp.StatusCode, b)
 		}
 	}
-	if resp, b := exchange(t, http.MethodPost, entries+"/retrieve", []byte(`{"logIndexes":[99]}`)); resp.StatusCode != http.StatusOK || string(b) != "[]" {
+	if resp, b := fetch(t, http.MethodPost, entries+"/retrieve", bytes.NewReader([]byte(`{"logIndexes":[99]}`))); resp.StatusCode != http.StatusOK || string(b) != "[]" {
 		t.Errorf("nothing is found: %d: %s", resp.StatusCode, b)
 	}
 }
@@ -174,7 +142,7 @@ func TestRekorV1Duplicate(t *testing.T) {
 	server, _ := newRekorV1(t, nil)
 	body := proposeV1(t, 1)[0]
 	id := postV1(t, server, body)
-	resp, b := exchange(t, http.MethodPost, server.URL+"/api/v1/log/entries", body)
+	resp, b := fetch(t, http.MethodPost, server.URL+"/api/v1/log/entries", bytes.NewReader(body))
 	if resp.StatusCode != http.StatusConflict || resp.Header.Get("Location") != "/api/v1/log/entries/"+id {
 		t.Errorf("%d: %v", resp.StatusCode, resp.Header)
 	}
@@ -188,7 +156,7 @@ func TestRekorV1Log(t *testing.T) {
 	for _, body := range proposeV1(t, 5) {
 		postV1(t, server, body)
 	}
-	_, b := exchange(t, http.MethodGet, server.URL+"/api/v1/log", nil)
+	_, b := fetch(t, http.MethodGet, server.URL+"/api/v1/log", nil)
 	var info struct {
 		InactiveShards                   []any
 		RootHash, SignedTreeHead, TreeID string
@@ -199,7 +167,7 @@ func TestRekorV1Log(t *testing.T) {
 		t.Errorf("%v: %s", err, b)
 	}
 	for path, hashes := range map[string]int{"?lastSize=5": 3, "?firstSize=5&lastSize=5": 0, "?firstSize=4&lastSize=5&treeID=" + info.TreeID: 1} {
-		resp, b := exchange(t, http.MethodGet, server.URL+"/api/v1/log/proof"+path, nil)
+		resp, b := fetch(t, http.MethodGet, server.URL+"/api/v1/log/proof"+path, nil)
 		var proof struct {
 			RootHash string
 			Hashes   []string
@@ -209,19 +177,19 @@ func TestRekorV1Log(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"", "?treeID=" + info.TreeID} {
-		resp, b := exchange(t, http.MethodGet, server.URL+"/api/v1/log/publicKey"+path, nil)
+		resp, b := fetch(t, http.MethodGet, server.URL+"/api/v1/log/publicKey"+path, nil)
 		block, _ := pem.Decode(b)
 		if resp.Header.Get("Content-Type") != "application/x-pem-file" || block == nil || !bytes.Equal(block.Bytes, service.TransparencyLog().PublicKey) {
 			t.Errorf("%v: %s", resp.Header, b)
 		}
 	}
-	if _, b := exchange(t, http.MethodGet, server.URL+"/api/v1/log/checkpoint", nil); string(b) != info.SignedTreeHead {
+	if _, b := fetch(t, http.MethodGet, server.URL+"/api/v1/log/checkpoint", nil); string(b) != info.SignedTreeHead {
 		t.Errorf("checkpoint %s", b)
 	}
-	if _, b := exchange(t, http.MethodGet, server.URL+"/api/v1/log/tile/0/000.p/5", nil); len(b) != 5*sha256.Size {
+	if _, b := fetch(t, http.MethodGet, server.URL+"/api/v1/log/tile/0/000.p/5", nil); len(b) != 5*sha256.Size {
 		t.Errorf("tile %x", b)
 	}
-	if resp, b := exchange(t, http.MethodGet, server.URL+"/api/v1/log/tile/entries/000.p/5", nil); resp.StatusCode != http.StatusOK || !bytes.Contains(b, []byte(`"kind":"hashedrekord"`)) {
+	if resp, b := fetch(t, http.MethodGet, server.URL+"/api/v1/log/tile/entries/000.p/5", nil); resp.StatusCode != http.StatusOK || !bytes.Contains(b, []byte(`"kind":"hashedrekord"`)) {
 		t.Errorf("bundle %x", b)
 	}
 }
@@ -263,7 +231,7 @@ func TestRekorV1Refusals(t *testing.T) {
 		"the key of a tree":     {"GET", fmt.Sprintf("/publicKey?treeID=%d", tree+1), nil, 400, "no tree"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			resp, b := exchange(t, test.method, server.URL+"/api/v1/log"+test.path, test.body)
+			resp, b := fetch(t, test.method, server.URL+"/api/v1/log"+test.path, bytes.NewReader(test.body))
 			var e errorV1
 			if err := json.Unmarshal(b, &e); err != nil || resp.StatusCode != test.code || e.Code != test.code || !strings.Contains(e.Message, test.says) {
 				t.Errorf("expected %d and %q, found %d: %s", test.code, test.says, resp.StatusCode, b)
@@ -277,7 +245,7 @@ func TestRekorV1Refusals(t *testing.T) {
 
 func TestRekorV1Frozen(t *testing.T) {
 	server, _ := newRekorV1(t, func(c *rekor1.Config) { c.Frozen = true })
-	resp, b := exchange(t, http.MethodPost, server.URL+"/api/v1/log/entries", proposeV1(t, 1)[0])
+	resp, b := fetch(t, http.MethodPost, server.URL+"/api/v1/log/entries", bytes.NewReader(proposeV1(t, 1)[0]))
 	if resp.StatusCode != http.StatusMethodNotAllowed || !bytes.Contains(b, []byte(`"code":405`)) {
 		t.Errorf("%d: %s", resp.StatusCode, b)
 	}

@@ -6,10 +6,8 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -23,6 +21,7 @@ import (
 	"testing"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/internal/rekor"
 	"github.com/sigbox/sigbox/internal/store/memory"
 	"github.com/sigbox/sigbox/internal/tlog"
@@ -68,25 +67,7 @@ func newRekor(t testing.TB, change func(*rekor.Config)) (*httptest.Server, *note
 // rekorEntry makes the n-th entry of a key.
 func rekorEntry(t testing.TB, key *ecdsa.PrivateKey, n int) sigbox.Entry {
 	t.Helper()
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := sigbox.SHA256.Sum(binary.BigEndian.AppendUint64(nil, uint64(n)))
-	sig, err := ecdsa.SignASN1(rand.Reader, key, d.Value)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sigbox.Entry{Digest: d, Signature: sig, PublicKey: der, Details: sigbox.ECDSAP256SHA256}
-}
-
-func rekorKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
+	return fixture.Entry(t, key, binary.BigEndian.AppendUint64(nil, uint64(n)))
 }
 
 // fetch sends a request and gives the answer with its body.
@@ -113,7 +94,7 @@ func fetch(t testing.TB, method, url string, body io.Reader, header ...string) (
 
 func TestRekorAdd(t *testing.T) {
 	server, signer := newRekor(t, nil)
-	key := rekorKey(t)
+	key := fixture.Key(t)
 	for n := range 3 {
 		body := entry.AppendRequest(nil, rekorEntry(t, key, n))
 		var first []byte
@@ -148,7 +129,7 @@ func TestRekorAdd(t *testing.T) {
 
 func TestRekorRefused(t *testing.T) {
 	server, _ := newRekor(t, nil)
-	key := rekorKey(t)
+	key := fixture.Key(t)
 	e := rekorEntry(t, key, 1)
 	good := string(entry.AppendRequest(nil, e))
 	post := func(change func(e *sigbox.Entry)) string {
@@ -165,7 +146,7 @@ func TestRekorRefused(t *testing.T) {
 		"wrong type":         {`{"hashedRekordRequestV002":[]}`, "expected an object"},
 		"large certificate":  {post(func(e *sigbox.Entry) { e.PublicKey, e.Certificate = nil, make([]byte, 60000) }), "at most 65535"},
 		"another signature":  {post(func(e *sigbox.Entry) { e.Signature = rekorEntry(t, key, 2).Signature }), "does not verify"},
-		"another key":        {post(func(e *sigbox.Entry) { e.PublicKey = rekorEntry(t, rekorKey(t), 1).PublicKey }), "does not verify"},
+		"another key":        {post(func(e *sigbox.Entry) { e.PublicKey = rekorEntry(t, fixture.Key(t), 1).PublicKey }), "does not verify"},
 		"pure Ed25519":       {post(func(e *sigbox.Entry) { e.Details = sigbox.Ed25519 }), "Ed25519ph"},
 		"a v1 entry":         {`{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{}}`, "unknown member"},
 		"certificate no DER": {post(func(e *sigbox.Entry) { e.PublicKey, e.Certificate = nil, []byte("certificate") }), "certificate"},
@@ -203,7 +184,7 @@ func TestRekorFetchesNothing(t *testing.T) {
 	server, _ := newRekor(t, nil)
 	asked := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a URL of the request was fetched") }))
 	defer asked.Close()
-	e := rekorEntry(t, rekorKey(t), 1)
+	e := rekorEntry(t, fixture.Key(t), 1)
 	good := entry.AppendRequest(nil, e)
 	raw := fmt.Sprintf(`{"rawBytes":%q}`, base64.StdEncoding.EncodeToString(e.PublicKey))
 	named := strings.Replace(string(good), raw, fmt.Sprintf(`{"url":%q}`, asked.URL), 1)
@@ -237,7 +218,7 @@ func (endless) Read(p []byte) (int, error) {
 
 func TestRekorFrozen(t *testing.T) {
 	server, _ := newRekor(t, func(c *rekor.Config) { c.Frozen = true })
-	body := entry.AppendRequest(nil, rekorEntry(t, rekorKey(t), 1))
+	body := entry.AppendRequest(nil, rekorEntry(t, fixture.Key(t), 1))
 	resp, answer := fetch(t, http.MethodPost, server.URL+"/api/v2/log/entries", bytes.NewReader(body))
 	if resp.StatusCode != http.StatusMethodNotAllowed || !strings.Contains(string(answer), "no further entries") {
 		t.Errorf("%s: %s", resp.Status, answer)
@@ -247,7 +228,7 @@ func TestRekorFrozen(t *testing.T) {
 // TestRekorTiles logs more than a full tile and reads it all back.
 func TestRekorTiles(t *testing.T) {
 	server, signer := newRekor(t, nil)
-	key := rekorKey(t)
+	key := fixture.Key(t)
 	const size = 300
 	var leaves [][]byte
 	for n := range size {
@@ -333,7 +314,7 @@ func treeHash(hashes []byte) []byte {
 
 func TestRekorTilesNotFound(t *testing.T) {
 	server, _ := newRekor(t, nil)
-	body := entry.AppendRequest(nil, rekorEntry(t, rekorKey(t), 1))
+	body := entry.AppendRequest(nil, rekorEntry(t, fixture.Key(t), 1))
 	if resp, _ := fetch(t, http.MethodPost, server.URL+"/api/v2/log/entries", bytes.NewReader(body)); resp.StatusCode != http.StatusCreated {
 		t.Fatal(resp.Status)
 	}
@@ -354,7 +335,7 @@ func TestRekorTilesNotFound(t *testing.T) {
 // TestRekorDSSE posts what sigstore-js posts for an attestation.
 func TestRekorDSSE(t *testing.T) {
 	server, _ := newRekor(t, nil)
-	e := rekorEntry(t, rekorKey(t), 1)
+	e := rekorEntry(t, fixture.Key(t), 1)
 	b64 := base64.StdEncoding.EncodeToString
 	body := fmt.Sprintf(`{"dsseRequestV002":{"envelope":{"payload":%q,"payloadType":"application/vnd.in-toto+json","signatures":[{"sig":%q,"keyid":""}]},`+
 		`"verifiers":[{"publicKey":{"rawBytes":%q},"keyDetails":"PKIX_ECDSA_P256_SHA_256"}]}}`, b64([]byte("{}")), b64(e.Signature), b64(e.PublicKey))
@@ -368,7 +349,7 @@ func TestRekorDSSE(t *testing.T) {
 // a real connection, the load included.
 func BenchmarkRekorAdd(b *testing.B) {
 	server, _ := newRekor(b, nil)
-	key := rekorKey(b)
+	key := fixture.Key(b)
 	bodies := make([][]byte, b.N)
 	for i := range bodies {
 		bodies[i] = entry.AppendRequest(nil, rekorEntry(b, key, i))

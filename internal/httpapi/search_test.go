@@ -29,6 +29,7 @@ import (
 	xtlog "golang.org/x/mod/sumdb/tlog"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/internal/rekor"
 	"github.com/sigbox/sigbox/internal/rekor1"
 	"github.com/sigbox/sigbox/internal/search"
@@ -67,14 +68,14 @@ func newSearchable(t testing.TB) *searchable {
 		return log, index
 	}
 	var err error
-	if s.signer, err = note.NewSigner("rekor.example", rekorKey(t)); err != nil {
+	if s.signer, err = note.NewSigner("rekor.example", fixture.Key(t)); err != nil {
 		t.Fatal(err)
 	}
 	log2, index2 := open(rekor.LogConfig(s.signer))
 	if s.v2, err = rekor.New(rekor.Config{Log: log2, Signer: s.signer, Rows: search.Rows}); err != nil {
 		t.Fatal(err)
 	}
-	key := rekorKey(t)
+	key := fixture.Key(t)
 	cfg, err := rekor1.LogConfig("v1.rekor.example", key)
 	if err != nil {
 		t.Fatal(err)

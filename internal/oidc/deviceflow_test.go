@@ -85,7 +85,7 @@ func TestDeviceFlow(t *testing.T) {
 	if p := b.submit(page, "email", alice, "password", password, "action", "allow"); p.status != http.StatusOK || !strings.Contains(p.body, "signed in") {
 		t.Fatalf("login: %d %s", p.status, p.body)
 	}
-	w.clock.advance(5 * time.Second)
+	w.clock.Add(5 * time.Second)
 	tok := w.poll(d, verifier)
 	if tok.status != http.StatusOK {
 		t.Fatalf("after: %+v", tok)
@@ -93,7 +93,7 @@ func TestDeviceFlow(t *testing.T) {
 	if _, claims := open(t, w.provider.Keys(), tok.IDToken); claims["email"] != alice || claims["aud"] != "sigstore" {
 		t.Errorf("claims %v", claims)
 	}
-	w.clock.advance(5 * time.Second)
+	w.clock.Add(5 * time.Second)
 	if tok := w.poll(d, verifier); tok.Error != "expired_token" {
 		t.Errorf("once more: %+v", tok)
 	}
@@ -151,7 +151,7 @@ func TestDeviceFlowRefuses(t *testing.T) {
 
 	d = w.device("")
 	page := b.enter(d)
-	w.clock.advance(10 * time.Minute)
+	w.clock.Add(10 * time.Minute)
 	if tok := w.poll(d, ""); tok.Error != "expired_token" {
 		t.Errorf("an old device code: %+v", tok)
 	}
@@ -190,7 +190,7 @@ func TestUserCodeTriesAreLimited(t *testing.T) {
 	if p := b.submit(page, "user_code", d.UserCode); p.status != http.StatusTooManyRequests || p.header.Get("Retry-After") == "" {
 		t.Errorf("after ten wrong codes: status %d", p.status)
 	}
-	w.clock.advance(31 * time.Second)
+	w.clock.Add(31 * time.Second)
 	if p := b.submit(page, "user_code", d.UserCode); p.status != http.StatusSeeOther {
 		t.Errorf("half a minute later: status %d", p.status)
 	}

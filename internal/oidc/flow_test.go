@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/internal/oidc"
 	"github.com/sigbox/sigbox/internal/store/memory"
 	"github.com/sigbox/sigbox/internal/web"
@@ -25,29 +26,11 @@ import (
 
 const callback = "http://localhost:34567/auth/callback"
 
-// clock is a clock that tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // world is a provider behind real HTTP, with one user.
 type world struct {
 	*testing.T
 	provider *oidc.Provider
-	clock    *clock
+	clock    *fixture.Clock
 	url      string // of the server
 	issuer   string
 	log      *strings.Builder // guarded by the server's end
@@ -55,7 +38,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, clock: &clock{now: time.Unix(1_700_000_000, 0)}, log: new(strings.Builder)}
+	w := &world{T: t, clock: fixture.NewClock(time.Unix(1_700_000_000, 0)), log: new(strings.Builder)}
 	mux := http.NewServeMux()
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
@@ -330,7 +313,7 @@ func TestCodeFlow(t *testing.T) {
 	if p := userinfo(); p.status != http.StatusOK || !strings.Contains(p.body, `"email":"`+alice+`"`) {
 		t.Errorf("userinfo: %d %s", p.status, p.body)
 	}
-	w.clock.advance(11 * time.Minute)
+	w.clock.Add(11 * time.Minute)
 	if p := userinfo(); p.status != http.StatusUnauthorized {
 		t.Errorf("userinfo with an expired token: %d %s", p.status, p.body)
 	}
@@ -472,7 +455,7 @@ func TestCodeIsGoodOnceAndShortly(t *testing.T) {
 	}
 
 	code = b.signIn(authParams(challenge)).Get("code")
-	w.clock.advance(2 * time.Minute)
+	w.clock.Add(2 * time.Minute)
 	if tok := w.token(codeForm(code, verifier)); tok.Error != "invalid_grant" {
 		t.Errorf("an old code: %+v", tok)
 	}
@@ -632,7 +615,7 @@ func TestLoginTriesAreLimited(t *testing.T) {
 	if got := try(strings.ToLower(alice), password); got.status != http.StatusTooManyRequests || got.retry == "" {
 		t.Errorf("after ten wrong passwords: %+v", got)
 	}
-	w.clock.advance(31 * time.Second)
+	w.clock.Add(31 * time.Second)
 	if got := try(alice, password); got.status != http.StatusSeeOther {
 		t.Errorf("half a minute later: %+v", got)
 	}
@@ -650,7 +633,7 @@ func TestLoginExpires(t *testing.T) {
 	_, challenge := pkce()
 	b := w.browser()
 	page := b.loginPage(authParams(challenge))
-	w.clock.advance(11 * time.Minute)
+	w.clock.Add(11 * time.Minute)
 	if p := b.submit(page, "email", alice, "password", password, "action", "allow"); p.status != http.StatusGone {
 		t.Errorf("an old login: status %d", p.status)
 	}

@@ -3,12 +3,9 @@ package rekor_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/binary"
 	"fmt"
 	"sync"
@@ -19,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/internal/rekor"
 	"github.com/sigbox/sigbox/internal/store"
 	"github.com/sigbox/sigbox/internal/store/memory"
@@ -75,22 +73,9 @@ func (i *instance) open(t testing.TB, change func(*rekor.Config)) (s *rekor.Serv
 // newEntries makes n different entries of one key.
 func newEntries(t testing.TB, n int) []sigbox.Entry {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	entries := make([]sigbox.Entry, n)
+	key, entries := fixture.Key(t), make([]sigbox.Entry, n)
 	for i := range entries {
-		d := sigbox.SHA256.Sum(fmt.Appendf(nil, "artifact %d", i))
-		sig, err := ecdsa.SignASN1(rand.Reader, key, d.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		entries[i] = sigbox.Entry{Digest: d, Signature: sig, PublicKey: der, Details: sigbox.ECDSAP256SHA256}
+		entries[i] = fixture.Entry(t, key, fmt.Appendf(nil, "artifact %d", i))
 	}
 	return entries
 }

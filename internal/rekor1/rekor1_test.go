@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -22,6 +21,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/internal/rekor1"
 	"github.com/sigbox/sigbox/internal/store"
 	"github.com/sigbox/sigbox/internal/store/memory"
@@ -33,15 +33,6 @@ import (
 
 const host = "v1.rekor.example"
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
 // instance is a log on stores that outlive it, with a clock.
 type instance struct {
 	kv   store.KV
@@ -52,7 +43,7 @@ type instance struct {
 }
 
 func newInstance(t testing.TB) *instance {
-	return &instance{kv: memory.NewKV(), blob: memory.NewBlob(), key: newKey(t), now: time.Unix(1700000000, 5e8)}
+	return &instance{kv: memory.NewKV(), blob: memory.NewBlob(), key: fixture.Key(t), now: time.Unix(1700000000, 5e8)}
 }
 
 // open opens the log; stop closes it.
@@ -86,7 +77,7 @@ func (i *instance) open(t testing.TB, change func(*rekor1.Config)) (s *rekor1.Se
 // newProposals makes n different hashedrekords of one key.
 func newProposals(t testing.TB, n int) []*entry.Proposal {
 	t.Helper()
-	key := newKey(t)
+	key := fixture.Key(t)
 	der, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
 		t.Fatal(err)
@@ -331,7 +322,7 @@ func newAuthority(t testing.TB, key crypto.Signer) [][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rootKey := newKey(t)
+	rootKey := fixture.Key(t)
 	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "root"}, NotAfter: time.Unix(1<<32, 0), IsCA: true, BasicConstraintsValid: true}
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Unix(1<<32, 0), KeyUsage: x509.KeyUsageDigitalSignature,
@@ -354,7 +345,7 @@ func newAuthority(t testing.TB, key crypto.Signer) [][]byte {
 // stamp gives a timestamp over text, with the signer's certificate if it is wanted.
 func stamp(t testing.TB, text string, withCert bool) []byte {
 	t.Helper()
-	key := newKey(t)
+	key := fixture.Key(t)
 	signer, err := timestamp.NewSigner(timestamp.SignerConfig{Key: key, Chain: newAuthority(t, key)})
 	if err != nil {
 		t.Fatal(err)

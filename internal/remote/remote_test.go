@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/fixture"
 )
 
 // serve starts a server that answers with h.
@@ -31,17 +32,7 @@ func client(t *testing.T) *Client {
 // wantError wants an error of a kind whose text has all parts.
 func wantError(t testing.TB, err error, kind sigbox.Kind, parts ...string) {
 	t.Helper()
-	if err == nil {
-		t.Fatal("no error")
-	}
-	if got := sigbox.KindOf(err); got != kind {
-		t.Errorf("error of kind %v, want %v: %v", got, kind, err)
-	}
-	for _, p := range parts {
-		if !strings.Contains(err.Error(), p) {
-			t.Errorf("error %q does not say %q", err, p)
-		}
-	}
+	fixture.WantError(t, err, kind, parts...)
 }
 
 func get(c *Client, url string) (response, error) {
