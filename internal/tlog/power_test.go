@@ -3,15 +3,12 @@ package tlog
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -134,121 +131,6 @@ func afterCut(t testing.TB, cfg Config, disk vfs.FS, files store.Blob, promised 
 		t.Errorf("found %+v", r)
 	}
 	must(t, kv.Close())
-}
-
-// badDisk is a file system whose log files fail from some write or sync on.
-type badDisk struct {
-	vfs.FS
-	fault diskFault
-	left  *atomic.Int64 // operations until then; shared by all files
-}
-
-// diskFault is what fails.
-type diskFault int
-
-const (
-	failedWrite diskFault = iota // nothing is written
-	shortWrite                   // a part is written
-	fullDisk                     // a part is written, and there is no space
-	failedSync                   // nobody knows what is written
-)
-
-func (d *badDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.wrap(d.FS.Create(name, c))
-}
-
-func (d *badDisk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.wrap(d.FS.ReuseForWrite(from, to, c))
-}
-
-func (d *badDisk) wrap(f vfs.File, err error) (vfs.File, error) {
-	if err != nil {
-		return nil, err
-	}
-	return &badFile{f, d}, nil
-}
-
-type badFile struct {
-	vfs.File
-	d *badDisk
-}
-
-func (f *badFile) fails(sync bool) bool {
-	info, err := f.Stat()
-	if err != nil || !strings.HasSuffix(info.Name(), ".log") || sync != (f.d.fault == failedSync) {
-		return false
-	}
-	return f.d.left.Add(-1) < 0
-}
-
-func (f *badFile) Write(p []byte) (int, error) {
-	if !f.fails(false) {
-		return f.File.Write(p)
-	}
-	n := 0
-	var err error
-	if f.d.fault != failedWrite {
-		if n, err = f.File.Write(p[:len(p)/2]); err != nil {
-			return n, err
-		}
-	}
-	if f.d.fault == fullDisk {
-		return n, syscall.ENOSPC
-	}
-	return n, syscall.EIO
-}
-
-func (f *badFile) Sync() error     { return f.sync(f.File.Sync) }
-func (f *badFile) SyncData() error { return f.sync(f.File.SyncData) }
-
-func (f *badFile) sync(do func() error) error {
-	if f.fails(true) {
-		return syscall.EIO
-	}
-	return do()
-}
-
-// The disk below the database fails at each of its first writes or syncs: the log
-// stops, says so, and serves reads; after a restart on a disk that is well again,
-// nothing that was acknowledged is missing.
-func TestBadDisk(t *testing.T) {
-	for _, fault := range []diskFault{failedWrite, shortWrite, fullDisk, failedSync} {
-		for at := int64(4); at < 40; at += 5 {
-			t.Run(fmt.Sprintf("fault %d at %d", fault, at), func(t *testing.T) { badDiskRun(t, fault, at) })
-		}
-	}
-}
-
-func badDiskRun(t *testing.T, fault diskFault, at int64) {
-	fs := vfs.NewCrashableMem()
-	bad := &badDisk{FS: roomy{fs}, fault: fault, left: &atomic.Int64{}}
-	bad.left.Store(at)
-	kv, err := pebble.Open(t.Context(), "db", pebble.Options{FS: bad})
-	if err != nil {
-		return // it failed at once
-	}
-	cfg := testConfig(t)
-	blob := memory.NewBlob()
-	cfg.KV, cfg.Blob = kv, blob
-	w := newWitness()
-	if l, err := Open(t.Context(), cfg); err == nil {
-		crashLoad(t, l, w, 0, 30)
-		crashRound(t, l)
-		crashBatch(t, l, w, 30, 300)
-		crashRound(t, l)
-		crashLoad(t, l, w, 300, 320)
-		if l.Err() == nil {
-			t.Error("the log has not stopped")
-		}
-		if h := l.Head(); h.Size > 0 {
-			_, _, err := l.Entry(t.Context(), h.Size-1)
-			must(t, err)
-		}
-		_ = l.Close(context.Background()) // the store may have failed
-	}
-	_ = kv.Close() // it says again what failed
-	disk := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(uint64(fault), uint64(at)))})
-	afterCut(t, cfg, disk, blob, w)
 }
 
 // A bit is flipped in the database's files of a log that was closed: it does not
