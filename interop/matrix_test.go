@@ -146,19 +146,26 @@ func TestMatrix(t *testing.T) {
 	dir := t.TempDir()
 	file := write(t, filepath.Join(dir, "artifact"), "a release\n")
 	changed := write(t, filepath.Join(dir, "changed"), "a changed release\n")
+	bundles := signAll(t, in, all, file, func(c client) client { return c })
+	checkTable(t, table(all, judge(t, in, all, bundles, file, changed)))
+}
 
+// signAll has each client trust the instance and sign a file, as what as makes of it,
+// and gives the bundles by the clients' names. They are beside the file.
+func signAll(t *testing.T, in *instance, all []client, file string, as func(client) client) map[string]string {
+	t.Helper()
 	bundles := make(map[string]string)
 	for _, c := range all {
 		if err := c.trust(in); err != nil {
 			t.Fatalf("%s does not trust the instance: %v", c.name(), err)
 		}
-		bundle := filepath.Join(dir, c.name()+".sigstore.json")
-		if err := c.sign(in, in.token(t), file, bundle); err != nil {
+		bundle := filepath.Join(filepath.Dir(file), c.name()+".sigstore.json")
+		if err := as(c).sign(in, in.token(t), file, bundle); err != nil {
 			t.Fatalf("%s does not sign: %v", c.name(), err)
 		}
 		bundles[c.name()] = bundle
 	}
-	checkTable(t, table(all, judge(t, in, all, bundles, file, changed)))
+	return bundles
 }
 
 // judge has each client verify each bundle, by its signer's name, and refuse it for

@@ -84,19 +84,11 @@ func TestMatrixV1(t *testing.T) {
 	config := in.v1Config(t, filepath.Join(dir, "signing_config.json"))
 	file := write(t, filepath.Join(dir, "artifact"), "a release\n")
 	changed := write(t, filepath.Join(dir, "changed"), "a changed release\n")
-	bundles := make(map[string]string)
-	for _, c := range all {
-		if err := c.trust(in); err != nil {
-			t.Fatalf("%s does not trust the instance: %v", c.name(), err)
-		}
-		bundle := filepath.Join(dir, c.name()+".sigstore.json")
-		if err := c.(v1Client).v1(config).sign(in, in.token(t), file, bundle); err != nil {
-			t.Fatalf("%s does not sign: %v", c.name(), err)
-		}
+	bundles := signAll(t, in, all, file, func(c client) client { return c.(v1Client).v1(config) })
+	for name, bundle := range bundles {
 		if kind, promised := kindOf(t, bundle); kind != "hashedrekord 0.0.1" || !promised {
-			t.Fatalf("%s logged a %s, with a promise: %v", c.name(), kind, promised)
+			t.Fatalf("%s logged a %s, with a promise: %v", name, kind, promised)
 		}
-		bundles[c.name()] = bundle
 	}
 	judge(t, in, all, bundles, file, changed)
 }
