@@ -58,11 +58,15 @@ func TestRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer i.stop()
-	log, err := logRequest(1)
+	log, err := logRequest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, req := range map[string]request{"log": log, "certificate": certificateRequest(i), "timestamp": timestampRequest()} {
+	logV1, err := logRequestV1()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, req := range map[string]request{"log": log, "log v1": logV1, "certificate": certificateRequest(i), "timestamp": timestampRequest()} {
 		a, b := req.body(1), req.body(2)
 		if !json.Valid(a) || string(a) == string(b) {
 			t.Errorf("%s: expected JSON, never the same: %s, %s", name, a, b)
@@ -78,7 +82,7 @@ func TestPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer i.stop()
-	log, err := logRequest(100)
+	log, err := logRequest()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,35 +46,38 @@ func (r result) rate() float64 {
 // load posts bodies from clients at once for span, or until they run out. Each
 // client has a connection of its own and sends one request before the clock runs.
 func load(ctx context.Context, s *server, req request, clients int, span time.Duration) (result, error) {
-	n := int(float64(req.rate)*span.Seconds()) + clients
-	bodies := makeBodies(req, n)
-	l := &loader{
-		client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-			MaxIdleConns: clients, MaxIdleConnsPerHost: clients, MaxConnsPerHost: clients, DisableCompression: true}},
-		url: s.url + req.path, accept: req.accept, bodies: bodies,
+	return loadBodies(ctx, s, req, makeBodies(req, 0, int(float64(req.rate)*span.Seconds())+clients), clients, span)
+}
+
+// loadBodies is load with bodies that are there.
+func loadBodies(ctx context.Context, s *server, req request, bodies [][]byte, clients int, span time.Duration) (result, error) {
+	l := &loader{host: strings.TrimPrefix(s.url, "http://"), path: req.path, accept: req.accept, bodies: bodies}
+	connections := make([]*connection, clients)
+	for i := range connections {
+		connections[i] = &connection{loader: l}
+		defer connections[i].close()
 	}
-	defer l.client.CloseIdleConnections()
-	each(clients, func(i int) { l.post(ctx, bodies[i]) })
+	each(clients, func(i int) { connections[i].post(ctx, bodies[i]) })
 	if l.failed.Load() > 0 {
 		return result{}, fmt.Errorf("%s refused a request before the measurement: %w", s.name, l.failure)
 	}
 	l.next.Store(int64(clients))
-	before, err := s.cpu()
+	before, err := s.used()
 	if err != nil {
 		return result{}, err
 	}
 	times := make([][]time.Duration, clients)
 	start := time.Now()
-	each(clients, func(i int) { times[i] = l.work(ctx, start.Add(span)) })
+	each(clients, func(i int) { times[i] = connections[i].work(ctx, start.Add(span)) })
 	elapsed := time.Since(start)
-	after, err := s.cpu()
+	after, err := s.used()
 	if err != nil {
 		return result{}, err
 	}
 	if err := ctx.Err(); err != nil {
 		return result{}, err
 	}
-	return l.result(s, slices.Concat(times...), elapsed, after-before)
+	return l.result(s, slices.Concat(times...), elapsed, after.cpu-before.cpu)
 }
 
 // each runs f for 0 to n-1 at once.
@@ -83,70 +89,108 @@ func each(n int, f func(i int)) {
 	wg.Wait()
 }
 
-// makeBodies makes n bodies on all processors.
-func makeBodies(req request, n int) [][]byte {
+// makeBodies makes n bodies, from one on, on all processors.
+func makeBodies(req request, from, n int) [][]byte {
 	const makers = 4
 	bodies := make([][]byte, n)
 	each(makers, func(m int) {
 		for i := m; i < n; i += makers {
-			bodies[i] = req.body(i)
+			bodies[i] = req.body(from + i)
 		}
 	})
 	return bodies
 }
 
 type loader struct {
-	client *http.Client
-	url    string
-	accept func(int, []byte) error
-	bodies [][]byte
-	next   atomic.Int64
-	failed atomic.Int64
+	host, path string
+	accept     func(int, []byte) error
+	bodies     [][]byte
+	next       atomic.Int64
+	failed     atomic.Int64
 
 	once    sync.Once
 	failure error
 }
 
+// connection is one client's. It speaks HTTP/1.1 with as little as that takes: the
+// processors are the server's too, and net/http's client takes as much of them as
+// many a server.
+type connection struct {
+	*loader
+	conn   net.Conn
+	in     *bufio.Reader
+	out    []byte
+	answer bytes.Buffer
+}
+
+func (c *connection) close() {
+	if c.conn != nil {
+		_ = c.conn.Close() // all that was asked for has been read, or has failed
+		c.conn = nil
+	}
+}
+
 // work posts until the deadline and gives the time of each request.
-func (l *loader) work(ctx context.Context, deadline time.Time) []time.Duration {
+func (c *connection) work(ctx context.Context, deadline time.Time) []time.Duration {
 	var times []time.Duration
 	for {
-		i := l.next.Add(1) - 1
+		i := c.next.Add(1) - 1
 		start := time.Now()
-		if i >= int64(len(l.bodies)) || !start.Before(deadline) || ctx.Err() != nil {
+		if i >= int64(len(c.bodies)) || !start.Before(deadline) || ctx.Err() != nil {
 			return times
 		}
-		l.post(ctx, l.bodies[i])
+		c.post(ctx, c.bodies[i])
 		times = append(times, time.Since(start))
 	}
 }
 
-func (l *loader) post(ctx context.Context, body []byte) {
-	if err := l.try(ctx, body); err != nil {
-		l.failed.Add(1)
-		l.once.Do(func() { l.failure = err })
+func (c *connection) post(ctx context.Context, body []byte) {
+	if err := c.try(ctx, body); err != nil {
+		c.close()
+		c.failed.Add(1)
+		c.once.Do(func() { c.failure = err })
 	}
 }
 
-func (l *loader) try(ctx context.Context, body []byte) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url, bytes.NewReader(body))
-	if err != nil {
+// answerTime is how long an answer may take.
+const answerTime = time.Minute
+
+func (c *connection) try(ctx context.Context, body []byte) error {
+	if err := c.dial(ctx); err != nil {
 		return err
 	}
-	r.Header.Set("Content-Type", "application/json")
-	resp, err := l.client.Do(r)
+	if err := c.conn.SetDeadline(time.Now().Add(answerTime)); err != nil {
+		return err
+	}
+	c.out = fmt.Appendf(c.out[:0], "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", c.path, c.host, len(body))
+	if _, err := c.conn.Write(append(c.out, body...)); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(c.in, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }() // it has been read
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
+	c.answer.Reset()
+	if _, err := c.answer.ReadFrom(io.LimitReader(resp.Body, 1<<20)); err != nil {
 		return err
 	}
-	if err := l.accept(resp.StatusCode, answer); err != nil {
-		return fmt.Errorf("%w: status %d, %.300s", err, resp.StatusCode, answer)
+	if resp.Close {
+		c.close()
+	}
+	if err := c.accept(resp.StatusCode, c.answer.Bytes()); err != nil {
+		return fmt.Errorf("%w: status %d, %.300s", err, resp.StatusCode, c.answer.Bytes())
 	}
 	return nil
+}
+
+func (c *connection) dial(ctx context.Context) (err error) {
+	if c.conn == nil {
+		if c.conn, err = new(net.Dialer).DialContext(ctx, "tcp", c.host); err == nil {
+			c.in = bufio.NewReader(c.conn)
+		}
+	}
+	return err
 }
 
 func (l *loader) result(s *server, times []time.Duration, elapsed, cpu time.Duration) (result, error) {

@@ -29,6 +29,7 @@ type config struct {
 	parts   string
 	alone   bool
 	runs    int
+	grow    int
 	// Where bundles of the public-good instance are, for the part verify.
 	conformance, sigstoreGo string
 
@@ -52,6 +53,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&c.parts, "parts", "processes,verify,log,certificates,timestamps", "what to measure")
 	flag.BoolVar(&c.alone, "alone", false, "measure sigbox without its peers")
 	flag.IntVar(&c.runs, "runs", 15, "how often each whole process is run; the median counts")
+	flag.IntVar(&c.grow, "grow", 200_000, "how many entries to fill logs with, to see what an entry costs as they grow; 0 for none")
 	flag.StringVar(&c.conformance, "conformance", "", "directory of the conformance suite's bundles, where there is one")
 	flag.StringVar(&c.sigstoreGo, "sigstore-go", "", "directory of sigstore-go's source")
 	flag.Parse()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -100,39 +101,66 @@ func (s *server) stop() {
 	remove(s.dir)
 }
 
-// cpu is the processor time that the process has used, user and system
-// (proc_pid_stat(5), fields 14 and 15, in ticks of 10 ms).
-func (s *server) cpu() (time.Duration, error) {
+// serverUsage is what a server has taken since it was started.
+type serverUsage struct {
+	cpu     time.Duration // user and system
+	written int64         // bytes that went to the disk
+}
+
+// used reads the processor time (proc_pid_stat(5), fields 14 and 15, in ticks of 10
+// ms) and what was written (proc_pid_io(5)).
+func (s *server) used() (u serverUsage, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
 	if err != nil {
-		return 0, err
+		return u, err
 	}
 	// The second field, the name, is in parentheses and may hold spaces.
 	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	var ticks int64
 	for _, i := range []int{14 - 3, 15 - 3} {
 		n, err := strconv.ParseInt(fields[i], 10, 64)
 		if err != nil {
-			return 0, err
+			return u, err
 		}
-		ticks += n
+		u.cpu += time.Duration(n) * 10 * time.Millisecond
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil
+	u.written, err = procNumber(fmt.Sprintf("/proc/%d/io", s.pid), "write_bytes")
+	return u, err
+}
+
+// storedBytes is what the files of a server take on the disk.
+func (s *server) storedBytes() (n int64) {
+	_ = filepath.WalkDir(s.dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return fs.SkipDir // it has just gone
+		}
+		if info, err := d.Info(); err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				n += st.Blocks * 512
+			}
+		}
+		return nil
+	})
+	return n
 }
 
 // memory reads a size of proc_pid_status(5), in bytes: VmRSS or VmHWM.
 func (s *server) memory(field string) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
+	kb, err := procNumber(fmt.Sprintf("/proc/%d/status", s.pid), field)
+	return kb << 10, err
+}
+
+// procNumber reads the first number after a name in a file of the kernel's.
+func procNumber(file, name string) (int64, error) {
+	b, err := os.ReadFile(file) // #nosec G304 -- below /proc
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(b)) {
-		if value, ok := strings.CutPrefix(line, field+":"); ok {
-			kb, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
-			return kb << 10, err
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strconv.ParseInt(strings.Fields(value)[0], 10, 64)
 		}
 	}
-	return 0, fmt.Errorf("no %s of process %d", field, s.pid)
+	return 0, fmt.Errorf("%s has no %s", file, name)
 }
 
 // freeAddress finds a free port on the loopback.
