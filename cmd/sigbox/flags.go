@@ -19,6 +19,7 @@ func strictFlags(fs *pflag.FlagSet) {
 		}
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			f.Value = filledList{named, list}
+			f.DefValue = "" // and not an empty list in its help
 		} else {
 			f.Value = &onceOnly{Value: named}
 		}

@@ -40,24 +40,30 @@ const (
 	typeFlag      = "type"
 )
 
-func (f *policyFlags) register(cmd *cobra.Command) {
+// registerSigners adds the flags that say who must have signed.
+func (f *policyFlags) registerSigners(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringVar(&f.identity, identityFlag, "", "who must have signed: the `NAME` in the certificate, such as an email address")
 	fs.StringVar(&f.identityRegexp, identityFlag+"-regexp", "", "`REGEXP` that the whole name must match")
 	fs.StringVar(&f.issuer, issuerFlag, "", "`URL` of the OpenID provider that must have vouched for the name")
 	fs.StringVar(&f.issuerRegexp, issuerFlag+"-regexp", "", "`REGEXP` that the provider's whole URL must match")
 	fs.StringArrayVar(&f.keys, "key", nil, "`FILE` with a public key that may have signed, in place of an identity (repeatable)")
+	fs.StringVar(&f.file, "policy", "", "`FILE` with the policy, in YAML or JSON (- is standard input), in place of the flags that say who must have signed what")
+	for _, name := range []string{identityFlag, identityFlag + "-regexp", issuerFlag, issuerFlag + "-regexp"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+	}
+	_ = cmd.MarkFlagFilename("policy", "yaml", "yml", "json")
+}
+
+// registerDemands adds the flags that demand more of what was signed.
+func (f *policyFlags) registerDemands(cmd *cobra.Command) {
+	fs := cmd.Flags()
 	fs.StringArrayVar(&f.extensions, extensionFlag, nil, "`NAME=VALUE` that the certificate must have, such as sourceRepositoryRef=refs/heads/main (repeatable)")
 	for _, x := range f.github.all() {
 		fs.StringVar(x.value, githubFlag+x.flag, "", "what the certificate's "+x.extension+" must be: `VALUE`")
 		_ = cmd.RegisterFlagCompletionFunc(githubFlag+x.flag, cobra.NoFileCompletions)
 	}
 	fs.StringArrayVar(&f.types, typeFlag, nil, "predicate `TYPE` of attestations to accept: a URI, a name such as slsaprovenance1 or spdxjson, or any (repeatable)")
-	fs.StringVar(&f.file, "policy", "", "`FILE` with the policy, in YAML or JSON (- is standard input), in place of the flags that say who must have signed what")
-	fs.BoolVar(&f.print, "print-policy", false, "print the policy that the flags stand for, and verify nothing")
-	for _, name := range []string{identityFlag, identityFlag + "-regexp", issuerFlag, issuerFlag + "-regexp"} {
-		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
-	}
 	_ = cmd.RegisterFlagCompletionFunc(extensionFlag, completeExtension)
 	_ = cmd.RegisterFlagCompletionFunc(typeFlag, completePredicateType)
 }
