@@ -206,15 +206,23 @@ func (p *Proposal) readDSSE(r reader) error {
 	return nil
 }
 
-// match finds the verifier of each signature.
+// match finds the verifier of each signature. Any may be that of any, so what costs
+// much is done once: reading a key, with the chain above it, and hashing the message.
 func (p *Proposal) match(e *proposedEnvelope, vs []verifier) error {
 	if len(e.signatures) == 1 && len(vs) == 1 { // it is that one, or none
 		p.sign(e.signatures[0].sig, vs[0])
 		return nil
 	}
-	pae := sigbox.PAE(e.payloadType, e.payload)
+	keys := make([]crypto.PublicKey, len(vs))
+	for j := range vs {
+		var err error
+		if keys[j], err = vs[j].publicKey(); err != nil {
+			return err
+		}
+	}
+	message := signedMessage{text: sigbox.PAE(e.payloadType, e.payload)}
 	for i := range e.signatures {
-		j := slices.IndexFunc(vs, func(v verifier) bool { return v.verifyMessage(pae, e.signatures[i].sig) == nil })
+		j := slices.IndexFunc(keys, func(pub crypto.PublicKey) bool { return message.verify(pub, e.signatures[i].sig) == nil })
 		if j < 0 {
 			return sigbox.Errorf(sigbox.NotVerified, "none of the verifiers verifies signature %d of the envelope", i)
 		}
@@ -436,9 +444,13 @@ func (p *Proposal) Verify() error {
 	if len(p.Signatures) == 0 {
 		return nil
 	}
-	pae := sigbox.PAE(p.PayloadType, p.Payload)
+	message := signedMessage{text: sigbox.PAE(p.PayloadType, p.Payload)}
 	for i := range p.Signatures {
-		if err := p.verifiers[i].verifyMessage(pae, p.Signatures[i].Signature); err != nil {
+		pub, err := p.verifiers[i].publicKey()
+		if err != nil {
+			return err
+		}
+		if err := message.verify(pub, p.Signatures[i].Signature); err != nil {
 			return err
 		}
 	}
@@ -530,22 +542,43 @@ func (v *verifier) verifyDigest(d sigbox.Digest, sig []byte) error {
 		WithHint("sign with the hash of the key's size; an Ed25519 key signs SHA-512 digests (Ed25519ph)")
 }
 
-// verifyMessage checks a signature over a message.
-func (v *verifier) verifyMessage(message, sig []byte) error {
-	pub, err := v.publicKey()
-	if err != nil {
-		return err
-	}
-	err = sigbox.Errorf(sigbox.Invalid, "signatures by a key that is %s cannot be logged", sigbox.DescribeKey(pub))
+// signedMessage is a message with several signatures. It is hashed once by each
+// algorithm, however many there are.
+type signedMessage struct {
+	text    []byte
+	digests map[sigbox.HashAlgorithm][]byte
+}
+
+// verify checks a signature over the message by a key.
+func (m *signedMessage) verify(pub crypto.PublicKey, sig []byte) error {
+	var err error = sigbox.Errorf(sigbox.Invalid, "signatures by a key that is %s cannot be logged", sigbox.DescribeKey(pub))
 	for _, k := range algorithmsOf(pub) {
 		if k == sigbox.Ed25519ph {
 			continue
 		}
-		if err = k.VerifyMessage(pub, message, sig); err == nil {
+		if err = m.verifyBy(k, pub, sig); err == nil {
 			return nil
 		}
 	}
 	return err
+}
+
+func (m *signedMessage) verifyBy(k sigbox.KeyDetails, pub crypto.PublicKey, sig []byte) error {
+	if k == sigbox.Ed25519 { // hashes the message with the signature
+		return k.VerifyMessage(pub, m.text, sig)
+	}
+	return k.VerifyDigest(pub, m.digest(k.Hash()), sig)
+}
+
+func (m *signedMessage) digest(h sigbox.HashAlgorithm) []byte {
+	if d, ok := m.digests[h]; ok {
+		return d
+	}
+	if m.digests == nil {
+		m.digests = make(map[sigbox.HashAlgorithm][]byte, 3)
+	}
+	m.digests[h] = h.Sum(m.text).Value
+	return m.digests[h]
 }
 
 // algorithmsOf gives what a v1 log verifies with a key: entries do not name their

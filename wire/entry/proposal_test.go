@@ -328,6 +328,32 @@ func TestProposedSignatures(t *testing.T) {
 	}
 }
 
+// TestProposedVerifiersOnce: the keys of many verifiers, with the chains above them,
+// are read once for all signatures, and one that cannot be read is told.
+func TestProposedVerifiersOnce(t *testing.T) {
+	var verifiers [][]byte
+	var last crypto.Signer
+	for range 4 {
+		last = newKey(t, sigbox.ECDSAP256SHA256)
+		verifiers = append(verifiers, chainPEM(newChain(t, last, 5)...))
+	}
+	read := func(signatures int) float64 {
+		s := envelopeSigner{key: last, hash: crypto.SHA256, pem: verifiers[3]}
+		doc := (&envelope{payload: "{}", signers: slices.Repeat([]envelopeSigner{s}, signatures)}).sign(t).dsse(verifiers...)
+		return testing.AllocsPerRun(2, func() {
+			if _, err := entry.ParseProposal(doc); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if one, eight := read(1), read(8); eight > 2*one {
+		t.Errorf("one signature allocates %.0f times, eight %.0f", one, eight)
+	}
+	e := (&envelope{payload: "{}", signers: []envelopeSigner{{key: last, hash: crypto.SHA256, pem: verifiers[3]}}}).sign(t)
+	_, err := entry.ParseProposal(e.dsse(verifiers[3], pemOf("PUBLIC KEY", []byte("no key"))))
+	refused(t, err, sigbox.Invalid, "public key")
+}
+
 func TestProposalNotVerified(t *testing.T) {
 	key, other := newKey(t, sigbox.ECDSAP256SHA256), newKey(t, sigbox.ECDSAP256SHA256)
 	rec := sign(t, sigbox.ECDSAP256SHA256, key, "artifact")
