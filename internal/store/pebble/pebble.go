@@ -40,7 +40,7 @@ const (
 	format = pebble.FormatValueSeparation
 
 	// cacheSize includes memory tables, of which there are mostly one or two: what
-	// is left keeps the filters and indexes of ten million keys in memory.
+	// is left keeps the indexes of ten million keys in memory.
 	cacheSize    = 56 << 20
 	memTableSize = 16 << 20
 	openFiles    = 512
@@ -159,9 +159,11 @@ func (kv *KV) options() *pebble.Options {
 		MemTableSize:       memTableSize,
 		MaxOpenFiles:       openFiles,
 	}
-	for i := range o.Levels {
+	last := len(o.Levels) - 1
+	for i := range last {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
+	o.Levels[last].FilterPolicy = pebble.NoFilterPolicy // Get would not use it
 	o.EventListener = &pebble.EventListener{
 		BackgroundError: kv.backgroundFailed,
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
