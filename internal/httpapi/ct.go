@@ -218,12 +218,16 @@ func (h *CT) issuer(w http.ResponseWriter, r *http.Request) {
 	writeBytes(w, http.StatusOK, "application/pkix-cert", der)
 }
 
-// number reads a decimal parameter of the query.
+// number reads a decimal parameter of the query, which must be there once: of two,
+// servers take the one or the other.
 func number(r *http.Request, name string) (uint64, error) {
-	text := r.URL.Query().Get(name)
-	n, err := strconv.ParseUint(text, 10, 63)
+	values := r.URL.Query()[name]
+	if len(values) != 1 {
+		return 0, sigbox.Errorf(sigbox.Invalid, "%s: expected a decimal number, found %d of them", name, len(values))
+	}
+	n, err := strconv.ParseUint(values[0], 10, 63)
 	if err != nil {
-		return 0, sigbox.Errorf(sigbox.Invalid, "%s: expected a decimal number, found %.40q", name, text)
+		return 0, sigbox.Errorf(sigbox.Invalid, "%s: expected a decimal number, found %.40q", name, values[0])
 	}
 	return n, nil
 }

@@ -165,6 +165,7 @@ func TestCTRefuses(t *testing.T) {
 		"other authority":      {"POST", "add-chain", `{"chain":["` + b64(newAuthority(t).issued(t).Raw) + `","` + b64(a.chain[0]) + `"]}`, 400},
 		"no start":             {"GET", "get-entries?end=1", "", 400},
 		"negative start":       {"GET", "get-entries?start=-1&end=1", "", 400},
+		"two starts":           {"GET", "get-entries?start=0&start=1&end=1", "", 400},
 		"huge start":           {"GET", "get-entries?start=99999999999999999999&end=1", "", 400},
 		"beyond the end":       {"GET", "get-entries?start=1&end=1", "", 404},
 		"short hash":           {"GET", "get-proof-by-hash?tree_size=1&hash=AAAA", "", 400},

@@ -53,7 +53,7 @@ func (c rekorCalls) createEntry(ctx context.Context, body []byte) ([]byte, error
 	}
 	le, err := c.service.Add(ctx, e)
 	if err != nil {
-		return nil, err
+		return nil, asInvalid(err)
 	}
 	return entry.AppendLogEntryProto(nil, &le), nil
 }

@@ -211,6 +211,8 @@ func TestRPCRefused(t *testing.T) {
 	broken.Signature = append(bytes.Clone(e.Signature[:len(e.Signature)-1]), e.Signature[len(e.Signature)-1]^1)
 	large := e
 	large.PublicKey, large.Certificate = nil, make([]byte, entry.MaxLeafSize)
+	largeKey := e
+	largeKey.PublicKey = make([]byte, 9000)
 	good := entry.AppendRequestProto(nil, e)
 	for name, c := range map[string]struct {
 		message []byte
@@ -224,6 +226,7 @@ func TestRPCRefused(t *testing.T) {
 		"ends early":        {good[:len(good)-1], connect.CodeInvalidArgument, "binary form"},
 		"a wrong signature": {entry.AppendRequestProto(nil, broken), connect.CodeInvalidArgument, ""},
 		"a large leaf":      {entry.AppendRequestProto(nil, large), connect.CodeInvalidArgument, "65535"},
+		"a large key":       {entry.AppendRequestProto(nil, largeKey), connect.CodeInvalidArgument, "at most 8192"},
 		"the largest":       {make([]byte, entry.MaxRequestSize), connect.CodeInvalidArgument, ""},
 		"larger than that":  {make([]byte, entry.MaxRequestSize+1), connect.CodeResourceExhausted, "4194304 bytes"},
 		"much larger":       {make([]byte, 2*entry.MaxRequestSize), connect.CodeResourceExhausted, "4194304 bytes"},

@@ -40,7 +40,7 @@ func (h *Rekor) Register(mux *http.ServeMux) {
 func (h *Rekor) add(w http.ResponseWriter, r *http.Request) {
 	le, err := h.create(w, r)
 	if err != nil {
-		writeError(w, r, h.Logger, err)
+		writeError(w, r, h.Logger, asInvalid(err))
 		return
 	}
 	answer := entry.AppendLogEntry(nil, &le)
@@ -51,11 +51,11 @@ func (h *Rekor) add(w http.ResponseWriter, r *http.Request) {
 func (h *Rekor) create(w http.ResponseWriter, r *http.Request) (sigbox.LogEntry, error) {
 	body, err := readBody(w, r, entry.MaxRequestSize)
 	if err != nil {
-		return sigbox.LogEntry{}, asInvalid(err)
+		return sigbox.LogEntry{}, err
 	}
 	e, err := entry.ParseRequest(body)
 	if err != nil {
-		return sigbox.LogEntry{}, asInvalid(err)
+		return sigbox.LogEntry{}, err
 	}
 	return h.Service.Add(r.Context(), e)
 }

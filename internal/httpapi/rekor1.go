@@ -67,20 +67,21 @@ type errorV1 struct {
 	Message string `json:"message"`
 }
 
-// writeErrorV1 is writeError in Rekor v1's form.
+// writeErrorV1 is writeError in Rekor v1's form, which answers 400 to what is too
+// large too.
 func writeErrorV1(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
-	code, _, msg := refuse(w, r, log, err)
+	code, _, msg := refuse(w, r, log, asInvalid(err))
 	writeJSON(w, code, errorV1{code, msg})
 }
 
 func (h *RekorV1) add(w http.ResponseWriter, r *http.Request) error {
 	body, err := readBody(w, r, entry.MaxProposalSize)
 	if err != nil {
-		return asInvalid(err)
+		return err
 	}
 	p, err := entry.ParseProposal(body)
 	if err != nil {
-		return asInvalid(err)
+		return err
 	}
 	e, added, err := h.Service.Add(r.Context(), p)
 	if err != nil {
@@ -134,7 +135,7 @@ func (h *RekorV1) byID(w http.ResponseWriter, r *http.Request) error {
 func (h *RekorV1) retrieve(w http.ResponseWriter, r *http.Request) error {
 	body, err := readBody(w, r, entry.MaxProposalSize)
 	if err != nil {
-		return asInvalid(err)
+		return err
 	}
 	q, err := entry.ParseQuery(body)
 	if sigbox.KindOf(err) == sigbox.TooLarge { // more than is answered at once
@@ -219,7 +220,7 @@ func (h *RekorV1) publicKey(w http.ResponseWriter, r *http.Request) error {
 
 // numberOr is number for a parameter that may be missing.
 func numberOr(r *http.Request, name string, missing uint64) (uint64, error) {
-	if r.URL.Query().Get(name) == "" {
+	if values := r.URL.Query()[name]; len(values) == 0 || len(values) == 1 && values[0] == "" {
 		return missing, nil
 	}
 	return number(r, name)

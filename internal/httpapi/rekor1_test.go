@@ -201,6 +201,7 @@ func TestRekorV1Refusals(t *testing.T) {
 	id := postV1(t, server, two[0])
 	tree := service.Info().Tree
 	forged := bytes.Replace(two[1], []byte(sigbox.SHA256.Sum([]byte("artifact 1")).Hex()), []byte(sigbox.SHA256.Sum(nil).Hex()), 1)
+	large := entry.AppendProposal(nil, sigbox.Entry{Digest: sigbox.SHA256.Sum(nil), Signature: []byte{1}, PublicKey: make([]byte, 9000)})
 	eleven := []byte(`{"logIndexes":[0,0,0,0,0,0,0,0,0,0,0]}`)
 	for name, test := range map[string]struct {
 		method, path string
@@ -213,6 +214,7 @@ func TestRekorV1Refusals(t *testing.T) {
 		"another kind":          {"POST", "/entries", []byte(`{"kind":"rekord","apiVersion":"0.0.1","spec":{}}`), 400, "not taken"},
 		"a forged entry":        {"POST", "/entries", forged, 400, "does not verify"},
 		"a large body":          {"POST", "/entries", make([]byte, entry.MaxProposalSize+1), 400, "larger than"},
+		"a large key":           {"POST", "/entries", large, 400, "at most 8192"},
 		"no index":              {"GET", "/entries", nil, 400, "logIndex"},
 		"a negative index":      {"GET", "/entries?logIndex=-1", nil, 400, "logIndex"},
 		"an index beyond":       {"GET", "/entries?logIndex=1", nil, 404, "no entry"},
@@ -222,11 +224,14 @@ func TestRekorV1Refusals(t *testing.T) {
 		"an ID of another tree": {"GET", "/entries/" + strings.Repeat("1", 16) + id[16:], nil, 404, "another tree"},
 		"too many queries":      {"POST", "/entries/retrieve", eleven, 422, "more than"},
 		"a bad query":           {"POST", "/entries/retrieve", []byte(`{"x":1}`), 400, "unknown member"},
+		"a query for two":       {"GET", "/entries?logIndex=0&logIndex=1", nil, 400, "2 of them"},
+		"a query for a large":   {"POST", "/entries/retrieve", fmt.Appendf(nil, `{"entries":[%s]}`, large), 400, "at most 8192"},
 		"a query for a forgery": {"POST", "/entries/retrieve", fmt.Appendf(nil, `{"entries":[%s]}`, forged), 400, "does not verify"},
 		"a proof of nothing":    {"GET", "/proof", nil, 400, "lastSize"},
 		"a proof backwards":     {"GET", "/proof?firstSize=2&lastSize=1", nil, 400, "firstSize(2)"},
 		"a proof beyond":        {"GET", "/proof?lastSize=2", nil, 400, "greater than what is currently observable(1)"},
 		"a proof of a tree":     {"GET", fmt.Sprintf("/proof?lastSize=1&treeID=%d", tree+1), nil, 400, "no tree"},
+		"a proof of two trees":  {"GET", "/proof?lastSize=1&treeID=&treeID=1", nil, 400, "2 of them"},
 		"a proof of no number":  {"GET", "/proof?lastSize=1&treeID=x", nil, 400, "treeID"},
 		"the key of a tree":     {"GET", fmt.Sprintf("/publicKey?treeID=%d", tree+1), nil, 400, "no tree"},
 	} {

@@ -145,6 +145,7 @@ func TestRekorRefused(t *testing.T) {
 		"deep":               {strings.Repeat(`{"hashedRekordRequestV002":`, 100000), "unknown member"},
 		"wrong type":         {`{"hashedRekordRequestV002":[]}`, "expected an object"},
 		"large certificate":  {post(func(e *sigbox.Entry) { e.PublicKey, e.Certificate = nil, make([]byte, 60000) }), "at most 65535"},
+		"large key":          {post(func(e *sigbox.Entry) { e.PublicKey = make([]byte, 9000) }), "at most 8192"},
 		"another signature":  {post(func(e *sigbox.Entry) { e.Signature = rekorEntry(t, key, 2).Signature }), "does not verify"},
 		"another key":        {post(func(e *sigbox.Entry) { e.PublicKey = rekorEntry(t, fixture.Key(t), 1).PublicKey }), "does not verify"},
 		"pure Ed25519":       {post(func(e *sigbox.Entry) { e.Details = sigbox.Ed25519 }), "Ed25519ph"},

@@ -366,6 +366,9 @@ func timeParameter(values url.Values, name string) (time.Time, error) {
 	if err != nil {
 		return t, sigbox.Errorf(sigbox.Invalid, "%s: expected a time like 2026-01-31T12:00:00Z (RFC 3339), found %.40q", name, v)
 	}
+	if t.IsZero() { // no bound, to the index; no log is as old
+		t = time.Unix(0, 0).UTC()
+	}
 	return t, nil
 }
 
@@ -428,17 +431,17 @@ type indexQuery struct {
 // query gives the search that is asked for; empty says that it is for nothing.
 func (i *indexQuery) query() (q search.Query, empty bool, err error) {
 	conditions, err := i.conditions()
-	if err != nil || len(conditions) == 0 {
+	switch {
+	case err != nil:
 		return q, true, err
+	case i.Operator != "" && i.Operator != "and" && i.Operator != "or":
+		return q, true, sigbox.Errorf(sigbox.Invalid, `operator %.40q: expected "and" or "or"`, i.Operator)
+	case len(conditions) == 0:
+		return q, true, nil
+	case i.Operator != "and":
+		conditions = []search.Condition{slices.Concat(conditions...)}
 	}
-	switch i.Operator {
-	case "and":
-		q.All = conditions
-	case "or", "":
-		q.All = []search.Condition{slices.Concat(conditions...)}
-	default:
-		return q, true, sigbox.Errorf(sigbox.Invalid, "operator %.40q: expected and, or or", i.Operator)
-	}
+	q.All = conditions
 	return q, false, nil
 }
 
@@ -469,8 +472,14 @@ func (i *indexQuery) conditions() (all []search.Condition, err error) {
 
 // parseIndexQuery reads what a v1 client asks.
 func parseIndexQuery(b []byte) (i indexQuery, err error) {
-	if err := json.Unmarshal(b, &i, json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(false)); err != nil {
-		return i, sigbox.Errorf(sigbox.Invalid, "the query is not that of a search: expected an object of email, hash, publicKey, subject and operator").WithCause(err)
+	expected := func(reason string) *sigbox.Error {
+		return sigbox.Errorf(sigbox.Invalid, "the query: expected an object of email, hash, publicKey, subject and operator: %s", reason)
+	}
+	if jsontext.Value(b).Kind() == 'n' { // which json takes for an object without members
+		return i, expected("found null")
+	}
+	if err := json.Unmarshal(b, &i, json.RejectUnknownMembers(true)); err != nil {
+		return i, expected(jsonReason(err)).WithCause(err)
 	}
 	return i, nil
 }
@@ -480,7 +489,7 @@ func parseIndexQuery(b []byte) (i indexQuery, err error) {
 func (h *Search) retrieve(w http.ResponseWriter, r *http.Request, l *SearchedLog) error {
 	body, err := readBody(w, r, maxIndexQuery)
 	if err != nil {
-		return asInvalid(err)
+		return err
 	}
 	i, err := parseIndexQuery(body)
 	if err != nil {

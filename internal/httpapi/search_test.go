@@ -289,6 +289,8 @@ func TestSearch(t *testing.T) {
 		{"after=" + hour(1), []string{"v2 2", "v1 1", "v1 0"}},
 		{"before=" + hour(1), []string{"v2 1", "v2 0"}},
 		{"after=" + hour(1) + "&before=" + hour(2) + "&hash=" + hash, []string{"v1 0"}},
+		{"before=0001-01-01T00:00:00Z", nil},
+		{"after=0001-01-01T00:00:00Z&log=v1", []string{"v1 1", "v1 0"}},
 		{"subject=nobody@example.com", nil},
 	} {
 		query, err := url.ParseQuery(tt.query)
@@ -524,7 +526,7 @@ func TestIndexRetrieve(t *testing.T) {
 func TestIndexRetrieveRefused(t *testing.T) {
 	s := newSearchable(t)
 	for _, body := range []string{
-		"", "[]", "null x", `{"hash":7}`, `{"hash":"abc"}`, `{"hash":"md5:00000000000000000000000000000000","operator":"xor"}`, `{"foo":1}`, `{"email":"a@b.c","email":"a@b.c"}`,
+		"", "[]", "null", "null x", `{"operator":"xor"}`, `{"hash":7}`, `{"hash":"abc"}`, `{"hash":"md5:00000000000000000000000000000000","operator":"xor"}`, `{"foo":1}`, `{"email":"a@b.c","email":"a@b.c"}`,
 		`{"publicKey":{"format":"pgp","content":"AAAA"}}`, `{"publicKey":{"format":"x509"}}`, `{"publicKey":{"format":"x509","content":"AAAA"}}`, `{"publicKey":{"content":"AAAA"}}`,
 		`{"publicKey":{"format":"x509","url":"http://127.0.0.1/"}}`, `{"email":"` + strings.Repeat("a", 5000) + `"}`, `{"email":"` + strings.Repeat("a", maxIndexQuery) + `"}`, `{"Email":"a@b.c"}`,
 	} {
