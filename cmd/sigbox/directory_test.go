@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 
@@ -50,7 +51,7 @@ func TestDirectoryChanges(t *testing.T) {
 		"file changed":    {put("d/a", "A"), []string{"d/a notVerified"}},
 		"file grown":      {put("d/a", "a"+strings.Repeat("\x00", 2*smallArtifact)), []string{"d/a notVerified"}},
 		"file for a pipe": {func() error { return replaceByPipe("d/a") }, []string{"d/a undecided"}},
-		"bundle gone":     {remove(bundle), []string{"d/a undecided", bundle + " notVerified"}},
+		"bundle gone":     {remove(bundle), []string{"d/a undecided", bundle + " undecided"}},
 		"bundle changed":  {put(bundle, "#!/bin/sh\n"), []string{"d/a notVerified", bundle + " notVerified"}},
 		"bundle grown":    {func() error { return os.Truncate(bundle, maxBundleFile+1) }, []string{"d/a notVerified", bundle + " notVerified"}},
 	} {
@@ -159,5 +160,61 @@ func TestReadSized(t *testing.T) {
 	}
 	if b, err := readSized(iotest.ErrReader(fs.ErrInvalid), "x", 9, 1); exitStatus(err) != exitUndecided {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// TestStrangeDirectory: what waits, goes round or paints the terminal is passed over
+// or told in plain letters.
+func TestStrangeDirectory(t *testing.T) {
+	w := signedDirectory(t)
+	for _, pipe := range []string{"d/pipe", "d/a.sigstore", "d/b.sig"} {
+		if err := exec.Command("mkfifo", pipe).Run(); err != nil {
+			t.Skip("no mkfifo here: ", err)
+		}
+	}
+	for link, to := range map[string]string{"d/loop": "loop", "d/up": "..", "d/c.sigstore.jsonl": "loop"} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const strange = "d/ \x1b[2J\n\t\u202e"
+	w.write(strange, "a")
+	w.write(strange+bundleSuffix, "a"+bundleSuffix)
+	if status := w.verify("d"); status != exitOK || !strings.Contains(w.stdout.String(), `verified  d/ \x1b[2J\n\t\u202e  `) || !strings.Contains(w.stderr.String(), "4 of 4 files verified") ||
+		!strings.Contains(w.stderr.String(), "Passed over: 4 bundles, 6 links or special files") {
+		t.Errorf("status %d: %s%s", status, &w.stdout, &w.stderr)
+	}
+}
+
+// TestEmptyBundle: a bundle that is empty is told as that, beside its file and without
+// one.
+func TestEmptyBundle(t *testing.T) {
+	w := signedDirectory(t)
+	w.write("d/a"+bundleSuffix, "nothing")
+	w.write("d/lone"+bundleSuffix, "nothing")
+	if status := w.verify("d"); status != exitNotVerified || strings.Count(w.stdout.String(), "it is called a bundle and is none") != 2 ||
+		!strings.Contains(w.stdout.String(), "d/a.sigstore.json is empty, and a bundle was expected there") {
+		t.Errorf("status %d: %s%s", status, &w.stdout, &w.stderr)
+	}
+}
+
+// full is a disk without space.
+type full struct{ after int }
+
+func (f *full) Write(p []byte) (int, error) {
+	if f.after -= len(p); f.after < 0 {
+		return 0, syscall.ENOSPC
+	}
+	return len(p), nil
+}
+
+// TestOutputLost: a verdict that could not be written is not the end of a good run.
+func TestOutputLost(t *testing.T) {
+	w := signedDirectory(t)
+	for _, args := range [][]string{{"d"}, {"d/a"}, {"d", "-o", "json"}, {"d/a", "--explain"}, {"d", "--explain"}} {
+		w.env.stdout = &full{after: 1}
+		if status := w.verify(args...); status != exitUndecided || !strings.Contains(w.stderr.String(), "no space left") {
+			t.Errorf("%s: status %d: %s", args, status, &w.stderr)
+		}
 	}
 }

@@ -215,6 +215,9 @@ func readBundles(path string) ([]located, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(b) == 0 {
+		return nil, sigbox.Errorf(sigbox.Invalid, "%s is empty, and a bundle was expected there", path)
+	}
 	bundles, err := parseBundles(b, hasLines(path))
 	if err != nil {
 		err = sigbox.Errorf(sigbox.KindOf(err), "%s: %w", path, err)

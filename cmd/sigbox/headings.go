@@ -15,8 +15,8 @@ import (
 const headingKey = "sigbox.heading"
 
 // headed puts the flags that were added since the last call under a heading.
-func headed(cmd *cobra.Command, heading string) {
-	cmd.SetUsageFunc(usageByHeadings)
+func (e *env) headed(cmd *cobra.Command, heading string) {
+	cmd.SetUsageFunc(func(cmd *cobra.Command) error { return printUsage(cmd, columns(e.stdout)) })
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Annotations[headingKey] == nil {
 			_ = cmd.Flags().SetAnnotation(f.Name, headingKey, []string{heading}) // it is there
@@ -44,16 +44,16 @@ func flagsByHeadings(cmd *cobra.Command) (headings []string, flags map[string]*p
 	return headings, flags
 }
 
-// usageByHeadings is cobra's usage, for a command whose flags have headings.
-func usageByHeadings(cmd *cobra.Command) error {
-	out := cmd.OutOrStderr()
+// printUsage is cobra's usage, for a command whose flags have headings. Lines are as
+// wide as said; 0 breaks none.
+func printUsage(cmd *cobra.Command, width int) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Usage:\n  %s\n\nExamples:\n%s\n", cmd.UseLine(), cmd.Example)
 	headings, flags := flagsByHeadings(cmd)
 	for _, h := range headings {
-		fmt.Fprintf(&b, "\n%s:\n%s", h, flags[h].FlagUsagesWrapped(columns(out)))
+		fmt.Fprintf(&b, "\n%s:\n%s", h, flags[h].FlagUsagesWrapped(width))
 	}
-	_, err := io.WriteString(out, b.String())
+	_, err := io.WriteString(cmd.OutOrStderr(), b.String())
 	return err
 }
 

@@ -109,3 +109,21 @@ curl() { cat app.tar.gz; }
 		}
 	}
 }
+
+// TestUsageFits: on a narrow terminal lines are broken where it ends.
+func TestUsageFits(t *testing.T) {
+	var out strings.Builder
+	cmd := newVerifyCommand(newBench(t).env)
+	cmd.SetErr(&out)
+	cmd.SetOut(&out)
+	const width = 100
+	if err := printUsage(cmd, width); err != nil {
+		t.Fatal(err)
+	}
+	_, flags, _ := strings.Cut(out.String(), "Artifact and bundle:")
+	for line := range strings.Lines(flags) {
+		if len(strings.TrimSuffix(line, "\n")) > width {
+			t.Errorf("%d characters: %s", len(line), line)
+		}
+	}
+}

@@ -192,8 +192,7 @@ func (j *judge) signed(ctx context.Context, o *outcome) {
 func (j *judge) gather(ctx context.Context, o *outcome) (complete, unlogged []*sigbox.Bundle) {
 	sources := j.sources(o.artifact)
 	if len(sources) == 0 {
-		o.err = sigbox.Errorf(sigbox.NotVerified, "there is no bundle beside it").
-			WithHint("expected %s, or name the bundle with --bundle", o.artifact.path+bundleSuffix)
+		o.err = unsigned(o.artifact.path)
 		return nil, nil
 	}
 	o.from = make(map[*sigbox.Bundle]place, len(sources))
@@ -212,6 +211,20 @@ func (j *judge) gather(ctx context.Context, o *outcome) (complete, unlogged []*s
 		}
 	}
 	return complete, unlogged
+}
+
+// unsigned is the error for a file that has no signature. One that only cannot be
+// read might have been one itself.
+func unsigned(path string) error {
+	err := sigbox.Errorf(sigbox.NotVerified, "there is no bundle beside it")
+	if isBundleName(path) {
+		_, unread := readBundles(path)
+		if exitStatus(unread) == exitUndecided {
+			return unread
+		}
+		err = sigbox.Errorf(sigbox.NotVerified, "it is called a bundle and is none, and there is none beside it")
+	}
+	return err.WithHint("expected %s, or name the bundle with --bundle", path+bundleSuffix)
 }
 
 // sources are where the signatures of an artifact may be.

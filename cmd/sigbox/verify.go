@@ -82,19 +82,19 @@ func (f *verifyFlags) register(e *env, cmd *cobra.Command) {
 	f.set, f.policy.stdin = fs, e.stdin
 	f.evidence.register(cmd)
 	f.lists.register(cmd)
-	headed(cmd, "Artifact and bundle")
+	e.headed(cmd, "Artifact and bundle")
 	f.policy.registerSigners(cmd)
-	headed(cmd, "Who may have signed")
+	e.headed(cmd, "Who may have signed")
 	f.policy.registerDemands(cmd)
 	fs.BoolVar(&f.ignoreLog, "insecure-ignore-tlog", false, "with keys: be content with the signature alone, whether or not it was ever recorded")
-	headed(cmd, "What is demanded besides")
+	e.headed(cmd, "What is demanded besides")
 	f.trust.register(e, cmd, forVerifying)
 	_ = cmd.MarkFlagFilename("trusted-root", "json", "jsonl")
-	headed(cmd, "Trust")
+	e.headed(cmd, "Trust")
 	fs.BoolVar(&f.explain, "explain", false, "say what each step of the verification found, with its evidence")
 	f.output.register(cmd)
 	fs.BoolVar(&f.policy.print, "print-policy", false, "print the policy that the flags stand for, and verify nothing")
-	headed(cmd, "Output")
+	e.headed(cmd, "Output")
 }
 
 // check finds what makes no sense in the flags, before anything is read.
