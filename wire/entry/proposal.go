@@ -598,7 +598,7 @@ func algorithmsOf(pub crypto.PublicKey) []sigbox.KeyDetails {
 	case ed25519.PublicKey:
 		return []sigbox.KeyDetails{sigbox.Ed25519, sigbox.Ed25519ph}
 	case *rsa.PublicKey:
-		return []sigbox.KeyDetails{sigbox.RSAPKCS1Legacy} // of any size
+		return []sigbox.KeyDetails{sigbox.RSAPKCS1Legacy} // 2048 to 8192 bits
 	}
 	return nil
 }

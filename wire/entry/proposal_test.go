@@ -369,6 +369,8 @@ func TestProposalNotVerified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ed := newKey(t, sigbox.Ed25519)
+	hashed := (&envelope{payload: "{}", signers: []envelopeSigner{{key: ed, hash: crypto.SHA512, pem: keyPEM(t, ed)}}}).sign(t)
 	odd := rec
 	odd.PublicKey = spki(t, p224)
 	sha512 := rec
@@ -392,6 +394,7 @@ func TestProposalNotVerified(t *testing.T) {
 		"a public key that does not parse":   {bytes.Replace(entry.AppendProposal(nil, rec), []byte(b64(keyPEM(t, key))), []byte(b64(pemOf("PUBLIC KEY", []byte{0x30, 0}))), 1), sigbox.Invalid, "public key"},
 		"dsse by a key that does not parse":  {e.dsse(pemOf("PUBLIC KEY", []byte{0x30, 0})), sigbox.Invalid, "public key"},
 		"dsse by Ed25519 for one of P-256":   {e.dsse(keyPEM(t, newKey(t, sigbox.Ed25519))), sigbox.NotVerified, "does not verify"},
+		"dsse by Ed25519ph":                  {hashed.dsse(keyPEM(t, ed)), sigbox.NotVerified, "does not verify"},
 		"dsse by a key that nothing is with": {e.dsse(pemOf("PUBLIC KEY", spki(t, p224))), sigbox.Invalid, "P-224"},
 	} {
 		t.Run(name, func(t *testing.T) {
