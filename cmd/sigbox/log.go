@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/remote"
 	"github.com/sigbox/sigbox/internal/search"
+	"github.com/sigbox/sigbox/wire/cert"
+	"github.com/sigbox/sigbox/wire/entry"
 )
 
 func newLogCommand(e *env) *cobra.Command {
@@ -23,7 +26,8 @@ func newLogCommand(e *env) *cobra.Command {
 		GroupID: "sign",
 		Short:   "Read transparency logs, and believe nothing that they cannot prove",
 		Long: `log reads a transparency log: the one of the instance in use, or any other that
-speaks C2SP tlog-tiles or Rekor v1. Everything that is shown follows from a
+speaks C2SP tlog-tiles or Rekor v1, or a certificate log of static-ct-api or RFC
+6962. Everything that is shown follows from a
 checkpoint that the log has signed with the key in your trust root (or that of
 --key). The last checkpoint of each log is kept, and each time the log has to
 continue it: a log that was rewritten since then is an alarm, and exit status 1.`,
@@ -47,18 +51,18 @@ type logFlags struct {
 
 func (f *logFlags) register(e *env, cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringVar(&f.log, "log", "", "the log to read: v2 or v1 of the instance, or the `URL` of any (default the instance's newest)")
+	fs.StringVar(&f.log, "log", "", "the log to read: v2, v1 or ct of the instance, or the `URL` of any (default the instance's newest transparency log)")
 	fs.StringVar(&f.key, "key", "", "`FILE` with the log's public key (PEM, or C2SP name+hash+key), in place of a trust root")
 	fs.Var((*single)(&f.trust.instances), "instance", "`NAME` or URL of the instance (default $SIGBOX_INSTANCE, else the one in use)")
 	fs.StringArrayVar(&f.trust.trustedRoots, "trusted-root", nil, "`FILE` with trusted roots, whose logs' keys count (repeatable)")
 	fs.StringVar(&f.trust.signingConfig, "signing-config", "", "`FILE` that says where the logs are, in place of an instance's")
 	_ = cmd.RegisterFlagCompletionFunc("instance", e.completeInstance)
-	_ = cmd.RegisterFlagCompletionFunc("log", cobra.FixedCompletions([]string{"v2", "v1"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("log", cobra.FixedCompletions([]string{"v2", "v1", "ct"}, cobra.ShellCompDirectiveNoFileComp))
 	f.output.register(cmd)
 }
 
 // byName reports whether the log is one of an instance's, not a URL.
-func (f *logFlags) byName() bool { return f.log == "" || f.log == "v1" || f.log == "v2" }
+func (f *logFlags) byName() bool { return slices.Contains([]string{"", "v1", "v2", "ct"}, f.log) }
 
 // openLog finds and checks the log that the flags name.
 func (e *env) openLog(ctx context.Context, f *logFlags) (*remote.LogReader, error) {
@@ -78,7 +82,7 @@ func (e *env) openLog(ctx context.Context, f *logFlags) (*remote.LogReader, erro
 func (e *env) logConfig(ctx context.Context, f *logFlags) (remote.LogConfig, error) {
 	cfg := remote.LogConfig{URL: f.log}
 	if !f.byName() && !strings.Contains(f.log, "://") {
-		return cfg, usage("--log: expected v1, v2 or a URL, found %q", f.log)
+		return cfg, usage("--log: expected v2, v1, ct or a URL, found %q", f.log)
 	}
 	if f.key != "" {
 		key, err := readLogKey(f.key)
@@ -101,14 +105,16 @@ func (e *env) logConfig(ctx context.Context, f *logFlags) (remote.LogConfig, err
 	if cfg.Keys == nil {
 		cfg.Keys = remote.LogKeys(t.roots)
 	}
-	if f.byName() {
-		s, err := e.logService(t.config, f.log)
-		if err != nil {
-			return cfg, err
-		}
+	switch {
+	case f.log == "ct":
+		cfg.CT = true
+		cfg.URL, err = e.certificateLog(t.roots)
+	case f.byName():
+		var s sigbox.Service
+		s, err = e.logService(t.config, f.log)
 		cfg.URL, cfg.Version = s.URL, s.MajorAPIVersion
 	}
-	return cfg, nil
+	return cfg, err
 }
 
 // logKeys gives the keys that count, for what is checked without a log.
@@ -150,6 +156,22 @@ func (e *env) logService(config *sigbox.SigningConfig, want string) (sigbox.Serv
 		return best, sigbox.Errorf(sigbox.NotFound, "the instance offers no log %s", want).WithHint("name it by its URL: --log URL")
 	}
 	return best, nil
+}
+
+// certificateLog gives the URL of the certificate log that began last.
+func (e *env) certificateLog(roots []*sigbox.TrustedRoot) (string, error) {
+	var best sigbox.TransparencyLog
+	for _, root := range roots {
+		for _, l := range root.CTLogs {
+			if l.ValidFor.Contains(e.now()) && (best.BaseURL == "" || l.ValidFor.Start.After(best.ValidFor.Start)) {
+				best = l
+			}
+		}
+	}
+	if best.BaseURL == "" {
+		return "", sigbox.Errorf(sigbox.NotFound, "the trust root lists no certificate log").WithHint("name it by its URL: --log URL")
+	}
+	return best.BaseURL, nil
 }
 
 // provenJSON is an entry of a log, proven.
@@ -204,6 +226,10 @@ func newProvenJSON(p *remote.ProvenEntry) provenJSON {
 	if p.Says == nil {
 		return j
 	}
+	if p.Certificate != nil {
+		j.Signers = append(j.Signers, signerOfCT(p.Certificate, p.Says))
+		return j
+	}
 	facts := search.FactsOf(p.Body, p.Says)
 	if facts.Digests != nil {
 		j.Digests = facts.Digests
@@ -211,6 +237,17 @@ func newProvenJSON(p *remote.ProvenEntry) provenJSON {
 	for i := range facts.Signers {
 		s := &facts.Signers[i]
 		j.Signers = append(j.Signers, signerJSON{s.Subjects, s.Issuer, s.Repositories, s.Key(), s.Certificate()})
+	}
+	return j
+}
+
+// signerOfCT gives whom the certificate of a certificate log's entry names. The final
+// certificate of a precertificate is not in the log: it has no fingerprint there.
+func signerOfCT(c *cert.Entry, says *entry.Body) signerJSON {
+	s := search.FactsOf(nil, says).Signers[0]
+	j := signerJSON{s.Subjects, s.Issuer, s.Repositories, s.Key(), s.Certificate()}
+	if c.Precert {
+		j.Certificate = ""
 	}
 	return j
 }
@@ -229,7 +266,7 @@ func (j *provenJSON) print(out io.Writer) error {
 		row("entry ID", "%s", j.UUID)
 	}
 	if j.Kind != "" {
-		row("kind", "%s %s", j.Kind, j.Version)
+		row("kind", "%s", strings.TrimSpace(j.Kind+" "+j.Version))
 	} else {
 		row("kind", "not known to this program")
 	}

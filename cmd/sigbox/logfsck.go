@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/app"
+	"github.com/sigbox/sigbox/internal/ctlog"
+	"github.com/sigbox/sigbox/internal/rekor1"
 	"github.com/sigbox/sigbox/internal/remote"
 	"github.com/sigbox/sigbox/internal/tlog"
 	"github.com/sigbox/sigbox/wire/entry"
@@ -22,6 +25,7 @@ type fsckFlags struct {
 	repair bool
 	// hashesOnly leaves out what entries say.
 	hashesOnly bool
+	from, to   uint64
 }
 
 func newLogFsckCommand(e *env) *cobra.Command {
@@ -38,9 +42,11 @@ a signature that is good; in the CT log with the precertificate and issuer that 
 names. --repair makes anew what is derived, and never touches an entry. docs/operations.md says what to do about the
 rest.
 
-Without --data it reads a log over the network, which must have tiles: each entry
-against its tile, each tile against those below it, the root against the signed
-checkpoint, and of Rekor v2 each entry's signature.
+Without --data it reads a log over the network, and checks its entries in the same
+way: against its tiles, and these against the signed checkpoint. A log without tiles
+has to prove its entries: Rekor v1 one by one, a certificate log of RFC 6962 many at
+a time. --from and --to check a part of a long log, which is proven by itself: what
+was ended can be gone on with.
 
 Exit status: 0 nothing was found or all was repaired, 1 something was found, 3 the
 log could not be read.`,
@@ -55,6 +61,8 @@ log could not be read.`,
 	f.data.register(cmd)
 	cmd.Flags().BoolVar(&f.repair, "repair", false, "make anew what is derived; with --data")
 	cmd.Flags().BoolVar(&f.hashesOnly, "hashes-only", false, "leave out what entries say, their signatures above all, which takes most of the time")
+	cmd.Flags().Uint64Var(&f.from, "from", 0, "the first `INDEX` to check, over the network")
+	cmd.Flags().Uint64Var(&f.to, "to", 0, "the `INDEX` to end before, over the network (default the log's end)")
 	cmd.Flags().Lookup("log").Usage = "the log to check: v2, v1 or ct; over the network also the `URL` of any (default with --data all, else the instance's newest)"
 	cmd.Flags().Lookup("data").Usage = "`DIR` with the data of a stopped instance"
 	return cmd
@@ -71,6 +79,8 @@ type fsckJSON struct {
 	Bytes     uint64        `json:"bytes"`
 	Tiles     uint64        `json:"tiles"`
 	Content   *contentJSON  `json:"content,omitempty"`
+	From      *uint64       `json:"from,omitempty"`
+	To        *uint64       `json:"to,omitempty"`
 	Rows      *uint64       `json:"rows,omitempty"`
 	Published *uint64       `json:"published,omitempty"`
 	Found     uint64        `json:"found"`
@@ -102,14 +112,19 @@ func (e *env) fsck(ctx context.Context, local bool, f *fsckFlags) error {
 	case f.repair:
 		return usage("--repair is for an instance of your own: give its --data DIR")
 	}
-	reports, err := check(ctx, f)
-	if err != nil {
-		return err
+	if local && (f.from > 0 || f.to > 0) {
+		return usage("--from and --to are for logs over the network: leave --data out")
 	}
-	if f.output.json() {
-		err = e.printJSON(reports)
-	} else {
-		err = e.printFsck(reports)
+	if f.to > 0 && f.from >= f.to {
+		return usage("expected --from below --to, found %d and %d", f.from, f.to)
+	}
+	reports, failed := check(ctx, f)
+	if reports == nil && failed != nil {
+		return failed
+	}
+	err := e.printFsck(reports, &f.output)
+	if failed != nil {
+		return failed
 	}
 	for i := range reports {
 		if err == nil && !reports[i].OK {
@@ -170,37 +185,93 @@ func (e *env) fsckRemote(ctx context.Context, f *fsckFlags) ([]fsckJSON, error) 
 	if err != nil {
 		return nil, err
 	}
-	report, err := r.Check(ctx, remote.LogCheck{Entry: checkLeaf})
-	if err != nil {
+	m := e.newMeter()
+	o := remote.LogCheck{From: f.from, To: f.to, Progress: func(done, total uint64) { m.set("entries", done, total) }}
+	says := leafChecker{log: r, strict: f.byName() && !r.IsV1() && !r.IsCT()}
+	if !f.hashesOnly {
+		o.Entry = says.check
+	}
+	report, err := r.Check(ctx, o)
+	m.done()
+	if report == nil {
 		return nil, err
 	}
 	head, _ := r.Head()
 	j := fsckJSON{
-		Origin: head.Origin, OK: report.Found == 0, Size: head.Size, RootHash: hex.EncodeToString(head.Root[:]), Entries: report.Entries,
+		Origin: head.Origin, OK: report.Found == 0 && err == nil, Size: head.Size, RootHash: hex.EncodeToString(head.Root[:]), Entries: report.Entries,
 		Bytes: report.Bytes, Tiles: report.Tiles, Found: report.Found, Lost: report.Found, Findings: []findingJSON{},
+	}
+	if f.from > 0 || f.to > 0 {
+		j.From, j.To = &report.From, &report.Done
 	}
 	for _, f := range report.Findings {
 		j.Findings = append(j.Findings, findingJSON{What: f.What, Name: f.Name, Want: f.Want, Got: f.Got})
 	}
-	return []fsckJSON{j}, nil
+	if !f.hashesOnly {
+		j.Content = says.counts()
+	}
+	if err != nil && report.Done > report.From {
+		e.note("The check was ended after entry %d of %d: go on with --from %d.", report.Done-1, report.To, report.Done)
+	}
+	return []fsckJSON{j}, err
 }
 
-// checkLeaf reads an entry, and checks the signature of one that says all that is
-// needed for it.
-func checkLeaf(_ uint64, leaf []byte) error {
-	b, err := entry.ParseBody(leaf)
-	if err != nil {
+// leafChecker checks the leaves of a log by themselves, and counts them.
+type leafChecker struct {
+	log *remote.LogReader
+	// strict: the log has nothing but what can be checked. Others take what ours do
+	// not.
+	strict                  bool
+	signed, hashed, unknown atomic.Uint64
+}
+
+func (c *leafChecker) counts() *contentJSON {
+	return &contentJSON{c.signed.Load(), c.hashed.Load(), c.unknown.Load()}
+}
+
+func (c *leafChecker) check(ctx context.Context, index uint64, leaf *remote.Leaf) error {
+	signed, err := false, error(nil)
+	switch {
+	case leaf.Certificate != nil:
+		signed, err = c.certificate(ctx, index, leaf)
+	case c.log.IsV1():
+		signed, err = rekor1.CheckLeaf(leaf.Data)
+	default:
+		_, signed, err = entry.VerifyLogged(leaf.Data)
+	}
+	switch k := sigbox.KindOf(err); {
+	case err == nil && signed:
+		c.signed.Add(1)
+	case err == nil:
+		c.hashed.Add(1)
+	case c.strict || k == sigbox.NotVerified || k == sigbox.Unavailable || k == sigbox.Internal:
 		return err
+	default:
+		c.unknown.Add(1)
 	}
-	if b.Kind != entry.KindHashedRekord || b.Version != entry.Version002 || len(b.Signatures) != 1 {
-		return nil
-	}
-	s := &b.Signatures[0]
-	return entry.Verify(sigbox.Entry{Digest: b.Digest, Signature: s.Signature, PublicKey: s.PublicKey, Certificate: s.Certificate, Details: s.Details})
+	return nil
 }
 
-// printFsck writes reports for people.
-func (e *env) printFsck(reports []fsckJSON) error {
+// certificate checks an entry of a certificate log.
+func (c *leafChecker) certificate(ctx context.Context, index uint64, leaf *remote.Leaf) (signed bool, err error) {
+	if c.log.HasTiles() {
+		if err := ctlog.CheckIndex(index, leaf.Certificate); err != nil {
+			return false, err
+		}
+	}
+	issuer, err := c.log.Issuer(ctx, leaf)
+	if err != nil {
+		return false, err
+	}
+	err = leaf.Certificate.Verify(issuer)
+	return err == nil, err
+}
+
+// printFsck writes reports.
+func (e *env) printFsck(reports []fsckJSON, o *outputFlag) error {
+	if o.json() {
+		return e.printJSON(reports)
+	}
 	for i := range reports {
 		r := &reports[i]
 		for _, f := range r.Findings {
@@ -220,6 +291,8 @@ func (e *env) printFsck(reports []fsckJSON) error {
 		}
 		verdict := "all is as it must be"
 		switch {
+		case !r.OK && r.Found == 0:
+			verdict = "not all could be read"
 		case !r.OK:
 			verdict = fmt.Sprintf("DAMAGED: %s, %d of which cannot be mended from the log itself", countMany(r.Found, "finding", "findings"), r.Lost)
 		case r.Found > 0:

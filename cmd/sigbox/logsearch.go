@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -26,6 +27,9 @@ const (
 	maxFound = 20
 	// maxPage is how many entries a server gives at once.
 	maxPage = 100
+	// maxEmpty is how many pages in a row a server may find nothing on. One looks
+	// through a bounded part of its index for a page.
+	maxEmpty = 1000
 )
 
 type searchFlags struct {
@@ -44,7 +48,7 @@ func newLogSearchCommand(e *env) *cobra.Command {
 		Long: `search finds the entries for which all that is given holds, the newest first, and
 proves each. It asks the log's server, which cannot add to the log's entries, but
 could leave some out: --scan reads the whole log instead, which proves that
-nothing is missing, and works with every log that has tiles.
+nothing is missing, and works with every log, also those that cannot search.
 
 What an entry says is the word of whoever logged it. Of a v2 log, which signs no
 times, --after and --before rely on the server's clock.`,
@@ -63,7 +67,7 @@ times, --after and --before rely on the server's clock.`,
 	fs.StringVar(&f.issuer, "issuer", "", "`URL` of the identity's issuer")
 	fs.StringVar(&f.signingKey, "signing-key", "", "the signer's key or certificate: a `FILE` in PEM, or the SHA-256 of its DER form in hex")
 	fs.StringVar(&f.repository, "repository", "", "`URL` of the repository that the build was of")
-	fs.StringVar(&f.kind, "kind", "", "`KIND` of the entry: hashedrekord, dsse, intoto, rfc3161")
+	fs.StringVar(&f.kind, "kind", "", "`KIND` of the entry: hashedrekord, dsse, intoto, rfc3161; in a certificate log certificate, precertificate")
 	fs.StringVar(&f.after, "after", "", "`TIME` (RFC 3339) at which, or later, it was logged")
 	fs.StringVar(&f.before, "before", "", "`TIME` (RFC 3339) before which it was logged")
 	fs.IntVar(&f.limit, "limit", maxFound, "how many entries are shown")
@@ -139,11 +143,18 @@ func (f *searchFlags) question() (question, error) {
 		}
 		q.params.Set(t.name, t.value)
 	}
-	if err := q.query.Check(); err != nil {
+	checked := q.query
+	if slices.Contains(kindsCT(), checked.Kind) {
+		checked.Kind = ""
+	}
+	if err := checked.Check(); err != nil {
 		return q, usage("%s", err)
 	}
 	return q, nil
 }
+
+// kindsCT are the kinds of entries of certificate logs.
+func kindsCT() []string { return []string{remote.KindCertificate, remote.KindPrecertificate} }
 
 // fileDigest hashes a file as most signers do.
 func fileDigest(path string) (string, error) {
@@ -221,11 +232,14 @@ func (e *env) searchLog(ctx context.Context, f *searchFlags) error {
 func (q *question) ask(ctx context.Context, r *remote.LogReader, limit int) (searchJSON, error) {
 	head, _ := r.Head()
 	out := searchJSON{Origin: head.Origin, TreeSize: head.Size, Entries: []provenJSON{}, Complete: true}
+	if r.IsCT() {
+		return out, sigbox.Errorf(sigbox.Invalid, "a certificate log has no search").WithHint("read it as a whole: --scan")
+	}
 	params := url.Values{}
 	for name, v := range q.params {
 		params[name] = v
 	}
-	for {
+	for empty := 0; empty < maxEmpty; {
 		params.Set("limit", strconv.Itoa(min(limit-len(out.Entries), maxPage)))
 		page, err := r.Search(ctx, params)
 		if sigbox.KindOf(err) == sigbox.NotFound && err != nil && len(out.Entries) == 0 {
@@ -235,20 +249,38 @@ func (q *question) ask(ctx context.Context, r *remote.LogReader, limit int) (sea
 			return out, err
 		}
 		out.Complete = out.Complete && page.Complete
-		for i := range page.Entries {
-			j, err := q.judge(&page.Entries[i])
-			if err != nil {
-				return out, err
-			}
-			if len(out.Entries) < limit {
-				out.Entries = append(out.Entries, j)
-			}
+		if empty++; len(page.Entries) > 0 {
+			empty = 0
+		}
+		if err := out.add(q, page.Entries, limit); err != nil {
+			return out, err
 		}
 		if out.More = page.Next != ""; !out.More || len(out.Entries) >= limit {
 			return out, nil
 		}
 		params.Set("cursor", page.Next)
 	}
+	return out, sigbox.Errorf(sigbox.Unavailable, "the server has found nothing in %d pages, and says that there are more", maxEmpty).
+		WithHint("--scan reads the log itself")
+}
+
+// add takes a page of what a server has found: other entries than those before, the
+// newest first.
+func (s *searchJSON) add(q *question, page []remote.FoundEntry, limit int) error {
+	for i := range page {
+		j, err := q.judge(&page[i])
+		if err != nil {
+			return err
+		}
+		if n := len(s.Entries); n > 0 && j.Index >= s.Entries[n-1].Index {
+			return sigbox.Errorf(sigbox.NotVerified, "the server has found entry %d after entry %d: the newest come first, each once", j.Index, s.Entries[n-1].Index).
+				WithHint("do not rely on its search: --scan reads the log itself")
+		}
+		if len(s.Entries) < limit {
+			s.Entries = append(s.Entries, j)
+		}
+	}
+	return nil
 }
 
 // judge holds a found entry against the question. What a statement is about is not
@@ -258,9 +290,12 @@ func (q *question) judge(found *remote.FoundEntry) (provenJSON, error) {
 	if j.Time == nil && !found.Claimed.IsZero() {
 		j.Claimed = &found.Claimed
 	}
-	query := q.query
+	query, at := q.query, found.Time
 	query.After = query.After.Truncate(time.Second) // what a log signs is whole seconds
-	if found.Says == nil || query.Matches(found.Says, found.Time) {
+	if at.IsZero() {
+		at = found.Claimed
+	}
+	if j.Unproven = found.Says == nil; j.Unproven || query.Matches(found.Says, at) {
 		return j, nil
 	}
 	if q.params.Has("hash") && (found.Kind == entry.KindDSSE || found.Kind == entry.KindInToto) {
@@ -273,7 +308,7 @@ func (q *question) judge(found *remote.FoundEntry) (provenJSON, error) {
 			}
 		}
 		without.query.Kind, without.query.After, without.query.Before = query.Kind, query.After, query.Before
-		if without.query.Matches(found.Says, found.Time) {
+		if without.query.Matches(found.Says, at) {
 			j.Unproven = true
 			return j, nil
 		}
@@ -312,17 +347,21 @@ func (q *question) askV1(ctx context.Context, r *remote.LogReader, limit int, ou
 func (e *env) scan(ctx context.Context, r *remote.LogReader, q *question, limit int) (searchJSON, error) {
 	head, _ := r.Head()
 	out := searchJSON{Origin: head.Origin, TreeSize: head.Size, Scanned: true, Complete: true, Entries: []provenJSON{}}
-	if !q.query.After.IsZero() || !q.query.Before.IsZero() {
-		return out, usage("--scan reads entries, which say nothing of the time: leave --after and --before out")
+	timed := !q.query.After.IsZero() || !q.query.Before.IsZero()
+	if timed && !r.IsV1() && !r.IsCT() {
+		return out, usage("the log %.100q signs no times, and its entries say none: leave --after and --before out", head.Origin)
 	}
+	m := e.newMeter()
 	var matches []uint64
-	err := r.Entries(ctx, 0, head.Size, func(index uint64, leaf []byte) error {
-		b, err := entry.ParseBody(leaf)
-		if err == nil && q.query.Matches(b, time.Time{}) {
+	err := r.Entries(ctx, 0, head.Size, func(index uint64, leaf *remote.Leaf) error {
+		m.set("entries", index, head.Size)
+		b, err := leaf.Says()
+		if err == nil && q.query.Matches(b, leaf.Time) {
 			matches = append(matches, index)
 		}
 		return nil
 	})
+	m.done()
 	if err != nil {
 		return out, err
 	}
@@ -334,7 +373,9 @@ func (e *env) scan(ctx context.Context, r *remote.LogReader, q *question, limit 
 		if err != nil {
 			return out, err
 		}
-		out.Entries = append(out.Entries, newProvenJSON(&p))
+		if !timed || q.query.Matches(p.Says, p.Time) { // tiles of v1 logs have no times
+			out.Entries = append(out.Entries, newProvenJSON(&p))
+		}
 	}
 	return out, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/atomicfile"
-	"github.com/sigbox/sigbox/wire/entry"
+	"github.com/sigbox/sigbox/internal/remote"
 )
 
 // defaultSample is how many entries are counted by kind.
@@ -86,17 +87,17 @@ func (e *env) logStats(ctx context.Context, f *logFlags, sample uint64, save str
 	if seen, ok := r.LastSeen(); ok {
 		s.Seen = &seenJSON{Time: seen.At.UTC(), Size: seen.Checkpoint.Size, Grown: head.Size - min(head.Size, seen.Checkpoint.Size)}
 	}
-	if sample = min(sample, head.Size); sample > 0 && r.HasTiles() {
+	if sample = min(sample, head.Size); sample > 0 {
 		s.Sample = new(sampleJSON)
 		kinds := map[string]uint64{}
-		err := r.Entries(ctx, head.Size-sample, head.Size, func(_ uint64, leaf []byte) error {
+		err := r.Entries(ctx, head.Size-sample, head.Size, func(_ uint64, leaf *remote.Leaf) error {
 			kind := "unknown"
-			if b, err := entry.ParseBody(leaf); err == nil {
-				kind = b.Kind + " " + b.Version
+			if b, err := leaf.Says(); err == nil {
+				kind = strings.TrimSpace(b.Kind + " " + b.Version)
 			}
 			kinds[kind]++
 			s.Sample.Entries++
-			s.Sample.Bytes += uint64(len(leaf))
+			s.Sample.Bytes += uint64(len(leaf.Data))
 			return nil
 		})
 		if err != nil {

@@ -74,8 +74,13 @@ func TestLogV1(t *testing.T) {
 	if status := b.run("log", "get", "--log", honest, strings.Repeat("0", 64)); status != exitNotVerified {
 		t.Errorf("an unknown UUID: status %d: %s", status, &b.stderr)
 	}
-	if status := b.run("log", "fsck", "--log", honest); status != exitNotVerified || !strings.Contains(b.stderr.String(), "no tiles") {
-		t.Errorf("log fsck: status %d: %s", status, &b.stderr)
+	b.must("log", "fsck", "--log", honest)
+	if !strings.Contains(b.stdout.String(), "1 entry with good signatures") {
+		t.Errorf("log fsck: %s", &b.stdout)
+	}
+	b.must("log", "search", "--log", honest, "--scan", "--kind", "hashedrekord")
+	if !strings.Contains(b.stdout.String(), "hashedrekord") {
+		t.Errorf("log search: %s", &b.stdout)
 	}
 	b.must("log", "search", "--log", honest, "--identity", "nobody@example.com")
 
@@ -99,6 +104,9 @@ func TestLogV1(t *testing.T) {
 		})
 		if status := b.run("log", "get", "--log", liar, "0"); status != exitNotVerified || !changed {
 			t.Errorf("%s (changed: %v): status %d: %s", name, changed, status, &b.stderr)
+		}
+		if status := b.run("log", "fsck", "--log", liar); status != exitNotVerified {
+			t.Errorf("log fsck, %s: status %d: %s", name, status, &b.stderr)
 		}
 	}
 }
@@ -128,5 +136,43 @@ func TestLogSearchLies(t *testing.T) {
 	b.must("log", "search", "--log", s.URL, "--identity", "ada@example.com", "--scan")
 	if b.stdout.Len() > 0 {
 		t.Errorf("found %s", &b.stdout)
+	}
+}
+
+// TestLogSearchEndless: a server cannot keep a search busy for ever, nor show an
+// entry twice, nor one of another time.
+func TestLogSearchEndless(t *testing.T) {
+	a := apptest.Start(t)
+	b := newBench(t)
+	b.must("instance", "add", "box", a.URL(), "--root", a.RootFile())
+	b.vars["SIGBOX_INSTANCE"] = "box"
+	asked := 0
+	for name, c := range map[string]struct {
+		old, new, says string
+		flags          []string
+	}{
+		"empty pages":  {`"entries":[`, `"next":"AQ","entries":[],"more":[`, "says that there are more", nil},
+		"again":        {`"logs":`, `"next":"AQ","logs":`, "each once", nil},
+		"another time": {`"time":"2`, `"time":"1`, "not what was asked for", []string{"--after", "2020-01-01T00:00:00Z"}},
+	} {
+		liar := proxyTo(t, a.URL(), func(r *http.Request) bool {
+			q := r.URL.Query()
+			q.Del("cursor")
+			r.URL.RawQuery = q.Encode()
+			return false
+		}, func(path string, body []byte) []byte {
+			if !strings.HasPrefix(path, "/api/search") {
+				return body
+			}
+			asked++
+			return bytes.Replace(body, []byte(c.old), []byte(c.new), 1)
+		})
+		status := b.run(append([]string{"log", "search", "--log", liar, "--kind", "hashedrekord"}, c.flags...)...)
+		if status == exitOK || !strings.Contains(b.stderr.String(), c.says) {
+			t.Errorf("%s: status %d: %s%s", name, status, &b.stdout, &b.stderr)
+		}
+	}
+	if asked > maxEmpty+10 {
+		t.Errorf("%d pages were asked for", asked)
 	}
 }

@@ -195,6 +195,9 @@ func (s *services) openCA(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	if err := s.ctLog.PublishIssuers(ctx, store.Sub(s.blob, ctLogPart)); err != nil {
+		a.cfg.Logger.Warn("the issuers' certificates were not published beside the CT log's tiles", "error", err) // they are served all the same
+	}
 	s.ca, err = ca.New(ca.Config{
 		Key: s.keys[caKey], Chain: chain, CTLog: s.ctLog, URL: a.state.URL, Issuers: s.issuers(a.settings.Issuers),
 		Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: a.cfg.Now, Logger: a.cfg.Logger,

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ctlog"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/internal/store"
+	"github.com/sigbox/sigbox/internal/store/memory"
 	engine "github.com/sigbox/sigbox/internal/tlog"
 	"github.com/sigbox/sigbox/wire/cert"
 )
@@ -86,7 +89,7 @@ func TestChecker(t *testing.T) {
 // TestDamagedIssuer: a row with another certificate is found, and not served.
 func TestDamagedIssuer(t *testing.T) {
 	i := newInstance(t)
-	key := newKey(t)
+	key := fixture.Key(t)
 	second := i.ca.intermediate(t, "second", key.Public(), i.ca.chain[1], i.ca.root)
 	chain := [][]byte{i.ca.leafBy(t, key, second, cert.Poison()), second, i.ca.chain[1]}
 	i.verify(t, must(i.AddPreChain(t.Context(), chain)), chain)
@@ -98,6 +101,15 @@ func TestDamagedIssuer(t *testing.T) {
 		t.Fatal(err)
 	}
 	fp := sha256.Sum256(second)
+	files := memory.NewBlob()
+	if err := i.PublishIssuers(t.Context(), files); err != nil {
+		t.Fatal(err)
+	}
+	for _, der := range [][]byte{second, i.ca.chain[0], i.ca.chain[1]} {
+		if b, err := files.Get(t.Context(), fmt.Sprintf("issuer/%x", sha256.Sum256(der)), 1<<16); err != nil || !bytes.Equal(b, der) {
+			t.Errorf("published issuer: %v", err)
+		}
+	}
 	setRow(t.Context(), t, i.kv, fp, i.ca.chain[0])
 	if err := ctlog.NewChecker(i.kv).Entry(t.Context(), 0, at, data); err == nil || sigbox.KindOf(err) != sigbox.NotVerified {
 		t.Errorf("another issuer: %v", err)

@@ -2,7 +2,9 @@ package ctlog
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -74,6 +76,29 @@ func (s *Service) Issuer(ctx context.Context, fp [32]byte) ([]byte, error) {
 		return nil, sigbox.Errorf(sigbox.Internal, "%w", err)
 	}
 	return der, nil
+}
+
+// PublishIssuers writes the certificates of all issuers to a blob store, where any
+// web server can serve them with the log's tiles (static-ct-api, Issuers).
+func (s *Service) PublishIssuers(ctx context.Context, b store.Blob) error {
+	put := func(der []byte) error {
+		return b.Put(ctx, fmt.Sprintf("issuer/%x", sha256.Sum256(der)), der)
+	}
+	for _, a := range s.issued {
+		if err := put(a.cert.Raw); err != nil {
+			return err
+		}
+	}
+	from := issuerKey(fingerprint{})[:len("issuer/")]
+	for row, err := range s.log.Rows(ctx, from, []byte("issuer0")) { // 0 follows /
+		if err != nil {
+			return err
+		}
+		if err := put(row.Value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Consistency proves that one tree is the beginning of another (RFC 6962 §2.1.2).

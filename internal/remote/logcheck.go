@@ -2,10 +2,14 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sync/errgroup"
@@ -15,10 +19,15 @@ import (
 
 // LogCheck changes what [LogReader.Check] does. The zero value is for use.
 type LogCheck struct {
-	// Progress, if not nil, is told how many entries are through.
+	// From and To bound the entries that are checked, To is left out; 0 is the log's
+	// end.
+	From, To uint64
+	// Progress, if not nil, is told how many of the entries are through. It is called
+	// by one goroutine at a time.
 	Progress func(done, total uint64)
-	// Entry, if not nil, looks at what an entry says; its error becomes a finding.
-	Entry func(index uint64, leaf []byte) error
+	// Entry, if not nil, looks at what an entry says; its error becomes a finding. It
+	// is called by as many goroutines as there are processors.
+	Entry func(ctx context.Context, index uint64, leaf *Leaf) error
 }
 
 // What a [LogFinding] is about.
@@ -38,53 +47,116 @@ type LogFinding struct {
 	Name string // of a file below the log's prefix, or of an entry
 	Want string
 	Got  string
+
+	at uint64 // index of the entry, or of the first one
 }
 
 // LogReport is what a check has seen.
 type LogReport struct {
+	// From and To are the entries that were to be checked, Done is where the check
+	// came to: To, unless the log could not be read to the end.
+	From, To, Done uint64
+
 	Entries, Bytes, Tiles uint64
 	Findings              []LogFinding
 	Found                 uint64 // also those that are not listed
 }
 
-// Check reads all of a log and compares: each entry with the tile that has its hash,
-// each tile with those below it, and the root with the signed head. Memory is
-// bounded, whatever the log's size. An error means that the log could not be read;
-// what is wrong with it stands in the report.
+// Check reads a log and compares what is there with its signed head. Of a log with
+// tiles that is checked as a whole, each entry is compared with the tile that has
+// its hash, each tile with those below it, and the root with the head. Of any other,
+// each entry is proven to be in the head's tree. Memory is bounded, whatever the
+// log's size.
+//
+// An error means that the log could not be read to the end; the report, which is
+// there too, says how far it went. What is wrong with the log stands in the report.
 func (r *LogReader) Check(ctx context.Context, o LogCheck) (*LogReport, error) {
-	if err := r.needTiles(); err != nil {
-		return nil, err
+	if o.To == 0 || o.To > r.head.Size {
+		o.To = r.head.Size
 	}
-	c := &logCheck{log: r, o: o, report: new(LogReport)}
-	if r.head.Size == 0 {
-		return c.report, nil
+	if o.From > o.To {
+		return nil, sigbox.Errorf(sigbox.NotFound, "the log %.100q has no entry %d: it has %d entries", r.head.Origin, o.From, r.head.Size)
 	}
-	if err := inOrder(ctx, 0, (r.head.Size-1)/tileWidth+1, c.fetch, func(n uint64, got checkedBundle) error {
-		return c.bundle(ctx, n, got)
-	}); err != nil {
-		return nil, err
+	c := &logCheck{log: r, o: o, report: &LogReport{From: o.From, To: o.To, Done: o.From}}
+	c.looks.SetLimit(runtime.GOMAXPROCS(0))
+	var err error
+	switch {
+	case o.From == o.To:
+	case r.tiles != "" && o.From == 0 && o.To == r.head.Size:
+		err = c.whole(ctx)
+	default:
+		err = c.parts(ctx)
 	}
-	if err := c.finish(ctx); err != nil {
-		return nil, err
-	}
-	return c.report, nil
+	err = errors.Join(err, c.looks.Wait())
+	slices.SortStableFunc(c.report.Findings, func(a, b LogFinding) int { return cmp.Compare(a.at, b.at) })
+	return c.report, err
 }
 
-// logCheck is one check. All but fetch runs in one goroutine.
+// logCheck is one check. Only fetch and look run in several goroutines.
 type logCheck struct {
-	log    *LogReader
-	o      LogCheck
-	report *LogReport
+	log   *LogReader
+	o     LogCheck
+	looks errgroup.Group
 	// levels are the hashes above the leaves of which no tile is full yet.
 	levels [][]tlog.Hash
 	counts []uint64 // full tiles of each level
 	last   []tlog.Hash
+
+	mu     sync.Mutex
+	report *LogReport // guarded by mu while entries are looked at
+}
+
+// whole checks a log with tiles.
+func (c *logCheck) whole(ctx context.Context) error {
+	err := inOrder(ctx, 0, (c.o.To-1)/tileWidth+1, c.fetch, func(n uint64, got checkedBundle) error {
+		return c.bundle(ctx, n, got)
+	})
+	if err != nil {
+		return err
+	}
+	return c.finish(ctx)
+}
+
+// provenPart is a part of a log, or what is wrong with it.
+type provenPart struct {
+	leaves []Leaf
+	err    error
+}
+
+// parts proves part after part.
+func (c *logCheck) parts(ctx context.Context) error {
+	size := c.log.partSize()
+	get := func(ctx context.Context, n uint64) (p provenPart, err error) {
+		if p.leaves, err = c.log.part(ctx, n); broken(err) {
+			p.err, err = err, nil
+		}
+		return p, err
+	}
+	return inOrder(ctx, c.o.From/size, (c.o.To-1)/size+1, get, func(n uint64, p provenPart) error {
+		from, to := max(n*size, c.o.From), min((n+1)*size, c.o.To)
+		if p.err != nil {
+			c.find(from, BadEntry, fmt.Sprintf("entries %d to %d", n*size, min((n+1)*size, c.log.head.Size)-1), "entries of the signed tree", p.err.Error())
+		} else {
+			c.look(ctx, from, p.leaves[from-n*size:to-n*size])
+		}
+		c.through(to)
+		return nil
+	})
+}
+
+// through notes that all is checked up to an index.
+func (c *logCheck) through(to uint64) {
+	c.report.Done = to
+	if c.o.Progress != nil {
+		c.o.Progress(to-c.o.From, c.o.To-c.o.From)
+	}
 }
 
 // checkedBundle is a bundle and its tile of level 0, as they came; an error of
 // their content or absence is kept.
 type checkedBundle struct {
-	entries  [][]byte
+	leaves   []Leaf
+	hashes   []tlog.Hash // of leaves
 	tile     []byte
 	entryErr error
 	tileErr  error
@@ -104,8 +176,12 @@ func (c *logCheck) fetch(ctx context.Context, n uint64) (got checkedBundle, err 
 	width := widthOf(n, c.log.head.Size)
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		if got.entries, err = c.log.fetchBundle(gctx, n, width); broken(err) {
+		if got.leaves, err = c.log.fetchBundle(gctx, n, width); broken(err) {
 			got.entryErr, err = err, nil
+		}
+		got.hashes = make([]tlog.Hash, len(got.leaves))
+		for i := range got.leaves {
+			got.hashes[i] = got.leaves[i].hash()
 		}
 		return err
 	})
@@ -118,48 +194,49 @@ func (c *logCheck) fetch(ctx context.Context, n uint64) (got checkedBundle, err 
 	return got, group.Wait()
 }
 
-func (c *logCheck) find(what, name, want, got string) {
+func (c *logCheck) find(at uint64, what, name, want, got string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.report.Found++
 	if len(c.report.Findings) < maxLogFindings {
-		c.report.Findings = append(c.report.Findings, LogFinding{what, name, want, got})
+		c.report.Findings = append(c.report.Findings, LogFinding{what, name, want, got, at})
 	}
 }
 
 // bundle compares entries with their tile, and goes on with the hashes of the one
 // that is right.
 func (c *logCheck) bundle(ctx context.Context, n uint64, got checkedBundle) error {
-	width := widthOf(n, c.log.head.Size)
-	bundleName, tileName := "tile/entries/"+tileIndex(n), "tile/0/"+tileIndex(n)
+	width, from := widthOf(n, c.log.head.Size), n*tileWidth
+	bundleName, tileName := c.log.bundlePath(n), "tile/0/"+tileIndex(n)
 	if got.entryErr != nil {
-		c.find(BadEntry, bundleName, fmt.Sprintf("%d entries", width), got.entryErr.Error())
+		c.find(from, BadEntry, bundleName, fmt.Sprintf("%d entries", width), got.entryErr.Error())
 	}
 	if got.tileErr != nil {
-		c.find(BadTile, tileName, fmt.Sprintf("%d hashes", width), got.tileErr.Error())
+		c.find(from, BadTile, tileName, fmt.Sprintf("%d hashes", width), got.tileErr.Error())
 	}
 	c.report.Tiles++
-	hashes, leaves := make([]tlog.Hash, width), make([]tlog.Hash, len(got.entries))
-	for i, leaf := range got.entries {
-		leaves[i] = tlog.RecordHash(leaf)
-	}
-	copy(hashes, leaves)
+	hashes := make([]tlog.Hash, width)
+	copy(hashes, got.hashes)
 	if got.tileErr == nil {
 		for i := range hashes {
 			hashes[i] = tlog.Hash(got.tile[i*tlog.HashSize:])
 		}
-		right, err := c.judge(ctx, n, bundleName, tileName, hashes, leaves)
+		right, err := c.judge(ctx, n, bundleName, tileName, hashes, got.hashes)
 		if err != nil {
 			return err
 		}
 		hashes = right
 	}
-	for i, leaf := range got.entries {
-		if leaves[i] == hashes[i] {
-			c.entry(n*tileWidth+uint64(i), leaf) // #nosec G115 -- not negative
+	if got.entryErr == nil && slices.Equal(hashes, got.hashes) {
+		c.look(ctx, from, got.leaves)
+	} else {
+		for i := range got.leaves {
+			if got.hashes[i] == hashes[i] {
+				c.look(ctx, from+uint64(i), got.leaves[i:i+1]) // #nosec G115 -- not negative
+			}
 		}
 	}
-	if c.o.Progress != nil {
-		c.o.Progress(n*tileWidth+uint64(width), c.log.head.Size) // #nosec G115 -- not negative
-	}
+	c.through(from + uint64(width)) // #nosec G115 -- not negative
 	if width < tileWidth {
 		c.last = hashes
 		return nil
@@ -179,12 +256,13 @@ func (c *logCheck) judge(ctx context.Context, n uint64, bundleName, tileName str
 		return nil, err
 	}
 	for i := range tile {
+		index := n*tileWidth + uint64(i) // #nosec G115 -- not negative
 		switch {
 		case tile[i] == leaves[i]:
 		case err == nil:
-			c.find(BadEntry, fmt.Sprintf("%s, entry %d", bundleName, n*tileWidth+uint64(i)), tile[i].String(), leaves[i].String()) // #nosec G115 -- not negative
+			c.find(index, BadEntry, fmt.Sprintf("%s, entry %d", bundleName, index), tile[i].String(), leaves[i].String())
 		default:
-			c.find(BadTile, fmt.Sprintf("%s, hash %d", tileName, i), leaves[i].String(), tile[i].String())
+			c.find(index, BadTile, fmt.Sprintf("%s, hash %d", tileName, i), leaves[i].String(), tile[i].String())
 		}
 	}
 	if err == nil {
@@ -193,16 +271,31 @@ func (c *logCheck) judge(ctx context.Context, n uint64, bundleName, tileName str
 	return leaves, nil
 }
 
-// entry counts an entry that is in the tree, and looks at what it says.
-func (c *logCheck) entry(index uint64, leaf []byte) {
-	c.report.Entries++
-	c.report.Bytes += uint64(len(leaf))
+// look counts entries that are in the tree, and has what they say looked at while
+// the next ones are read.
+func (c *logCheck) look(ctx context.Context, from uint64, leaves []Leaf) {
+	c.mu.Lock()
+	c.report.Entries += uint64(len(leaves))
+	for i := range leaves {
+		c.report.Bytes += uint64(len(leaves[i].Data))
+	}
+	c.mu.Unlock()
 	if c.o.Entry == nil {
 		return
 	}
-	if err := c.o.Entry(index, leaf); err != nil {
-		c.find(BadContent, fmt.Sprintf("entry %d", index), "an entry of the log's kind", err.Error())
-	}
+	c.looks.Go(func() error {
+		for i := range leaves {
+			index := from + uint64(i) // #nosec G115 -- not negative
+			err := c.o.Entry(ctx, index, &leaves[i])
+			if k := sigbox.KindOf(err); err != nil && (k == sigbox.Unavailable || ctx.Err() != nil) {
+				return err
+			}
+			if err != nil {
+				c.find(index, BadContent, fmt.Sprintf("entry %d", index), "an entry that the log may have taken", err.Error())
+			}
+		}
+		return nil
+	})
 }
 
 // up adds the root of a full tile to the level above it.
@@ -226,12 +319,12 @@ func (c *logCheck) up(ctx context.Context, level int, h tlog.Hash) error {
 // compare fetches the tile of a level that comes next, and compares it with the
 // hashes that follow from below.
 func (c *logCheck) compare(ctx context.Context, level int, want []tlog.Hash) error {
-	n := c.counts[level]
+	n, at := c.counts[level], c.report.Done
 	name := fmt.Sprintf("tile/%d/%s", level, tileIndex(n))
 	tile, err := c.log.fetchTile(ctx, tlog.Tile{H: tileHeight, L: level, N: int64(n), W: len(want)}) // #nosec G115 -- 63 bits
 	switch {
 	case broken(err):
-		c.find(BadTile, name, fmt.Sprintf("%d hashes", len(want)), err.Error())
+		c.find(at, BadTile, name, fmt.Sprintf("%d hashes", len(want)), err.Error())
 		return nil
 	case err != nil:
 		return err
@@ -239,7 +332,7 @@ func (c *logCheck) compare(ctx context.Context, level int, want []tlog.Hash) err
 	c.report.Tiles++
 	for i, h := range want {
 		if got := tile[i*tlog.HashSize : (i+1)*tlog.HashSize]; !bytes.Equal(h[:], got) {
-			c.find(BadTile, fmt.Sprintf("%s, hash %d", name, i), hex.EncodeToString(h[:]), hex.EncodeToString(got))
+			c.find(at, BadTile, fmt.Sprintf("%s, hash %d", name, i), hex.EncodeToString(h[:]), hex.EncodeToString(got))
 		}
 	}
 	return nil
@@ -271,7 +364,7 @@ func (c *logCheck) finish(ctx context.Context) error {
 		fold(c.levels[level])
 	}
 	if root != c.log.head.Root {
-		c.find(BadRoot, "checkpoint", hex.EncodeToString(c.log.head.Root[:]), hex.EncodeToString(root[:]))
+		c.find(c.o.To, BadRoot, "checkpoint", hex.EncodeToString(c.log.head.Root[:]), hex.EncodeToString(root[:]))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/cert"
 	"github.com/sigbox/sigbox/wire/entry"
 	"github.com/sigbox/sigbox/wire/proof"
 )
@@ -24,10 +25,14 @@ type ProvenEntry struct {
 	// of several trees, as Rekor v1 makes them, LogIndex counts on from tree to tree.
 	Origin string
 	Index  uint64
-	// Says is what the entry says, nil for one of a kind that is not known.
+	// Says is what the entry says, nil for one of a kind that is not known; see
+	// [Leaf.Says].
 	Says *entry.Body
-	Leaf tlog.Hash
-	// Time is when the log promises to have taken it (v1), zero for others.
+	// Certificate is what the leaf of a certificate log says, nil for others.
+	Certificate *cert.Entry
+	Leaf        tlog.Hash
+	// Time is when the log has taken it: by its promise (v1) or by the leaf
+	// (certificate logs), zero for others.
 	Time time.Time
 	// ID is the entry ID of a v1 log, "" for others.
 	ID string
@@ -47,20 +52,31 @@ func (r *LogReader) Entry(ctx context.Context, index uint64) (ProvenEntry, error
 	if index >= r.head.Size {
 		return ProvenEntry{}, sigbox.Errorf(sigbox.NotFound, "the log %.100q has no entry %d: it has %d entries", r.head.Origin, index, r.head.Size)
 	}
-	entries, err := r.bundle(ctx, index/tileWidth)
+	if r.tiles == "" {
+		leaves, err := r.entriesCT(ctx, index, index+1)
+		if err != nil {
+			return ProvenEntry{}, err
+		}
+		proof, err := r.leafProofCT(ctx, index, leaves[0].hash())
+		if err != nil {
+			return ProvenEntry{}, err
+		}
+		return r.inHead(ctx, index, leaves[0].Data, proof)
+	}
+	leaves, err := r.bundle(ctx, index/tileWidth)
 	if err != nil {
 		return ProvenEntry{}, err
 	}
-	return r.Prove(ctx, index, entries[index%tileWidth])
-}
-
-// Prove proves a leaf from tiles, in the head's tree. The log must have tiles.
-func (r *LogReader) Prove(ctx context.Context, index uint64, leaf []byte) (ProvenEntry, error) {
-	size, at := int64(r.head.Size), int64(index) // #nosec G115 -- 63 bits
-	proof, err := tlog.ProveRecord(size, at, r.hashes(ctx, r.head))
+	proof, err := tlog.ProveRecord(int64(r.head.Size), int64(index), r.hashes(ctx, r.head)) // #nosec G115 -- 63 bits
 	if err != nil {
 		return ProvenEntry{}, tileError(err)
 	}
+	return r.inHead(ctx, index, leaves[index%tileWidth].Data, proof)
+}
+
+// inHead checks the proof of a leaf in the head's tree.
+func (r *LogReader) inHead(ctx context.Context, index uint64, leaf []byte, proof tlog.RecordProof) (ProvenEntry, error) {
+	size, at := int64(r.head.Size), int64(index) // #nosec G115 -- 63 bits
 	le := sigbox.LogEntry{LogIndex: at, LogID: r.LogID(), Body: leaf, Inclusion: &sigbox.Inclusion{
 		LogIndex: at, TreeSize: size, RootHash: r.head.Root[:], Checkpoint: r.text, Hashes: make([][]byte, len(proof)),
 	}}
@@ -70,17 +86,32 @@ func (r *LogReader) Prove(ctx context.Context, index uint64, leaf []byte) (Prove
 	return r.proven(ctx, le)
 }
 
-// ByID gives the entry of a v1 log with a UUID or an entry ID, proven.
+// ByID gives the entry of a v1 log with a UUID or an entry ID, or of a certificate
+// log with a leaf hash, proven.
 func (r *LogReader) ByID(ctx context.Context, id entry.ID) (ProvenEntry, error) {
+	if r.key.ct {
+		index, _, err := r.inclusionCT(ctx, id.Leaf)
+		if err != nil {
+			return ProvenEntry{}, err
+		}
+		e, err := r.Entry(ctx, index)
+		return e, sameLeaf(&e, id.Leaf, err)
+	}
 	if r.server == "" {
 		return ProvenEntry{}, sigbox.Errorf(sigbox.Invalid, "the log %.100q does not know entries by their leaf hash: only Rekor v1 does", r.head.Origin).
 			WithHint("give an index, or search for what the entry says")
 	}
 	e, err := r.entryV1(ctx, entriesV1+"/"+id.String())
-	if err == nil && e.Leaf != id.Leaf {
-		return ProvenEntry{}, sigbox.Mismatch(sigbox.NotVerified, "leaf hash of the answered entry", hex.EncodeToString(id.Leaf[:]), hex.EncodeToString(e.Leaf[:]))
+	return e, sameLeaf(&e, id.Leaf, err)
+}
+
+// sameLeaf checks that an entry, unless there is an error, is the one that was asked
+// for.
+func sameLeaf(e *ProvenEntry, want tlog.Hash, err error) error {
+	if err == nil && e.Leaf != want {
+		return sigbox.Mismatch(sigbox.NotVerified, "leaf hash of the answered entry", hex.EncodeToString(want[:]), hex.EncodeToString(e.Leaf[:]))
 	}
-	return e, err
+	return err
 }
 
 func (r *LogReader) entryV1(ctx context.Context, path string) (ProvenEntry, error) {
@@ -148,10 +179,19 @@ func newProvenEntry(le sigbox.LogEntry, cp sigbox.Checkpoint, k *LogKey) (e Prov
 	if e.Time, err = promised(&le, k); err != nil {
 		return ProvenEntry{}, err
 	}
+	e.Kind, e.Version = "", ""
+	if k.ct {
+		ct, err := cert.ParseMerkleTreeLeaf(le.Body)
+		if err != nil {
+			return ProvenEntry{}, err
+		}
+		e.Certificate, e.Says, e.Time = &ct, saysCT(&ct), timeCT(&ct)
+		e.Kind = e.Says.Kind
+		return e, nil
+	}
 	if tree, ok := treeOf(cp.Origin); ok {
 		e.ID = entry.ID{Tree: tree, Leaf: e.Leaf}.String()
 	}
-	e.Kind, e.Version = "", ""
 	if body, err := entry.ParseBody(le.Body); err == nil {
 		e.Says, e.Kind, e.Version = body, body.Kind, body.Version
 	}

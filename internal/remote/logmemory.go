@@ -153,7 +153,10 @@ func (r *LogReader) prefixProof(ctx context.Context, older, newer sigbox.Checkpo
 }
 
 func (r *LogReader) fetchPrefixProof(ctx context.Context, older, newer sigbox.Checkpoint) (tlog.TreeProof, error) {
-	if r.tiles == "" {
+	switch {
+	case r.tiles == "" && r.key.ct:
+		return r.consistencyCT(ctx, older, newer)
+	case r.tiles == "":
 		return r.proofV1(ctx, older, newer)
 	}
 	proof, err := tlog.ProveTree(int64(newer.Size), int64(older.Size), r.hashes(ctx, newer)) // #nosec G115 -- 63 bits
@@ -165,7 +168,7 @@ func (r *LogReader) fetchPrefixProof(ctx context.Context, older, newer sigbox.Ch
 // NotVerified when there is none, Invalid when they cannot be compared.
 func (r *LogReader) Consistency(ctx context.Context, older, newer sigbox.Checkpoint) ([][]byte, error) {
 	switch {
-	case older.Origin != newer.Origin:
+	case older.Origin != newer.Origin && !r.key.ct:
 		return nil, sigbox.Mismatch(sigbox.Invalid, "checkpoints of one log", older.Origin, newer.Origin)
 	case older.Size > newer.Size:
 		return nil, sigbox.Errorf(sigbox.Invalid, "the first checkpoint has %d entries, the second %d", older.Size, newer.Size).

@@ -28,23 +28,32 @@ type LogKey struct {
 	host string
 	// anyLog: the key was given by a person for this very log, whatever its origin.
 	anyLog bool
+	// ct: it signs the tree heads of a certificate log, which is known by its key:
+	// the signature does not cover the origin.
+	ct bool
 }
 
-// LogKeys gives the keys of the logs that trust roots list. Those that cannot sign
-// checkpoints are left out.
+// LogKeys gives the keys of the logs that trust roots list, certificate logs too.
+// Those that cannot sign checkpoints are left out.
 func LogKeys(roots []*sigbox.TrustedRoot) []LogKey {
 	var keys []LogKey
+	add := func(l sigbox.TransparencyLog, ct bool) {
+		pub, err := sigbox.ParsePublicKey(l.PublicKey)
+		if err != nil {
+			return
+		}
+		k := LogKey{trust: l, pub: pub, ct: ct}
+		if u, err := url.Parse(l.BaseURL); err == nil && !ct {
+			k.host = u.Hostname()
+		}
+		keys = append(keys, k)
+	}
 	for _, root := range roots {
 		for _, l := range root.Logs {
-			pub, err := sigbox.ParsePublicKey(l.PublicKey)
-			if err != nil {
-				continue
-			}
-			k := LogKey{trust: l, pub: pub}
-			if u, err := url.Parse(l.BaseURL); err == nil {
-				k.host = u.Hostname()
-			}
-			keys = append(keys, k)
+			add(l, false)
+		}
+		for _, l := range root.CTLogs {
+			add(l, true)
 		}
 	}
 	return keys
@@ -122,11 +131,18 @@ func parseVerifierKey(s string) (LogKey, error) {
 }
 
 // open checks the key's signature on a checkpoint, by the rules of v2 or, when its
-// origin has their form, by those of v1.
+// origin has their form, by those of v1; or by those of certificate logs.
 func (k *LogKey) open(text string) (sigbox.Checkpoint, error) {
 	cp, _, err := note.Parse(text)
 	if err != nil {
 		return cp, err
+	}
+	if k.ct {
+		v, err := note.NewTreeHeadVerifier(cp.Origin, k.pub)
+		if err != nil {
+			return sigbox.Checkpoint{}, err
+		}
+		return note.Open(text, v)
 	}
 	if isV1Origin(cp.Origin) {
 		v, err := note.NewRekorV1Verifier(k.pub)
@@ -181,6 +197,12 @@ func openBy(text string, keys []LogKey) (sigbox.Checkpoint, *LogKey, error) {
 		if err == nil {
 			return got, &keys[i], nil
 		}
+		if ct := keys[i]; ct.anyLog && !ct.ct { // nobody has said which kind of log it is
+			ct.ct = true
+			if got, err := ct.open(text); err == nil {
+				return got, &ct, nil
+			}
+		}
 		if last == nil || keys[i].host == cp.Origin {
 			last = err
 		}
@@ -196,7 +218,9 @@ type LogConfig struct {
 	URL string
 	// Version is that of Rekor's API, 1 or 2; 0 looks what is there.
 	Version int
-	Keys    []LogKey
+	// CT: the URL is the prefix of a certificate log.
+	CT   bool
+	Keys []LogKey
 	// Memory is a directory for the checkpoints that were seen last; "" forgets
 	// them. It is made if it is not there.
 	Memory string
@@ -205,19 +229,25 @@ type LogConfig struct {
 // LogReader reads a log as it was at one checkpoint, and believes nothing that does
 // not follow from that. It is safe for concurrent use.
 //
-// Sources: C2SP tlog-tiles; openapi.yaml of sigstore/rekor.
+// Sources: C2SP tlog-tiles and static-ct-api; openapi.yaml of sigstore/rekor; RFC
+// 6962.
 type LogReader struct {
 	client *Client
 	cfg    LogConfig
 	// tiles is the prefix of checkpoint and tiles, "" if the log has none; server is
-	// the URL of one with Rekor v1's routes, "" for other logs.
-	tiles, server string
-	key           *LogKey
-	head          sigbox.Checkpoint
-	text          string // of the head
-	cache         tileCache
-	memory        memory
-	opening       bool // OpenLog has not returned
+	// the URL of one with Rekor v1's routes, ct the prefix of a certificate log, each
+	// "" for other logs.
+	tiles, server, ct string
+	// before is how many entries of a v1 log are in trees before this one.
+	before  uint64
+	key     *LogKey
+	head    sigbox.Checkpoint
+	text    string // of the head
+	cache   tileCache
+	memory  memory
+	issuers issuerCache
+	seen    seenTrees
+	opening bool // OpenLog has not returned
 }
 
 // maxCheckpoint bounds the answer with a checkpoint, in bytes; what Rekor v1 says of
@@ -239,6 +269,9 @@ func (c *Client) OpenLog(ctx context.Context, cfg LogConfig) (*LogReader, error)
 	if r.head.Size > uint64(sigbox.MaxTreeSize) {
 		return nil, sigbox.Errorf(sigbox.Invalid, "the log %.100q says that it has %d entries", r.head.Origin, r.head.Size)
 	}
+	if r.key.ct {
+		r.ct = strings.TrimRight(cfg.URL, "/")
+	}
 	if r.head, r.text, err = r.accept(ctx, r.text, r.head, r.key); err != nil {
 		return nil, err
 	}
@@ -249,14 +282,40 @@ func (c *Client) OpenLog(ctx context.Context, cfg LogConfig) (*LogReader, error)
 // find gets a checkpoint, and notes where it and the rest are.
 func (r *LogReader) find(ctx context.Context) error {
 	base := strings.TrimRight(r.cfg.URL, "/")
+	if err := r.findTiles(ctx, base); err != nil {
+		return err
+	}
+	onV1 := r.tiles == base+"/api/v1/log"
+	switch {
+	case r.cfg.CT && r.tiles == "":
+		return r.findCT(ctx, base)
+	case r.cfg.CT:
+		return nil
+	case onV1 || r.tiles == "" && r.cfg.Version != 2:
+		err := r.findV1(ctx, base)
+		if r.cfg.Version != 0 || err == nil || sigbox.KindOf(err) != sigbox.NotFound {
+			return err
+		}
+		if ct := r.findCT(ctx, base); ct == nil || sigbox.KindOf(ct) == sigbox.NotVerified {
+			return ct
+		}
+		return err
+	case r.tiles == "":
+		return r.nothing(nil)
+	}
+	return nil
+}
+
+// findTiles looks for a checkpoint with tiles beside it.
+func (r *LogReader) findTiles(ctx context.Context, base string) error {
 	var places []string
-	if r.cfg.Version == 0 {
+	if r.cfg.Version == 0 || r.cfg.CT {
 		places = append(places, base)
 	}
-	if r.cfg.Version != 1 {
+	if r.cfg.Version != 1 && !r.cfg.CT {
 		places = append(places, base+"/api/v2")
 	}
-	if r.cfg.Version != 2 {
+	if r.cfg.Version != 2 && !r.cfg.CT {
 		places = append(places, base+"/api/v1/log")
 	}
 	for _, place := range places {
@@ -269,19 +328,12 @@ func (r *LogReader) find(ctx context.Context) error {
 			break
 		}
 	}
-	onV1 := r.tiles == base+"/api/v1/log"
-	switch {
-	case onV1 || r.tiles == "" && r.cfg.Version != 2:
-		return r.findV1(ctx, base)
-	case r.tiles == "":
-		return r.nothing(nil)
-	}
 	return nil
 }
 
 func (r *LogReader) nothing(cause error) error {
 	return sigbox.Errorf(sigbox.NotFound, "there is no transparency log at %s", r.cfg.URL).
-		WithHint("expected the URL of a Rekor server, or the prefix of a log's checkpoint and tiles").WithCause(cause)
+		WithHint("expected the URL of a Rekor server, the prefix of a log's checkpoint and tiles, or that of a certificate log").WithCause(cause)
 }
 
 // fetchCheckpoint gets the checkpoint below a prefix. Answers that are none are as
@@ -305,6 +357,10 @@ type logInfoV1 struct {
 	RootHash       string `json:"rootHash"`
 	SignedTreeHead string `json:"signedTreeHead"`
 	TreeSize       int64  `json:"treeSize"`
+	// Inactive are trees that the log has filled before this one.
+	Inactive []struct {
+		TreeSize int64 `json:"treeSize"`
+	} `json:"inactiveShards"`
 }
 
 // findV1 asks a server of Rekor v1, whose checkpoint is part of its answer.
@@ -324,6 +380,12 @@ func (r *LogReader) findV1(ctx context.Context, base string) error {
 	if err := decodeJSON(resp.body, &info); err != nil || info.SignedTreeHead == "" {
 		return badAnswer(req, "what a Rekor v1 log says of itself").WithCause(err)
 	}
+	for _, tree := range info.Inactive {
+		if tree.TreeSize < 0 || tree.TreeSize > sigbox.MaxTreeSize {
+			return badAnswer(req, "sizes of its trees")
+		}
+		r.before += uint64(tree.TreeSize)
+	}
 	r.server = base
 	if r.tiles == "" {
 		r.text = info.SignedTreeHead
@@ -337,15 +399,19 @@ func (r *LogReader) Head() (sigbox.Checkpoint, string) { return r.head, r.text }
 // Trust gives what is known of the key that signed the head.
 func (r *LogReader) Trust() sigbox.TransparencyLog { return r.key.trust }
 
-// HasTiles reports whether the log can be read as a whole.
+// HasTiles reports whether the log can be read as a whole without asking for each
+// few entries.
 func (r *LogReader) HasTiles() bool { return r.tiles != "" }
 
 // IsV1 reports whether entries are known by UUIDs and have promises.
 func (r *LogReader) IsV1() bool { return r.server != "" }
 
+// IsCT reports whether it is a certificate log.
+func (r *LogReader) IsCT() bool { return r.key.ct }
+
 // LogID is what entries call the log.
 func (r *LogReader) LogID() []byte {
-	if !r.key.anyLog || isV1Origin(r.head.Origin) {
+	if !r.key.anyLog || r.key.ct || isV1Origin(r.head.Origin) {
 		return r.key.trust.LogID
 	}
 	id, err := note.LogID(r.head.Origin, r.key.pub)
@@ -362,6 +428,9 @@ func sameTree(a, b sigbox.Checkpoint) bool {
 
 // keyName names a key in a file's name: origin and key.
 func (k *LogKey) keyName(origin string) string {
+	if k.ct {
+		origin = "" // whoever serves the log could choose it
+	}
 	spki := sha256.Sum256(k.trust.PublicKey)
 	b := binary.BigEndian.AppendUint64(nil, uint64(len(origin)))
 	sum := sha256.Sum256(append(append(b, origin...), spki[:]...))

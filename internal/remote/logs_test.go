@@ -191,9 +191,9 @@ func TestLogSizes(t *testing.T) {
 			t.Errorf("%d of %d: %v", size, size, err)
 		}
 		next := uint64(size / 3)
-		if err := r.Entries(t.Context(), next, uint64(size), func(index uint64, leaf []byte) error {
-			if index != next || string(leaf) != fmt.Sprint("leaf ", index) {
-				return fmt.Errorf("%d: %q, want entry %d", index, leaf, next)
+		if err := r.Entries(t.Context(), next, uint64(size), func(index uint64, leaf *Leaf) error {
+			if index != next || string(leaf.Data) != fmt.Sprint("leaf ", index) {
+				return fmt.Errorf("%d: %q, want entry %d", index, leaf.Data, next)
 			}
 			next++
 			return nil
@@ -237,7 +237,7 @@ func TestLogTampered(t *testing.T) {
 			if !named {
 				t.Errorf("%s of %s: found %+v", what, path, report.Findings)
 			}
-			err = l.mustOpen(t, "").Entries(t.Context(), 0, 600, func(uint64, []byte) error { return nil })
+			err = l.mustOpen(t, "").Entries(t.Context(), 0, 600, func(uint64, *Leaf) error { return nil })
 			if kind := sigbox.KindOf(err); err == nil || kind != sigbox.NotVerified && kind != sigbox.NotFound {
 				t.Errorf("%s of %s: entries were read: %v", what, path, err)
 			}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/cert"
 )
 
 const (
@@ -19,7 +20,8 @@ const (
 	tileHeight = 8
 	tileWidth  = 1 << tileHeight
 	// maxBundle bounds an entry bundle: 256 entries of two bytes of length and at
-	// most 65,535 bytes.
+	// most 65,535 bytes. Data tiles of certificate logs have no bound of their own;
+	// that of 64 KiB for each entry is ten times what they have.
 	maxBundle = tileWidth * (2 + 1<<16 - 1)
 	// maxCachedTiles bounds the tiles that a reader keeps, of 8 kB each.
 	maxCachedTiles = 512
@@ -139,28 +141,41 @@ func widthOf(bundle, size uint64) int {
 	return int(min(size-bundle*tileWidth, tileWidth)) // #nosec G115 -- at most 256
 }
 
-// fetchBundle gets the entries of a bundle. Nothing of them has been checked but
+// bundlePath is where the entries of a tile are: tlog-tiles has them in "entries",
+// static-ct-api in "data".
+func (r *LogReader) bundlePath(n uint64) string {
+	if r.key.ct {
+		return "tile/data/" + tileIndex(n)
+	}
+	return "tile/entries/" + tileIndex(n)
+}
+
+// fetchBundle gets the leaves of a bundle. Nothing of them has been checked but
 // that the bundle has as many as it must.
-func (r *LogReader) fetchBundle(ctx context.Context, n uint64, width int) ([][]byte, error) {
-	path := "tile/entries/" + tileIndex(n)
+func (r *LogReader) fetchBundle(ctx context.Context, n uint64, width int) ([]Leaf, error) {
+	path := r.bundlePath(n)
 	data, err := r.fetchPart(ctx, path, width, maxBundle)
 	if err != nil {
 		return nil, err
 	}
-	entries, ok := splitBundle(data, width)
+	split := splitBundle
+	if r.key.ct {
+		split = splitData
+	}
+	leaves, ok := split(data, width)
 	if !ok {
 		return nil, sigbox.Mismatch(sigbox.NotVerified, "the entry bundle "+path,
-			fmt.Sprintf("%d entries, each after its length", width), fmt.Sprintf("%d bytes of another form", len(data)))
+			fmt.Sprintf("%d entries, one after the other", width), fmt.Sprintf("%d bytes of another form", len(data)))
 	}
-	return entries, nil
+	return leaves, nil
 }
 
 // splitBundle takes a bundle apart: each entry stands after its length in two bytes
 // (tlog-tiles, Log Entries). A fuller bundle than the wanted one is read as far as
 // needed.
-func splitBundle(data []byte, width int) (entries [][]byte, ok bool) {
-	entries = make([][]byte, 0, width)
-	for len(entries) < width {
+func splitBundle(data []byte, width int) (leaves []Leaf, ok bool) {
+	leaves = make([]Leaf, 0, width)
+	for len(leaves) < width {
 		if len(data) < 2 {
 			return nil, false
 		}
@@ -168,19 +183,33 @@ func splitBundle(data []byte, width int) (entries [][]byte, ok bool) {
 		if len(data) < n {
 			return nil, false
 		}
-		entries, data = append(entries, data[2:n:n]), data[n:]
+		leaves, data = append(leaves, Leaf{Data: data[2:n:n]}), data[n:]
 	}
-	return entries, width < tileWidth || len(data) == 0
+	return leaves, width < tileWidth || len(data) == 0
 }
 
-// bundle gives the entries of a bundle, each as the head has it.
-func (r *LogReader) bundle(ctx context.Context, n uint64) ([][]byte, error) {
+// splitData takes a data tile apart (static-ct-api, Log Entries), as splitBundle
+// does.
+func splitData(data []byte, width int) (leaves []Leaf, ok bool) {
+	leaves = make([]Leaf, 0, width)
+	for len(leaves) < width {
+		e, rest, err := cert.ParseTileLeaf(data)
+		if err != nil {
+			return nil, false
+		}
+		leaves, data = append(leaves, Leaf{Data: e.MerkleTreeLeaf(), Time: timeCT(&e), Certificate: &e}), rest
+	}
+	return leaves, width < tileWidth || len(data) == 0
+}
+
+// bundle gives the leaves of a bundle, each as the head has it.
+func (r *LogReader) bundle(ctx context.Context, n uint64) ([]Leaf, error) {
 	width := widthOf(n, r.head.Size)
-	var entries [][]byte
+	var leaves []Leaf
 	var want []tlog.Hash
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		entries, err = r.fetchBundle(gctx, n, width)
+		leaves, err = r.fetchBundle(gctx, n, width)
 		return err
 	})
 	group.Go(func() (err error) {
@@ -194,46 +223,13 @@ func (r *LogReader) bundle(ctx context.Context, n uint64) ([][]byte, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	for i, e := range entries {
-		if got := tlog.RecordHash(e); got != want[i] {
+	for i := range leaves {
+		if got := leaves[i].hash(); got != want[i] {
 			return nil, sigbox.Mismatch(sigbox.NotVerified, fmt.Sprintf("entry %d of the log", n*tileWidth+uint64(i)), // #nosec G115 -- not negative
 				"leaf hash "+want[i].String(), got.String())
 		}
 	}
-	return entries, nil
-}
-
-// Entries gives the leaves from one index up to another, which is left out, in their
-// order; each has been found in the head's tree. It ends with the first error of
-// yield. The log must have tiles.
-func (r *LogReader) Entries(ctx context.Context, from, to uint64, yield func(index uint64, leaf []byte) error) error {
-	if err := r.needTiles(); err != nil {
-		return err
-	}
-	to = min(to, r.head.Size)
-	if from >= to {
-		return nil
-	}
-	return inOrder(ctx, from/tileWidth, (to-1)/tileWidth+1, r.bundle, func(n uint64, entries [][]byte) error {
-		for i, e := range entries {
-			index := n*tileWidth + uint64(i) // #nosec G115 -- not negative
-			if index < from || index >= to {
-				continue
-			}
-			if err := yield(index, e); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (r *LogReader) needTiles() error {
-	if r.tiles != "" {
-		return nil
-	}
-	return sigbox.Errorf(sigbox.Invalid, "the log %.100q has no tiles, so that it cannot be read as a whole", r.head.Origin).
-		WithHint("Rekor v1 gives single entries: sigbox log get, sigbox log search")
+	return leaves, nil
 }
 
 // inOrder calls get for the numbers from one up to another, several at once, and

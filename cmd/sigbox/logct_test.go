@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/sigbox/sigbox/internal/app"
+	"github.com/sigbox/sigbox/internal/app/apptest"
+)
+
+// proxyTo stands before an instance, shows of it what hidden does not hide, which
+// may change what is asked for, and changes its answers.
+func proxyTo(t *testing.T, instance string, hidden func(r *http.Request) bool, change func(path string, body []byte) []byte) string {
+	t.Helper()
+	to, err := url.Parse(instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(to)
+	proxy.ModifyResponse = func(r *http.Response) error {
+		body, err := io.ReadAll(r.Body)
+		body = change(r.Request.URL.RequestURI(), body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.ContentLength = int64(len(body))
+		r.Header.Set("Content-Length", strconv.Itoa(len(body)))
+		return err
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hidden(r) {
+			http.NotFound(w, r)
+			return
+		}
+		r.Header.Del("Accept-Encoding")
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// TestLogCT: the certificate log of an instance is read by its tiles, by the routes
+// of RFC 6962 alone, and from a copy of what is published, and held to its promises.
+func TestLogCT(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	a := apptest.Start(t, apptest.In(dir))
+	b := newBench(t)
+	b.must("instance", "add", "box", a.URL(), "--root", a.RootFile())
+	b.vars["SIGBOX_INSTANCE"] = "box"
+	const signers = 5
+	for i := range signers {
+		file := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(file, fmt.Appendf(nil, "file %d\n", i), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		token, err := a.Admin().Token(t.Context(), app.TokenRequest{Email: fmt.Sprintf("ada%d@example.com", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.must("sign", "--identity-token", token, file)
+	}
+	tiles := func(r *http.Request) bool {
+		return strings.HasSuffix(r.URL.Path, "/checkpoint") || strings.Contains(r.URL.Path, "/tile/")
+	}
+	honest := proxyTo(t, a.URL(), tiles, asIs) + "/ctlog"
+	apptest.Stop(t, a) // now all is published
+	a = apptest.Start(t, apptest.In(dir), func(c *app.Config) { c.Flags.Listen = strings.TrimPrefix(a.URL(), "http://") })
+	copied := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(dir, "tiles", "ctlog"))))
+	t.Cleanup(copied.Close)
+	saved := filepath.Join(t.TempDir(), "checkpoint")
+
+	for _, log := range []string{"ct", a.URL() + "/ctlog", honest, copied.URL} {
+		b.must("log", "fsck", "--log", log)
+		if out := b.stdout.String(); !strings.Contains(out, "all is as it must be") || !strings.Contains(out, fmt.Sprintf("%d entries with good signatures", signers+1)) && !strings.Contains(out, fmt.Sprintf("%d entries with good signatures", signers)) {
+			t.Errorf("%s: %s", log, out)
+		}
+		b.must("log", "fsck", "--log", log, "--from", "1", "--to", "3", "-o", "json")
+		if out := b.stdout.String(); !strings.Contains(out, `"entries": 2`) || !strings.Contains(out, `"from": 1`) {
+			t.Errorf("%s: %s", log, out)
+		}
+		b.must("log", "get", "--log", log, "1")
+		if out := b.stdout.String(); !strings.Contains(out, "precertificate") || !strings.Contains(out, "@example.com") {
+			t.Errorf("%s: %s", log, out)
+		}
+		b.must("log", "stats", "--log", log, "--save", saved)
+		b.must("log", "prove", "--log", log, "--from", saved)
+		b.must("log", "prove", "--log", log, "1", "--out", saved+".tlog-proof")
+		b.must("log", "prove", "--check", saved+".tlog-proof")
+		b.must("log", "search", "--log", log, "--scan", "--identity", "ada3@example.com", "--kind", "precertificate", "--after", "2020-01-01T00:00:00Z")
+		if out := b.stdout.String(); strings.Count(out, "\n") != 1 || !strings.Contains(out, "ada3@example.com") {
+			t.Errorf("%s: %s", log, out)
+		}
+		b.must("log", "search", "--log", log, "--scan", "--before", "2020-01-01T00:00:00Z")
+		if b.stdout.Len() > 0 {
+			t.Errorf("%s: %s", log, &b.stdout)
+		}
+		if status := b.run("log", "search", "--log", log, "--identity", "ada3@example.com"); status != exitNotVerified || !strings.Contains(b.stderr.String(), "--scan") {
+			t.Errorf("%s: status %d: %s", log, status, &b.stderr)
+		}
+		if status := b.run("log", "get", "--log", log, "99"); status != exitNotVerified {
+			t.Errorf("%s: status %d", log, status)
+		}
+	}
+
+	for name, lie := range map[string][2]string{
+		"another root":      {`"sha256_root_hash":"`, `"sha256_root_hash":"AA`},
+		"another size":      {`"tree_size":`, `"tree_size":1`},
+		"another leaf":      {`"leaf_input":"AAAA`, `"leaf_input":"AAAB`},
+		"another place":     {`"leaf_index":1`, `"leaf_index":2`},
+		"another signature": {`"tree_head_signature":"BAMA`, `"tree_head_signature":"BAMB`},
+	} {
+		changed := false
+		liar := proxyTo(t, a.URL(), tiles, func(_ string, body []byte) []byte {
+			out := bytes.ReplaceAll(body, []byte(lie[0]), []byte(lie[1]))
+			changed = changed || !bytes.Equal(out, body)
+			return out
+		}) + "/ctlog"
+		if status := b.run("log", "get", "--log", liar, "1"); status != exitNotVerified || !changed {
+			t.Errorf("%s (changed: %v): status %d: %s", name, changed, status, &b.stderr)
+		}
+	}
+	other := proxyTo(t, a.URL(), func(*http.Request) bool { return false }, func(path string, body []byte) []byte {
+		if strings.Contains(path, "/issuer/") {
+			return []byte("another certificate")
+		}
+		return body
+	}) + "/ctlog"
+	if status := b.run("log", "fsck", "--log", other); status != exitNotVerified || !strings.Contains(b.stdout.String(), "fingerprint of the answered issuer") {
+		t.Errorf("another issuer: status %d: %s", status, &b.stdout)
+	}
+}
