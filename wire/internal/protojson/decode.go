@@ -322,11 +322,9 @@ func DecodeBase64(s []byte) ([]byte, error) {
 
 // notBase64 says where s is no base64.
 func notBase64(s []byte, err error) error {
-	at, ok := errors.AsType[base64.CorruptInputError](err)
-	if !ok || int64(at) >= int64(len(s)) {
-		return sigbox.Errorf(sigbox.Invalid, "not base64: it ends early, after %d characters", len(s))
-	}
-	return sigbox.Errorf(sigbox.Invalid, "not base64: found %q at character %d", s[at:at+1], at+1)
+	at, _ := errors.AsType[base64.CorruptInputError](err) // there is no other
+	place := min(int(at), len(s)-1)
+	return sigbox.Errorf(sigbox.Invalid, "not base64: %q at character %d does not belong there", s[place:place+1], place+1)
 }
 
 // maxInt64 is the length of the longest integer, in digits and a sign.

@@ -67,6 +67,18 @@ func TestBytes(t *testing.T) {
 	}
 }
 
+// TestNotBase64: the place is told.
+func TestNotBase64(t *testing.T) {
+	for in, want := range map[string]string{
+		"!": `"!" at character 1 `, "A": `"A" at character 1 `, "AB": `"A" at character 1 `, "c2l n": `" " at character 4 `, "AA=A": `"=" at character 3 `,
+		"AAAA=": `"=" at character 5 `, "AA==AAAA": `"A" at character 5 `, "-+ln": `"+" at character 2 `, "c2ln\n": "line ends",
+	} {
+		if _, err := DecodeBase64([]byte(in)); err == nil || !strings.Contains(err.Error(), "not base64") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", in, err, want)
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	t.Parallel()
 	skip := func(d *Decoder) error { _, err := d.Raw(); return err }
