@@ -22,6 +22,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ctlog"
+	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/internal/store"
 	"github.com/sigbox/sigbox/internal/store/memory"
 	engine "github.com/sigbox/sigbox/internal/tlog"
@@ -38,11 +39,6 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-}
-
 // authority is a CA with an intermediate, as an instance has one.
 type authority struct {
 	root, key *ecdsa.PrivateKey
@@ -54,7 +50,7 @@ func start() time.Time { return time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC) }
 
 func newAuthority(t testing.TB, name string) *authority {
 	t.Helper()
-	a := &authority{root: newKey(t), key: newKey(t)}
+	a := &authority{root: fixture.Key(t), key: fixture.Key(t)}
 	rootTemplate := caTemplate(name + " root")
 	root := must(x509.CreateCertificate(rand.Reader, rootTemplate, rootTemplate, a.root.Public(), a.root))
 	a.chain = [][]byte{a.intermediate(t, name+" intermediate", a.key.Public(), root, a.root), root}
@@ -86,7 +82,7 @@ func (a *authority) leafBy(t testing.TB, key crypto.Signer, issuer []byte, exts 
 	return must(x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(1000 + a.serial), NotBefore: start(), NotAfter: start().Add(10 * time.Minute),
 		KeyUsage: x509.KeyUsageDigitalSignature, EmailAddresses: []string{"alice@example.com"}, ExtraExtensions: exts,
-	}, must(x509.ParseCertificate(issuer)), newKey(t).Public(), key))
+	}, must(x509.ParseCertificate(issuer)), fixture.Key(t).Public(), key))
 }
 
 func (a *authority) pre(t testing.TB) [][]byte {
@@ -106,7 +102,7 @@ type instance struct {
 
 func newInstance(t testing.TB) *instance {
 	t.Helper()
-	i := &instance{ca: newAuthority(t, "ours"), key: newKey(t), kv: memory.NewKV(), blob: memory.NewBlob()}
+	i := &instance{ca: newAuthority(t, "ours"), key: fixture.Key(t), kv: memory.NewKV(), blob: memory.NewBlob()}
 	i.open(t, i.ca.chain)
 	return i
 }
@@ -253,13 +249,13 @@ func TestRefusedChains(t *testing.T) {
 	forged := bytes.Clone(pre[0])
 	forged[len(forged)-1] ^= 1
 	long := append(slices.Clone(pre), i.ca.chain...)
-	leafKey := newKey(t)
+	leafKey := fixture.Key(t)
 	below := must(x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(6), Subject: pkix.Name{CommonName: "a leaf"}, NotBefore: start(), NotAfter: start().Add(10 * time.Minute),
 	}, must(x509.ParseCertificate(i.ca.chain[0])), leafKey.Public(), i.ca.key))
 	late := must(x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(5), NotBefore: start(), NotAfter: start().Add(24 * time.Hour), ExtraExtensions: []pkix.Extension{cert.Poison()},
-	}, must(x509.ParseCertificate(i.ca.chain[0])), newKey(t).Public(), i.ca.key))
+	}, must(x509.ParseCertificate(i.ca.chain[0])), fixture.Key(t).Public(), i.ca.key))
 	for name, tc := range map[string]struct {
 		chain   [][]byte
 		precert bool
@@ -297,7 +293,7 @@ func TestRefusedChains(t *testing.T) {
 // certificate stays to be had when the log is opened without it.
 func TestOtherIntermediate(t *testing.T) {
 	i := newInstance(t)
-	key := newKey(t)
+	key := fixture.Key(t)
 	second := i.ca.intermediate(t, "second", key.Public(), i.ca.chain[1], i.ca.root)
 	chain := [][]byte{i.ca.leafBy(t, key, second, cert.Poison()), second, i.ca.chain[1]}
 	i.verify(t, must(i.AddPreChain(t.Context(), chain)), chain)
