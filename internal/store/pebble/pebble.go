@@ -402,11 +402,16 @@ func (kv *KV) unless(ended <-chan struct{}, f func() error) error {
 	case err := <-done:
 		return err
 	case <-ended:
-		return kv.broken.Load()
+	}
+	select {
+	case err := <-done:
+		return err
+	default: // f is still at work in Pebble, which must not be closed below it
+		return kv.wedge(kv.broken.Load())
 	}
 }
 
-// wedge notes that Pebble was stopped in mid-course.
+// wedge notes that a call is left in Pebble, where it may stay for ever.
 func (kv *KV) wedge(cause error) error {
 	err := kv.breakDown(cause)
 	kv.once.Do(func() { close(kv.wedged) })
