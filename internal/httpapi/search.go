@@ -501,18 +501,24 @@ func (h *Search) retrieve(w http.ResponseWriter, r *http.Request, l *SearchedLog
 	}
 	ids, complete := []string{}, true
 	if !empty {
-		leave, err := h.enter(r.Context())
-		if err != nil {
-			return err
-		}
-		defer leave()
-		if ids, complete, err = l.ids(r.Context(), q); err != nil {
+		if ids, complete, err = h.ids(r.Context(), l, q); err != nil {
 			return err
 		}
 	}
 	w.Header().Set(completeHeader, strconv.FormatBool(complete))
 	writeJSON(w, http.StatusOK, ids)
 	return nil
+}
+
+// ids is SearchedLog.ids in a place among the searches, which is free again before
+// the answer is written: a client may read that as slowly as it likes.
+func (h *Search) ids(ctx context.Context, l *SearchedLog, q search.Query) (ids []string, complete bool, err error) {
+	leave, err := h.enter(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	defer leave()
+	return l.ids(ctx, q)
 }
 
 // ids gives the IDs of the entries for which q holds, and whether they are all.

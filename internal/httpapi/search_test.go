@@ -465,6 +465,34 @@ func TestSearchBusy(t *testing.T) {
 	}
 }
 
+// slowReader is a client that reads its answer when others have searched.
+type slowReader struct {
+	*httptest.ResponseRecorder
+	reads func()
+}
+
+func (w *slowReader) Write(b []byte) (int, error) {
+	w.reads()
+	return w.ResponseRecorder.Write(b)
+}
+
+// A search holds its place while it searches, not while its answer is read.
+func TestSearchReadSlowly(t *testing.T) {
+	s := newSearchable(t)
+	mux := http.NewServeMux()
+	s.search.Register(mux)
+	for _, req := range []struct{ method, path, body string }{{http.MethodGet, "/api/search", ""}, {http.MethodPost, "/api/v1/index/retrieve", `{"email":"a@example.com"}`}} {
+		w := &slowReader{httptest.NewRecorder(), func() {
+			if n := len(s.search.slots); n > 0 {
+				t.Errorf("%s: %d places are taken while the answer is read", req.path, n)
+			}
+		}}
+		if mux.ServeHTTP(w, httptest.NewRequest(req.method, req.path, strings.NewReader(req.body))); w.Code != http.StatusOK {
+			t.Errorf("%s: %d: %s", req.path, w.Code, w.Body)
+		}
+	}
+}
+
 // retrieved posts a query as a v1 client does.
 func (s *searchable) retrieved(t testing.TB, query any) []string {
 	t.Helper()
