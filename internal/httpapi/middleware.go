@@ -113,6 +113,10 @@ func turnAway(w http.ResponseWriter, r *http.Request, kind sigbox.Kind, msg stri
 		writeRPCError(w, r, code, rpc, msg)
 		return
 	}
+	if strings.HasPrefix(r.URL.Path, "/api/v1/log") || strings.HasPrefix(r.URL.Path, "/api/v1/index/") { // Rekor v1's
+		writeJSON(w, code, errorV1{code, msg})
+		return
+	}
 	writeJSON(w, code, rpcStatus{rpc, msg, []any{}})
 }
 

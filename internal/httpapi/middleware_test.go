@@ -104,13 +104,20 @@ func TestTooManyInFlight(t *testing.T) {
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
 		t.Errorf("expected 503 with Retry-After, found %d", w.Code)
 	}
+	for path, body := range map[string]string{ // each API has its own form of an error
+		"/api/v2/log/entries": `{"code":14,"message":"too many requests`, "/api/v1/log/entries": `{"code":503,"message":"too many requests`, "/api/v1/index/retrieve": `{"code":503,`,
+	} {
+		if w := do(h, "POST", path); !strings.HasPrefix(w.Body.String(), body) {
+			t.Errorf("%s: %s", path, w.Body)
+		}
+	}
 	close(leave)
 	<-done
 	if w := do(h, "GET", "/x"); w.Code != http.StatusOK {
 		t.Errorf("after the first has left: expected 200, found %d", w.Code)
 	}
-	if _, n := counted(t, metrics, "sigbox_http_requests_refused_total"); n != 1 {
-		t.Errorf("expected one refused request, found %v", n)
+	if _, n := counted(t, metrics, "sigbox_http_requests_refused_total"); n != 4 {
+		t.Errorf("expected four refused requests, found %v", n)
 	}
 }
 
