@@ -127,6 +127,28 @@ func TestLogCT(t *testing.T) {
 			t.Errorf("%s (changed: %v): status %d: %s", name, changed, status, &b.stderr)
 		}
 	}
+	// The hashes of the tree do not cover what stands beside a leaf; what it says does.
+	tile := filepath.Join(dir, "tiles", "ctlog", "tile", "data", "000.p")
+	names, err := os.ReadDir(tile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		path := filepath.Join(tile, name.Name())
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)-200] ^= 1 // of the last precertificate's signature
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status := b.run("log", "fsck", "--log", copied.URL); status != exitNotVerified || !strings.Contains(b.stdout.String(), "content: entry") {
+		t.Errorf("another precertificate: status %d: %s%s", status, &b.stdout, &b.stderr)
+	}
+	b.must("log", "fsck", "--log", copied.URL, "--hashes-only")
+
 	other := proxyTo(t, a.URL(), func(*http.Request) bool { return false }, func(path string, body []byte) []byte {
 		if strings.Contains(path, "/issuer/") {
 			return []byte("another certificate")
