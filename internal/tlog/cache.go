@@ -5,17 +5,45 @@ import (
 	"sync"
 )
 
-// cachedTiles is how many tiles a log keeps for proofs of older entries; each
-// takes 16 KiB.
-const cachedTiles = 128
+const (
+	// cachedTiles and cachedAbove are how many tiles of level 0 a log keeps for proofs
+	// of older entries, and how many of those above; each takes 16 KiB. 16 million
+	// entries have no more than cachedAbove: whatever is read in them, one tile of
+	// each level is read and hashed for it at most.
+	cachedTiles, cachedAbove = 128, 257
+)
 
 type tileID struct {
 	level uint
 	index uint64
 }
 
-// tileCache keeps the full tiles that were used last.
-type tileCache struct {
+// tileCache keeps the full tiles that were used last. Those of level 0 do not push
+// out those above, of which each proves many.
+type tileCache struct{ zero, above recent }
+
+func newTileCache(zero, above int) *tileCache {
+	c := new(tileCache)
+	c.zero.init(zero)
+	c.above.init(above)
+	return c
+}
+
+func (c *tileCache) of(level uint) *recent {
+	if level == 0 {
+		return &c.zero
+	}
+	return &c.above
+}
+
+// get gives a tile, or nil.
+func (c *tileCache) get(id tileID) *tile { return c.of(id.level).get(id) }
+
+// add keeps a full tile, which is not changed any more.
+func (c *tileCache) add(id tileID, t *tile) { c.of(id.level).add(id, t) }
+
+// recent keeps the tiles that were used last.
+type recent struct {
 	max int
 
 	mu    sync.Mutex
@@ -28,12 +56,9 @@ type cachedTile struct {
 	t  *tile
 }
 
-func newTileCache(limit int) *tileCache {
-	return &tileCache{max: limit, byID: make(map[tileID]*list.Element, limit)}
-}
+func (c *recent) init(limit int) { c.max, c.byID = limit, make(map[tileID]*list.Element) }
 
-// get gives a tile, or nil.
-func (c *tileCache) get(id tileID) *tile {
+func (c *recent) get(id tileID) *tile {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.byID[id]
@@ -44,8 +69,7 @@ func (c *tileCache) get(id tileID) *tile {
 	return e.Value.(cachedTile).t
 }
 
-// add keeps a full tile, which is not changed any more.
-func (c *tileCache) add(id tileID, t *tile) {
+func (c *recent) add(id tileID, t *tile) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.byID[id]; e != nil {

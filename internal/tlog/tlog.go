@@ -303,7 +303,7 @@ func newLog(cfg Config) (*Log, error) {
 	}
 	cfg.defaults()
 	l := &Log{
-		cfg: cfg, log: cfg.Logger.With("log", cfg.Origin), tiles: newTileCache(cachedTiles),
+		cfg: cfg, log: cfg.Logger.With("log", cfg.Origin), tiles: newTileCache(cachedTiles, cachedAbove),
 		full: make(chan struct{}, 1), outgrown: make(chan struct{}, 1), stop: make(chan struct{}), sequenced: make(chan struct{}),
 	}
 	l.metrics = newMetrics()
