@@ -2,16 +2,11 @@ package verify
 
 import "sync"
 
-// cache remembers a bounded number of things that were found good. When it is
-// full, some other one makes room.
+// cache remembers a bounded number of things that were found good. Its zero value is
+// empty.
 type cache[K comparable, V any] struct {
-	limit int
 	mu    sync.Mutex
 	known map[K]V // guarded by mu
-}
-
-func newCache[K comparable, V any](limit int) cache[K, V] {
-	return cache[K, V]{limit: limit, known: make(map[K]V)}
 }
 
 func (c *cache[K, V]) get(k K) (V, bool) {
@@ -21,10 +16,14 @@ func (c *cache[K, V]) get(k K) (V, bool) {
 	return v, ok
 }
 
-func (c *cache[K, V]) put(k K, v V) {
+// put remembers v. Where there are as many as limit, some other one makes room.
+func (c *cache[K, V]) put(k K, v V, limit int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.known) >= c.limit {
+	if c.known == nil {
+		c.known = make(map[K]V)
+	}
+	if len(c.known) >= limit {
 		for other := range c.known {
 			delete(c.known, other)
 			break

@@ -52,7 +52,7 @@ func (p *Parsed) newAuthority(ca *sigbox.CertificateAuthority) (*authority, erro
 	if err != nil {
 		return nil, err
 	}
-	a := &authority{chain: chain, validFor: ca.ValidFor, name: nameOf(ca), issued: newCache[issuance, []promise](rememberChecks)}
+	a := &authority{chain: chain, validFor: ca.ValidFor, name: nameOf(ca)}
 	for _, c := range chain {
 		a.constrained = a.constrained || slices.ContainsFunc(c.Extensions, isNameConstraints)
 	}
@@ -157,7 +157,7 @@ func (p path) check(l *leaf, r *root, t time.Time) ([]promise, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.issued.put(key, scts)
+	p.issued.put(key, scts, rememberChecks)
 	return scts, nil
 }
 

@@ -93,9 +93,9 @@ func ExampleNew_severalRoots() {
 
 // A service makes Verifiers as trust roots come and go, as with each update by TUF.
 // What most of them share is parsed once.
-func ExampleNewParsed() {
+func ExampleParsed() {
 	root := must(trust.ParseRoot(readFile("trusted_root.json")))
-	parsed := verify.NewParsed()
+	parsed := new(verify.Parsed)
 	for range 3 { // each update
 		verifier := must(verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{root}, Parsed: parsed}))
 		b := must(bundle.Parse(readFile("hello.txt.sigstore.json")))

@@ -192,7 +192,7 @@ func (l *rekor) open(text string, v2 bool) (sigbox.Checkpoint, error) {
 	if v2 && cp.Origin != l.host {
 		return sigbox.Checkpoint{}, sigbox.Mismatch(sigbox.NotVerified, "origin", l.host, cp.Origin)
 	}
-	l.checkpoints.put(key, &cp)
+	l.checkpoints.put(key, &cp, rememberChecks)
 	return cp, nil
 }
 
@@ -289,17 +289,21 @@ func (t *trial) recompute(le *sigbox.LogEntry, body *entry.Body, digest sigbox.D
 	} else {
 		e.PublicKey = body.Signatures[0].PublicKey // compared before, perhaps in another encoding
 	}
-	if !isLeaf(le.Body, e) {
+	switch same, err := isLeaf(le.Body, e); {
+	case err != nil:
+		return refuseFor(StepEntry, err)
+	case !same:
 		return refuse(StepEntry, "the entry is not the one that follows from the bundle")
 	}
 	return nil
 }
 
-// isLeaf reports whether body is the leaf that a v2 log makes of e.
-func isLeaf(body []byte, e sigbox.Entry) bool {
+// isLeaf reports whether body is the leaf that a v2 log makes of e; the error is why
+// it makes none.
+func isLeaf(body []byte, e sigbox.Entry) (bool, error) {
 	var room [4096]byte // for what most leaves need, so that it is not allocated
 	want, err := entry.AppendLeaf(room[:0], e)
-	return err == nil && bytes.Equal(body, want)
+	return err == nil && bytes.Equal(body, want), err
 }
 
 // foretold gives the body of an entry without reading it, when it is to the byte the
@@ -316,7 +320,7 @@ func (c *inquiry) foretold(le *sigbox.LogEntry) *entry.Body {
 		} else if h := e.Details.Hash(); h.Valid() {
 			e.Digest = c.pae.digest(h)
 		}
-		if isLeaf(le.Body, e) {
+		if same, _ := isLeaf(le.Body, e); same {
 			return &entry.Body{
 				Kind: entry.KindHashedRekord, Version: entry.Version002, Digest: e.Digest,
 				Signatures: []entry.BodySignature{{Signature: e.Signature, Certificate: e.Certificate, Details: e.Details}},

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
@@ -14,15 +15,11 @@ const rememberParsed = 1024
 // Parsed holds the certificates and keys of trust roots that were parsed. Verifiers
 // that are given the same one, as those are that policies of different people are
 // judged with, parse them but once between them. It says nothing about what was
-// checked. It holds a bounded number, and is safe for concurrent use.
+// checked. It holds a bounded number, in memory of its own, and is safe for
+// concurrent use. The zero value holds nothing yet.
 type Parsed struct {
 	certificates cache[[sha256.Size]byte, *x509.Certificate] // by the hash of their DER
 	keys         cache[[sha256.Size]byte, crypto.PublicKey]
-}
-
-// NewParsed makes one that holds nothing yet.
-func NewParsed() *Parsed {
-	return &Parsed{newCache[[sha256.Size]byte, *x509.Certificate](rememberParsed), newCache[[sha256.Size]byte, crypto.PublicKey](rememberParsed)}
 }
 
 // chain gives the certificates of an authority.
@@ -60,9 +57,9 @@ func remember[T any](known *cache[[sha256.Size]byte, T], der []byte, parse func(
 	if v, ok := known.get(hash); ok {
 		return v, nil
 	}
-	v, err := parse(der)
+	v, err := parse(bytes.Clone(der)) // what is parsed holds parts of it, and outlives the root
 	if err == nil {
-		known.put(hash, v)
+		known.put(hash, v, rememberParsed)
 	}
 	return v, err
 }

@@ -183,7 +183,7 @@ func (p *Parsed) newRekor(l *sigbox.TransparencyLog) (*rekor, error) {
 	}
 	host := hostOf(l.BaseURL)
 	return &rekor{
-		TransparencyLog: l, host: host, key: key, checkpoints: newCache[[sha256.Size]byte, *sigbox.Checkpoint](rememberChecks),
+		TransparencyLog: l, host: host, key: key,
 		v1: sync.OnceValues(func() (*note.Verifier, error) { return note.NewRekorV1Verifier(key) }),
 		v2: sync.OnceValues(func() (*note.Verifier, error) { return note.NewVerifier(host, key) }),
 	}, nil

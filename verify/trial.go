@@ -384,7 +384,7 @@ func (t *trial) certificate() error {
 		scts, err := p.check(t.signer.leaf, t.root, t.times[0])
 		if err == nil {
 			t.authority, t.promises = p, scts
-			t.verifier.leaves.put(t.signer.leaf.hash, t.signer.leaf)
+			t.verifier.leaves.put(t.signer.leaf.hash, t.signer.leaf, rememberLeaves)
 			return t.sct()
 		}
 		if unsound == nil {

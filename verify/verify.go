@@ -34,7 +34,7 @@ type Config struct {
 	// function of one's own demands holds for bundles by key as well, but for SCTs.
 	Demands func(*sigbox.TrustedRoot) sigbox.Demands
 	// Parsed shares certificates and keys of the roots with other Verifiers; nil is
-	// one of the Verifier's own.
+	// not to share them.
 	Parsed *Parsed
 }
 
@@ -80,9 +80,9 @@ func New(cfg Config) (*Verifier, error) {
 	}
 	parsed := cfg.Parsed
 	if parsed == nil {
-		parsed = NewParsed()
+		parsed = new(Parsed)
 	}
-	v := &Verifier{leaves: newCache[[sha256.Size]byte, *leaf](rememberLeaves)}
+	v := new(Verifier)
 	for i, r := range cfg.Roots {
 		if r == nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "trust root %d: there is none", i+1)

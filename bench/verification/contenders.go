@@ -36,7 +36,7 @@ func sigboxLibrary(root []byte) (contender, error) {
 	if err != nil {
 		return nil, err
 	}
-	parsed := verify.NewParsed()
+	parsed := new(verify.Parsed)
 	return func() (judge, error) {
 		v, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{r}, Parsed: parsed})
 		if err != nil {
