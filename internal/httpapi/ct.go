@@ -54,7 +54,7 @@ func (h *CT) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+prefix+"/checkpoint", func(w http.ResponseWriter, _ *http.Request) {
 		writeCheckpoint(w, h.Service.Checkpoint())
 	})
-	mux.Handle("GET "+prefix+"/tile/{path...}", &tiles{kind: "data", hashes: h.Service.Tile, bundle: h.Service.Data, logger: h.Logger})
+	mux.Handle("GET "+prefix+"/tile/{path...}", newTiles("data", tileLog{h.Service.Tile, h.Service.Data}, h.Logger))
 	mux.HandleFunc("GET "+prefix+"/issuer/{fingerprint}", h.issuer)
 }
 
@@ -76,7 +76,7 @@ func (h *CT) json(answer func(http.ResponseWriter, *http.Request) (any, error)) 
 			writeError(w, r, h.Logger, err)
 			return
 		}
-		writeJSON(w, http.StatusOK, v)
+		writeLarge(w, r, h.Logger, v)
 	}
 }
 

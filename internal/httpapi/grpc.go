@@ -34,8 +34,8 @@ const rekorRPC = "/dev.sigstore.rekor.v2.Rekor/"
 //
 // Source: rekor/v2/rekor_service.proto of sigstore/rekor-tiles, which leaves all but
 // the first unimplemented.
-func (h *Rekor) registerRPC(mux *http.ServeMux) {
-	calls := rekorCalls{h.Service}
+func (h *Rekor) registerRPC(mux *http.ServeMux, t *tiles) {
+	calls := rekorCalls{h.Service, t}
 	for name, call := range map[string]rpcCall{
 		"CreateEntry": calls.createEntry, "GetTile": calls.tile, "GetEntryBundle": calls.entryBundle, "GetCheckpoint": calls.checkpoint,
 	} {
@@ -44,7 +44,10 @@ func (h *Rekor) registerRPC(mux *http.ServeMux) {
 }
 
 // rekorCalls are the methods: parse, call the service, encode.
-type rekorCalls struct{ service *rekor.Service }
+type rekorCalls struct {
+	service *rekor.Service
+	tiles   *tiles
+}
 
 func (c rekorCalls) createEntry(ctx context.Context, body []byte) ([]byte, error) {
 	e, err := entry.ParseRequestProto(body)
@@ -79,7 +82,7 @@ func (c rekorCalls) entryBundle(ctx context.Context, body []byte) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	return httpBody(tileType)(c.service.Entries(ctx, t.index, t.width))
+	return httpBody(tileType)(c.tiles.bundle(ctx, rpcExchangeOf(ctx).w, t, false))
 }
 
 func (c rekorCalls) checkpoint(_ context.Context, body []byte) ([]byte, error) {

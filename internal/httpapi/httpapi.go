@@ -108,6 +108,19 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	writeBytes(w, code, "application/json", b)
 }
 
+// writeLarge is writeJSON for what may be large, if there is room for it.
+func writeLarge(w http.ResponseWriter, r *http.Request, log *slog.Logger, v any) {
+	b, err := json.Marshal(v)
+	if err == nil {
+		err = holdAnswer(w, len(b))
+	}
+	if err != nil {
+		writeError(w, r, log, err)
+		return
+	}
+	writeBytes(w, http.StatusOK, "application/json", b)
+}
+
 // writeBytes answers with b.
 func writeBytes(w http.ResponseWriter, code int, contentType string, b []byte) {
 	w.Header().Set("Content-Type", contentType)

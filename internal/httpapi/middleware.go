@@ -21,6 +21,9 @@ import (
 const (
 	defaultMaxInFlight  = 8192
 	defaultMaxBodyBytes = 64 << 20
+	// maxAnswerBytes is how many bytes of large answers may wait for their clients
+	// at once, over all requests.
+	maxAnswerBytes = 128 << 20
 
 	requestIDHeader = "X-Request-Id"
 	maxRequestID    = 64
@@ -61,6 +64,7 @@ type guard struct {
 	count    atomic.Uint64
 	inFlight atomic.Int64
 	bodies   atomic.Int64 // bytes of bodies held by requests in flight
+	answers  atomic.Int64 // bytes of large answers held by requests in flight
 }
 
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -71,7 +75,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	start := time.Now()
 	id := g.requestID(r)
-	rec := &recorder{ResponseWriter: w}
+	rec := &recorder{ResponseWriter: w, answers: &g.answers}
 	rec.Header().Set(requestIDHeader, id)
 	r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
 	body := &heldBody{ReadCloser: r.Body, guard: g}
@@ -79,6 +83,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		abort := g.recovered(rec, r, recover())
 		g.bodies.Add(-body.held)
+		g.answers.Add(-rec.held)
 		g.finish(rec, r, time.Since(start))
 		if abort {
 			panic(http.ErrAbortHandler)
@@ -150,9 +155,33 @@ func (g *guard) finish(rec *recorder, r *http.Request, took time.Duration) {
 // recorder remembers what was answered.
 type recorder struct {
 	http.ResponseWriter
-	status int // 0 until the header is sent
-	meant  int // 0 if it is the same
-	bytes  int64
+	answers *atomic.Int64 // the guard's
+	held    int64         // of answers
+	status  int           // 0 until the header is sent
+	meant   int           // 0 if it is the same
+	bytes   int64
+}
+
+// hold takes an answer of n bytes into the bound that all requests share, until its
+// request ends.
+func (r *recorder) hold(n int64) error {
+	if r.answers.Add(n) > maxAnswerBytes {
+		r.answers.Add(-n)
+		return sigbox.Errorf(sigbox.Unavailable, "too many large answers at once").WithHint("try again in a second")
+	}
+	r.held += n
+	return nil
+}
+
+// holdAnswer says whether there is room for an answer of n bytes to wait until its
+// client has read it; small ones always have room. Clients of HTTP/2 open hundreds
+// of requests at once and read none, for next to nothing. What a log has taken is
+// not asked for here: it must be answered.
+func holdAnswer(w http.ResponseWriter, n int) error {
+	if h, ok := w.(interface{ hold(n int64) error }); ok && n > smallBody {
+		return h.hold(int64(n))
+	}
+	return nil
 }
 
 // standsFor notes the status that an answer is to be counted as: gRPC sends 200 and

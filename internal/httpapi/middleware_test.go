@@ -237,3 +237,43 @@ func BenchmarkGuard(b *testing.B) {
 		h.ServeHTTP(w, r)
 	}
 }
+
+// TestAnswersShareOneBound: large answers that nobody reads have a bound, over all
+// requests; small ones are not counted.
+func TestAnswersShareOneBound(t *testing.T) {
+	held, leave := make(chan struct{}), make(chan struct{})
+	mux := http.NewServeMux()
+	answer := func(w http.ResponseWriter, r *http.Request, n int) bool {
+		if err := holdAnswer(w, n); err != nil {
+			writeError(w, r, slog.New(slog.DiscardHandler), err)
+			return false
+		}
+		return true
+	}
+	mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
+		if answer(w, r, maxAnswerBytes) {
+			close(held)
+			<-leave
+		}
+	})
+	mux.HandleFunc("GET /large", func(w http.ResponseWriter, r *http.Request) { answer(w, r, smallBody+1) })
+	mux.HandleFunc("GET /small", func(w http.ResponseWriter, r *http.Request) { answer(w, r, smallBody) })
+	h, _, _ := guarded(Guard{}, mux)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do(h, "GET", "/slow")
+	}()
+	<-held
+	if w := do(h, "GET", "/large"); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" {
+		t.Errorf("no room: expected 503 with Retry-After, found %d %v", w.Code, w.Header())
+	}
+	if w := do(h, "GET", "/small"); w.Code != http.StatusOK {
+		t.Errorf("a small answer: found %d", w.Code)
+	}
+	close(leave)
+	<-done
+	if w := do(h, "GET", "/large"); w.Code != http.StatusOK {
+		t.Errorf("after the first has left: found %d", w.Code)
+	}
+}

@@ -33,8 +33,9 @@ type Rekor struct {
 func (h *Rekor) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/v2/log/entries", h.add)
 	mux.HandleFunc("GET /api/v2/checkpoint", h.checkpoint)
-	mux.Handle("GET /api/v2/tile/{path...}", &tiles{kind: "entries", hashes: h.Service.Tile, bundle: h.Service.Entries, logger: h.Logger})
-	h.registerRPC(mux)
+	t := newTiles("entries", tileLog{h.Service.Tile, h.Service.Entries}, h.Logger)
+	mux.Handle("GET /api/v2/tile/{path...}", t)
+	h.registerRPC(mux, t)
 }
 
 func (h *Rekor) add(w http.ResponseWriter, r *http.Request) {

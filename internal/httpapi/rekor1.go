@@ -58,7 +58,7 @@ func (h *RekorV1) Register(mux *http.ServeMux) {
 		writeCheckpoint(w, h.Service.Checkpoint())
 		return nil
 	})
-	mux.Handle("GET /api/v1/log/tile/{path...}", &tiles{kind: "entries", hashes: h.Service.Tile, bundle: h.Service.Entries, logger: h.Logger})
+	mux.Handle("GET /api/v1/log/tile/{path...}", newTiles("entries", tileLog{h.Service.Tile, h.Service.Entries}, h.Logger))
 }
 
 // errorV1 is the error body of Rekor v1; the code is the HTTP status.
@@ -155,6 +155,9 @@ func (h *RekorV1) retrieve(w http.ResponseWriter, r *http.Request) error {
 			answer = append(answer, ',')
 		}
 		answer = entry.AppendEntry(answer, found[i].ID, &found[i].LogEntry)
+	}
+	if err := holdAnswer(w, len(answer)); err != nil {
+		return err
 	}
 	writeBytes(w, http.StatusOK, "application/json", append(answer, ']'))
 	return nil

@@ -63,6 +63,8 @@ const (
 	maxRounds    = 16
 	// maxIndexQuery bounds what a v1 client asks, in bytes.
 	maxIndexQuery = 128 << 10
+	// idBytes is what an entry ID takes in an answer.
+	idBytes = 80 + len(`"",`)
 	// completeHeader says whether a v1 client has been told all.
 	completeHeader = "X-Search-Complete"
 )
@@ -77,7 +79,7 @@ func (h *Search) Register(mux *http.ServeMux) {
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		writeJSON(w, http.StatusOK, answer)
+		writeLarge(w, r, h.Logger, answer)
 	})
 	if v1 := h.withTree(); v1 != nil {
 		mux.HandleFunc("POST /api/v1/index/retrieve", func(w http.ResponseWriter, r *http.Request) {
@@ -504,6 +506,9 @@ func (h *Search) retrieve(w http.ResponseWriter, r *http.Request, l *SearchedLog
 		if ids, complete, err = h.ids(r.Context(), l, q); err != nil {
 			return err
 		}
+	}
+	if err := holdAnswer(w, len(ids)*idBytes); err != nil {
+		return err
 	}
 	w.Header().Set(completeHeader, strconv.FormatBool(complete))
 	writeJSON(w, http.StatusOK, ids)

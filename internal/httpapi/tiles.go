@@ -1,9 +1,9 @@
 package httpapi
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -140,32 +140,67 @@ func noTile(path string) error {
 type tiles struct {
 	// kind stands in the level's place for bundles.
 	kind   string
-	hashes func(ctx context.Context, level int, index uint64, width int) ([]byte, error)
-	bundle func(ctx context.Context, index uint64, width int) ([]byte, error)
+	log    tileLog
 	logger *slog.Logger
 
-	zip zipper
+	reading chan struct{} // an element for each bundle that is being read
+	zip     zipper
+}
+
+// tileLog is a log that reads by tiles.
+type tileLog struct {
+	hashes func(ctx context.Context, level int, index uint64, width int) ([]byte, error)
+	bundle func(ctx context.Context, index uint64, width int) ([]byte, error)
+}
+
+// maxReading is how many bundles of a log are read, and compressed, at once. The
+// largest has 16 MiB, which nobody knows before.
+const maxReading = 8
+
+func newTiles(kind string, log tileLog, logger *slog.Logger) *tiles {
+	return &tiles{kind: kind, log: log, logger: logger, reading: make(chan struct{}, maxReading)}
 }
 
 func (h *tiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t, err := tileOf(r, r.PathValue("path"), h.kind)
 	var data []byte
-	if err == nil && t.kind == "" {
-		data, err = h.hashes(r.Context(), t.level, t.index, t.width)
-	} else if err == nil {
-		data, err = h.bundle(r.Context(), t.index, t.width)
-	}
 	switch {
 	case err != nil:
-		writeError(w, r, h.logger, err)
 	case t.kind == "":
-		writeTile(w, data)
+		data, err = h.log.hashes(r.Context(), t.level, t.index, t.width)
 	default:
-		h.zip.write(w, r, data)
+		w.Header().Set("Vary", "Accept-Encoding")
+		packed := acceptsGzip(r)
+		if data, err = h.bundle(r.Context(), w, t, packed); err == nil && packed {
+			w.Header().Set("Content-Encoding", "gzip")
+		}
 	}
+	if err != nil {
+		writeError(w, r, h.logger, err)
+		return
+	}
+	writeTile(w, data)
 }
 
-// writeTile answers with a tile of hashes.
+// bundle reads an entry bundle for an answer on w, if there is room for it.
+func (h *tiles) bundle(ctx context.Context, w http.ResponseWriter, t tilePath, packed bool) ([]byte, error) {
+	select {
+	case h.reading <- struct{}{}:
+		defer func() { <-h.reading }()
+	case <-ctx.Done():
+		return nil, sigbox.Errorf(sigbox.Unavailable, "the request ended").WithCause(ctx.Err())
+	}
+	data, err := h.log.bundle(ctx, t.index, t.width)
+	if err != nil {
+		return nil, err
+	}
+	if packed {
+		data = h.zip.pack(data)
+	}
+	return data, holdAnswer(w, len(data))
+}
+
+// writeTile answers with a tile of hashes or a bundle.
 func writeTile(w http.ResponseWriter, tile []byte) {
 	h := w.Header()
 	h.Set("Cache-Control", tileCaching)
@@ -180,33 +215,23 @@ func writeCheckpoint(w http.ResponseWriter, note string) {
 }
 
 // zipper compresses entry bundles, which tlog-tiles asks for. The zero value is
-// ready; it keeps compressors, which are large, from one answer to the next.
+// ready; it keeps compressors, which are large, from one answer to the next, and
+// none while an answer waits for its client.
 type zipper struct{ pool sync.Pool }
 
-// write answers with an entry bundle, compressed if the client can read it.
-func (z *zipper) write(w http.ResponseWriter, r *http.Request, bundle []byte) {
-	h := w.Header()
-	h.Set("Vary", "Accept-Encoding")
-	if !acceptsGzip(r) {
-		writeTile(w, bundle)
-		return
-	}
-	h.Set("Cache-Control", tileCaching)
-	h.Set("Content-Encoding", "gzip")
-	h.Set("Content-Type", tileType)
-	h.Set("X-Content-Type-Options", "nosniff")
+// pack compresses a bundle.
+func (z *zipper) pack(bundle []byte) []byte {
 	gz, ok := z.pool.Get().(*gzip.Writer)
 	if !ok {
 		gz = gzip.NewWriter(nil)
 	}
-	defer func() {
-		gz.Reset(io.Discard) // the pool is not to keep the answer
-		z.pool.Put(gz)
-	}()
-	gz.Reset(w)
-	if _, err := gz.Write(bundle); err == nil {
-		_ = gz.Close() // the client has gone: nothing to be done
-	}
+	defer z.pool.Put(gz)
+	var b bytes.Buffer
+	gz.Reset(&b)
+	_, _ = gz.Write(bundle) // a buffer takes all
+	_ = gz.Close()
+	gz.Reset(nil) // the pool is not to keep the answer
+	return b.Bytes()
 }
 
 // acceptsGzip reports whether gzip is among the accepted encodings, and not with

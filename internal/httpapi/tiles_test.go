@@ -1,10 +1,13 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -87,4 +90,39 @@ func TestAcceptsGzip(t *testing.T) {
 			t.Errorf("%q: expected %t, found %t", header, want, got)
 		}
 	}
+}
+
+// TestTilesReading: of bundles, whose size nobody knows before, few are read at
+// once, and those that wait end with their requests.
+func TestTilesReading(t *testing.T) {
+	reading, leave := make(chan struct{}), make(chan struct{})
+	log := tileLog{bundle: func(context.Context, uint64, int) ([]byte, error) {
+		reading <- struct{}{}
+		<-leave
+		return []byte("bundle"), nil
+	}}
+	h := newTiles("entries", log, slog.New(slog.DiscardHandler))
+	get := func(ctx context.Context) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/tile/entries/000", nil)
+		r.SetPathValue("path", "entries/000")
+		h.ServeHTTP(w, r)
+		return w
+	}
+	var all sync.WaitGroup
+	for range maxReading {
+		all.Go(func() {
+			if w := get(t.Context()); w.Code != http.StatusOK || w.Body.String() != "bundle" {
+				t.Errorf("%d: %s", w.Code, w.Body)
+			}
+		})
+		<-reading
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if w := get(gone); w.Code != statusClientClosed {
+		t.Errorf("one more: found %d", w.Code)
+	}
+	close(leave)
+	all.Wait()
 }
