@@ -47,6 +47,8 @@ type logFlags struct {
 	log    string
 	key    string
 	output outputFlag
+	// ignoreHistory takes the log as it is shown, whatever was seen of it before.
+	ignoreHistory bool
 }
 
 func (f *logFlags) register(e *env, cmd *cobra.Command) {
@@ -56,6 +58,7 @@ func (f *logFlags) register(e *env, cmd *cobra.Command) {
 	fs.Var((*single)(&f.trust.instances), "instance", "`NAME` or URL of the instance (default $SIGBOX_INSTANCE, else the one in use)")
 	fs.StringArrayVar(&f.trust.trustedRoots, "trusted-root", nil, "`FILE` with trusted roots, whose logs' keys count (repeatable)")
 	fs.StringVar(&f.trust.signingConfig, "signing-config", "", "`FILE` that says where the logs are, in place of an instance's")
+	fs.BoolVar(&f.ignoreHistory, "ignore-history", false, "read an older copy of the log as it is: it need not continue what was seen of the log")
 	_ = cmd.RegisterFlagCompletionFunc("instance", e.completeInstance)
 	_ = cmd.RegisterFlagCompletionFunc("log", cobra.FixedCompletions([]string{"v2", "v1", "ct"}, cobra.ShellCompDirectiveNoFileComp))
 	f.output.register(cmd)
@@ -74,7 +77,9 @@ func (e *env) openLog(ctx context.Context, f *logFlags) (*remote.LogReader, erro
 	if err != nil {
 		return nil, err
 	}
-	cfg.Memory = store.Logs()
+	if cfg.Memory = store.Logs(); f.ignoreHistory {
+		cfg.Memory = ""
+	}
 	return e.remote().OpenLog(ctx, cfg)
 }
 
@@ -281,6 +286,9 @@ func (j *provenJSON) print(out io.Writer) error {
 	}
 	for _, s := range j.Signers {
 		s.rows(row)
+	}
+	if j.Unproven {
+		row("found", "by the server's word alone: the entry has no more than a hash of what it is about")
 	}
 	row("leaf hash", "%s", j.LeafHash)
 	row("proven by", "the log's signed tree of %d entries, root %s", j.TreeSize, j.RootHash)

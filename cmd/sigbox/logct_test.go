@@ -149,6 +149,30 @@ func TestLogCT(t *testing.T) {
 	}
 	b.must("log", "fsck", "--log", copied.URL, "--hashes-only")
 
+	// A copy that lags behind is no log that was seen before: not without being told.
+	stale, err := os.ReadFile(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status := b.run("log", "get", "--log", olderCopy(t, dir, stale), "0"); status != exitOK {
+		t.Errorf("a copy of this moment: status %d: %s", status, &b.stderr)
+	}
+	token, err := a.Admin().Token(t.Context(), app.TokenRequest{Email: "eve@example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("one more\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	copied2 := olderCopy(t, dir, stale)
+	b.must("sign", "--identity-token", token, file)
+	b.must("log", "stats", "--log", "ct")
+	if status := b.run("log", "get", "--log", copied2, "0"); status != exitNotVerified || !strings.Contains(b.stderr.String(), "unless this is an older copy") {
+		t.Errorf("an older copy: status %d: %s", status, &b.stderr)
+	}
+	b.must("log", "get", "--log", copied2, "--ignore-history", "0")
+
 	other := proxyTo(t, a.URL(), func(*http.Request) bool { return false }, func(path string, body []byte) []byte {
 		if strings.Contains(path, "/issuer/") {
 			return []byte("another certificate")
@@ -158,4 +182,20 @@ func TestLogCT(t *testing.T) {
 	if status := b.run("log", "fsck", "--log", other); status != exitNotVerified || !strings.Contains(b.stdout.String(), "fingerprint of the answered issuer") {
 		t.Errorf("another issuer: status %d: %s", status, &b.stdout)
 	}
+}
+
+// olderCopy serves what is published of a certificate log now, with a checkpoint of
+// that tree.
+func olderCopy(t *testing.T, data string, checkpoint []byte) string {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(folder, os.DirFS(filepath.Join(data, "tiles", "ctlog"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "checkpoint"), checkpoint, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(http.FileServer(http.Dir(folder)))
+	t.Cleanup(s.Close)
+	return s.URL
 }

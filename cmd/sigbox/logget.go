@@ -19,7 +19,7 @@ func newLogGetCommand(e *env) *cobra.Command {
 		Use:   "get INDEX|UUID|HASH",
 		Short: "Get an entry of a log, with its proof",
 		Long: `get shows the entry of a log with an index, or with a UUID or entry ID (Rekor v1),
-or the entries with the digest of an artifact (sha256:…, or hex digits alone),
+or with a leaf hash (certificate logs), or the entries with the digest of an artifact (sha256:…, or hex digits alone),
 after it has proven that they are in the log.
 
 What an entry says is the word of whoever logged it: the log does not check who
@@ -80,7 +80,7 @@ func parseWanted(s string) (wanted, error) {
 		w.id = &id
 	}
 	if len(s) != 80 {
-		if _, err := newQuestion("hash", s); err == nil {
+		if _, err := newQuestion(s); err == nil {
 			w.hash = s
 		}
 	}
@@ -95,13 +95,13 @@ func (w wanted) get(ctx context.Context, r *remote.LogReader) ([]provenJSON, err
 	if w.id == nil && w.hash == "" {
 		return one(r.Entry(ctx, w.index))
 	}
-	if w.id != nil && (r.IsV1() || w.hash == "") {
+	if w.id != nil && (r.IsV1() || r.IsCT() || w.hash == "") {
 		found, err := one(r.ByID(ctx, *w.id))
-		if err == nil || w.hash == "" || sigbox.KindOf(err) != sigbox.NotFound {
+		if err == nil || w.hash == "" || r.IsCT() || sigbox.KindOf(err) != sigbox.NotFound {
 			return found, err
 		}
 	}
-	q, err := newQuestion("hash", w.hash)
+	q, err := newQuestion(w.hash)
 	if err != nil {
 		return nil, err
 	}

@@ -185,7 +185,7 @@ type checkpointJSON struct {
 // proveContinuation proves that a checkpoint, or the log as it is, continues
 // another.
 func (e *env) proveContinuation(ctx context.Context, f *proveFlags) error {
-	older, from, err := readCheckpoint(f.from)
+	from, err := readCheckpoint(f.from)
 	if err != nil {
 		return err
 	}
@@ -193,14 +193,16 @@ func (e *env) proveContinuation(ctx context.Context, f *proveFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.log == "" && strings.Contains(older.Origin, " - ") { // as v1 logs are called
-		f.log = "v1"
-		if cfg, err = e.logConfig(ctx, &f.logFlags); err != nil {
-			return err
-		}
-	}
-	if older, err = remote.OpenCheckpoint(from, cfg.Keys); err != nil {
+	older, ct, err := remote.OpenCheckpoint(from, cfg.Keys)
+	if err != nil {
 		return sigbox.Errorf(sigbox.KindOf(err), "%s: %w", f.from, err)
+	}
+	switch {
+	case f.log != "":
+	case ct:
+		f.log = "ct"
+	case strings.Contains(older.Origin, " - "): // as v1 logs are called
+		f.log = "v1"
 	}
 	r, err := e.openLog(ctx, &f.logFlags)
 	if err != nil {
@@ -208,10 +210,10 @@ func (e *env) proveContinuation(ctx context.Context, f *proveFlags) error {
 	}
 	newer, to := r.Head()
 	if f.to != "" {
-		if _, to, err = readCheckpoint(f.to); err != nil {
+		if to, err = readCheckpoint(f.to); err != nil {
 			return err
 		}
-		if newer, err = remote.OpenCheckpoint(to, cfg.Keys); err != nil {
+		if newer, _, err = remote.OpenCheckpoint(to, cfg.Keys); err != nil {
 			return sigbox.Errorf(sigbox.KindOf(err), "%s: %w", f.to, err)
 		}
 	}
@@ -229,16 +231,9 @@ func (e *env) proveContinuation(ctx context.Context, f *proveFlags) error {
 	return j.print(e)
 }
 
-func readCheckpoint(file string) (sigbox.Checkpoint, string, error) {
+func readCheckpoint(file string) (string, error) {
 	b, err := readFile(file, note.MaxSize)
-	if err != nil {
-		return sigbox.Checkpoint{}, "", err
-	}
-	cp, _, err := note.Parse(string(b))
-	if err != nil {
-		return cp, "", sigbox.Errorf(sigbox.KindOf(err), "%s: %w", file, err)
-	}
-	return cp, string(b), nil
+	return string(b), err
 }
 
 func checkpointOf(cp sigbox.Checkpoint, text string) checkpointJSON {

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
+	"hash"
+	"io"
+	"maps"
 	"net/url"
 	"os"
 	"slices"
@@ -62,7 +66,7 @@ times, --after and --before rely on the server's clock.`,
 	f.register(e, cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&f.hash, "hash", "", "`DIGEST` of the artifact: sha256:…, or hex digits alone")
-	fs.StringVar(&f.file, "file", "", "the artifact itself, a `FILE`")
+	fs.StringVar(&f.file, "file", "", "the artifact itself, a `FILE`, by its SHA-256, SHA-384 or SHA-512")
 	fs.StringVar(&f.identity, "identity", "", "`NAME` in the certificate: an email address, a URI")
 	fs.StringVar(&f.issuer, "issuer", "", "`URL` of the identity's issuer")
 	fs.StringVar(&f.signingKey, "signing-key", "", "the signer's key or certificate: a `FILE` in PEM, or the SHA-256 of its DER form in hex")
@@ -81,18 +85,29 @@ times, --after and --before rely on the server's clock.`,
 type question struct {
 	params url.Values
 	query  search.Query
+	// digests are those of one thing, by several algorithms: an entry has one of
+	// them. A server is asked for each, and digest is the condition that params and
+	// query are without.
+	digests []string
+	digest  search.Condition
 }
 
-// newQuestion asks for one condition.
-func newQuestion(name, value string) (question, error) {
+// newQuestion asks for a digest.
+func newQuestion(digest string) (question, error) {
 	q := question{params: url.Values{}}
-	return q, q.add(name, value)
+	return q, q.addDigest(digest)
 }
 
-// add narrows the question by a condition of docs/search.md.
+func (q *question) addDigest(digest string) error {
+	c, err := search.ByHash(digest)
+	q.digests, q.digest = append(q.digests, digest), append(q.digest, c...)
+	return err
+}
+
+// add narrows the question by a condition of docs/search.md, but for digests.
 func (q *question) add(name, value string) error {
 	by := map[string]func(string) (search.Condition, error){
-		"hash": search.ByHash, "subject": search.BySubject, "issuer": search.ByIssuer, "key": search.ByKey, "repository": search.ByRepository,
+		"subject": search.BySubject, "issuer": search.ByIssuer, "key": search.ByKey, "repository": search.ByRepository,
 	}[name]
 	c, err := by(value)
 	if err != nil {
@@ -103,13 +118,25 @@ func (q *question) add(name, value string) error {
 	return nil
 }
 
+// matches reports whether an entry is what is looked for.
+func (q *question) matches(b *entry.Body, at time.Time) bool {
+	query := q.query
+	query.After = query.After.Truncate(time.Second) // what a log signs is whole seconds
+	return query.Matches(b, at) && (q.digest == nil || (&search.Query{All: []search.Condition{q.digest}}).Matches(b, at))
+}
+
 // question makes one of the flags.
 func (f *searchFlags) question() (question, error) {
 	q := question{params: url.Values{}}
-	hash, key := f.hash, f.signingKey
+	key := f.signingKey
 	var err error
+	if f.hash != "" {
+		if err := q.addDigest(f.hash); err != nil {
+			return q, usage("%s", err)
+		}
+	}
 	if f.file != "" {
-		if hash, err = fileDigest(f.file); err != nil {
+		if err := q.addFile(f.file); err != nil {
 			return q, err
 		}
 	}
@@ -119,7 +146,7 @@ func (f *searchFlags) question() (question, error) {
 		}
 	}
 	for _, c := range []struct{ name, value string }{
-		{"hash", hash}, {"subject", f.identity}, {"issuer", f.issuer}, {"key", key}, {"repository", f.repository},
+		{"subject", f.identity}, {"issuer", f.issuer}, {"key", key}, {"repository", f.repository},
 	} {
 		if c.value == "" {
 			continue
@@ -156,18 +183,28 @@ func (f *searchFlags) question() (question, error) {
 // kindsCT are the kinds of entries of certificate logs.
 func kindsCT() []string { return []string{remote.KindCertificate, remote.KindPrecertificate} }
 
-// fileDigest hashes a file as most signers do.
-func fileDigest(path string) (string, error) {
-	h := sha256.New()
+// addFile asks for a file, by all the digests that signatures are over.
+func (q *question) addFile(path string) error {
 	f, err := os.Open(path) // #nosec G304 -- the user's
 	if err != nil {
-		return "", sigbox.Errorf(sigbox.Unavailable, "%w", err)
+		return sigbox.Errorf(sigbox.Unavailable, "%w", err)
 	}
 	defer func() { _ = f.Close() }() // it was read
-	if _, err := f.WriteTo(h); err != nil {
-		return "", sigbox.Errorf(sigbox.Unavailable, "%w", err)
+	algorithms := []sigbox.HashAlgorithm{sigbox.SHA256, sigbox.SHA384, sigbox.SHA512}
+	hashes, all := make([]hash.Hash, len(algorithms)), make([]io.Writer, len(algorithms))
+	for i, a := range algorithms {
+		hashes[i] = a.New()
+		all[i] = hashes[i]
 	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+	if _, err := io.Copy(io.MultiWriter(all...), f); err != nil {
+		return sigbox.Errorf(sigbox.Unavailable, "%w", err)
+	}
+	for i, a := range algorithms {
+		if err := q.addDigest(fmt.Sprintf("%s:%x", a, hashes[i].Sum(nil))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // keyDigest gives the SHA-256 of a key or certificate in a file; what is a SHA-256
@@ -231,19 +268,46 @@ func (e *env) searchLog(ctx context.Context, f *searchFlags) error {
 // was asked for.
 func (q *question) ask(ctx context.Context, r *remote.LogReader, limit int) (searchJSON, error) {
 	head, _ := r.Head()
-	out := searchJSON{Origin: head.Origin, TreeSize: head.Size, Entries: []provenJSON{}, Complete: true}
+	all := searchJSON{Origin: head.Origin, TreeSize: head.Size, Entries: []provenJSON{}, Complete: true}
 	if r.IsCT() {
-		return out, sigbox.Errorf(sigbox.Invalid, "a certificate log has no search").WithHint("read it as a whole: --scan")
+		return all, sigbox.Errorf(sigbox.Invalid, "a certificate log has no search").WithHint("read it as a whole: --scan")
 	}
-	params := url.Values{}
-	for name, v := range q.params {
-		params[name] = v
+	digests := q.digests
+	if digests == nil {
+		digests = []string{""}
 	}
+	for i, digest := range digests {
+		found, err := q.askFor(ctx, r, digest, limit)
+		if i > 0 && r.IsV1() && err != nil && sigbox.KindOf(err) == sigbox.Invalid {
+			all.Complete = false // Rekor does not know all algorithms
+			continue
+		}
+		if err != nil {
+			return all, err
+		}
+		all.Entries = append(all.Entries, found.Entries...)
+		all.More, all.Complete = all.More || found.More, all.Complete && found.Complete
+	}
+	slices.SortStableFunc(all.Entries, func(a, b provenJSON) int { return cmp.Compare(b.Index, a.Index) })
+	all.Entries = slices.CompactFunc(all.Entries, func(a, b provenJSON) bool { return a.Index == b.Index })
+	if len(all.Entries) > limit {
+		all.Entries, all.More = all.Entries[:limit], true
+	}
+	return all, nil
+}
+
+// askFor asks page by page, for a digest unless it is "".
+func (q *question) askFor(ctx context.Context, r *remote.LogReader, digest string, limit int) (out searchJSON, err error) {
+	params := maps.Clone(q.params)
+	if digest != "" {
+		params.Set("hash", digest)
+	}
+	out.Complete = true
 	for empty := 0; empty < maxEmpty; {
 		params.Set("limit", strconv.Itoa(min(limit-len(out.Entries), maxPage)))
 		page, err := r.Search(ctx, params)
 		if sigbox.KindOf(err) == sigbox.NotFound && err != nil && len(out.Entries) == 0 {
-			return q.askV1(ctx, r, limit, out)
+			return q.askV1(ctx, r, digest, limit)
 		}
 		if err != nil {
 			return out, err
@@ -290,26 +354,17 @@ func (q *question) judge(found *remote.FoundEntry) (provenJSON, error) {
 	if j.Time == nil && !found.Claimed.IsZero() {
 		j.Claimed = &found.Claimed
 	}
-	query, at := q.query, found.Time
-	query.After = query.After.Truncate(time.Second) // what a log signs is whole seconds
+	at := found.Time
 	if at.IsZero() {
 		at = found.Claimed
 	}
-	if j.Unproven = found.Says == nil; j.Unproven || query.Matches(found.Says, at) {
+	if j.Unproven = found.Says == nil; j.Unproven || q.matches(found.Says, at) {
 		return j, nil
 	}
-	if q.params.Has("hash") && (found.Kind == entry.KindDSSE || found.Kind == entry.KindInToto) {
-		without := question{params: url.Values{}}
-		for name, v := range q.params {
-			if name != "hash" && name != "kind" && name != "after" && name != "before" {
-				if err := without.add(name, v[0]); err != nil {
-					return j, err
-				}
-			}
-		}
-		without.query.Kind, without.query.After, without.query.Before = query.Kind, query.After, query.Before
-		if without.query.Matches(found.Says, at) {
-			j.Unproven = true
+	if q.digest != nil && (found.Kind == entry.KindDSSE || found.Kind == entry.KindInToto) {
+		rest := *q
+		rest.digest = nil
+		if j.Unproven = rest.matches(found.Says, at); j.Unproven {
 			return j, nil
 		}
 	}
@@ -318,12 +373,13 @@ func (q *question) judge(found *remote.FoundEntry) (provenJSON, error) {
 }
 
 // askV1 has the index of a Rekor v1 server search, which knows digests and subjects.
-func (q *question) askV1(ctx context.Context, r *remote.LogReader, limit int, out searchJSON) (searchJSON, error) {
-	if !r.IsV1() || !q.params.Has("hash") && !q.params.Has("subject") {
-		return out, sigbox.Errorf(sigbox.Invalid, "the server of the log %.100q cannot search for this", out.Origin).
-			WithHint("Rekor v1 finds by --hash, --file and --identity; a log with tiles can be read as a whole: --scan")
+func (q *question) askV1(ctx context.Context, r *remote.LogReader, digest string, limit int) (out searchJSON, err error) {
+	head, _ := r.Head()
+	if !r.IsV1() || digest == "" && !q.params.Has("subject") {
+		return out, sigbox.Errorf(sigbox.Invalid, "the server of the log %.100q cannot search for this", head.Origin).
+			WithHint("Rekor v1 finds by --hash, --file and --identity; any log can be read as a whole: --scan")
 	}
-	ids, err := r.Retrieve(ctx, q.params.Get("hash"), q.params.Get("subject"))
+	ids, err := r.Retrieve(ctx, digest, q.params.Get("subject"))
 	if err != nil {
 		return out, err
 	}
@@ -339,8 +395,7 @@ func (q *question) askV1(ctx context.Context, r *remote.LogReader, limit int, ou
 			out.Entries = append(out.Entries, j)
 		} // else what the index cannot look at, such as the issuer
 	}
-	out.Complete = false // it has never said so
-	return out, nil
+	return out, nil // it has never said that it is complete
 }
 
 // scan reads the whole log.
@@ -356,7 +411,7 @@ func (e *env) scan(ctx context.Context, r *remote.LogReader, q *question, limit 
 	err := r.Entries(ctx, 0, head.Size, func(index uint64, leaf *remote.Leaf) error {
 		m.set("entries", index, head.Size)
 		b, err := leaf.Says()
-		if err == nil && q.query.Matches(b, leaf.Time) {
+		if err == nil && q.matches(b, leaf.Time) {
 			matches = append(matches, index)
 		}
 		return nil
@@ -373,7 +428,7 @@ func (e *env) scan(ctx context.Context, r *remote.LogReader, q *question, limit 
 		if err != nil {
 			return out, err
 		}
-		if !timed || q.query.Matches(p.Says, p.Time) { // tiles of v1 logs have no times
+		if !timed || q.matches(p.Says, p.Time) { // tiles of v1 logs have no times
 			out.Entries = append(out.Entries, newProvenJSON(&p))
 		}
 	}
@@ -383,9 +438,15 @@ func (e *env) scan(ctx context.Context, r *remote.LogReader, q *question, limit 
 // printFound writes a line for each entry.
 func (e *env) printFound(f *searchJSON) error {
 	tw := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	unproven := 0
 	for i := range f.Entries {
 		j := &f.Entries[i]
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\n", j.Index, j.when(), j.Kind, printable(j.who()), printable(strings.Join(j.Digests, " ")))
+		digests := strings.Join(j.Digests, " ")
+		if j.Unproven {
+			unproven++
+			digests += " (*)"
+		}
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\n", j.Index, j.when(), j.Kind, printable(j.who()), printable(digests))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -395,6 +456,9 @@ func (e *env) printFound(f *searchJSON) error {
 		e.note("There are more: --limit shows them.")
 	case len(f.Entries) == 0:
 		e.note("Nothing was found among the %d entries of %s.", f.TreeSize, f.Origin)
+	}
+	if unproven > 0 {
+		e.note("(*) That the entry is about this is the server's word alone: the log has a hash of the statement.")
 	}
 	if !f.Scanned {
 		e.note("What is shown is proven; that nothing is missing is the server's word. --scan reads the whole log.")

@@ -15,6 +15,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/remote"
+	"github.com/sigbox/sigbox/internal/search"
 )
 
 // defaultSample is how many entries are counted by kind.
@@ -27,8 +28,8 @@ func newLogStatsCommand(e *env) *cobra.Command {
 		Use:   "stats",
 		Short: "Show how large a log is, how it grows and what is in it",
 		Long: `stats shows the signed size of a log, by how much it has grown since it was last
-looked at from here, and, where the log has tiles, of which kinds and how large
-its newest entries are.`,
+looked at from here, and of which kinds and how large its newest entries are, of how
+many signers, and when the log took them, if it signs that.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return e.logStats(cmd.Context(), &f, sample, save)
@@ -65,6 +66,76 @@ type sampleJSON struct {
 	Entries uint64     `json:"entries"`
 	Bytes   uint64     `json:"bytes"` // of their leaves
 	Kinds   []kindJSON `json:"kinds"`
+	// How many different ones the certificates and keys of the entries name.
+	Subjects uint64 `json:"subjects"`
+	Issuers  uint64 `json:"issuers"`
+	Keys     uint64 `json:"keys"` // that came without a certificate
+	// From and To are when the first and the last were logged, where the log signs
+	// that.
+	From *time.Time `json:"from,omitempty"`
+	To   *time.Time `json:"to,omitempty"`
+}
+
+// sampler looks at the newest entries.
+type sampler struct {
+	sampleJSON
+	kinds                   map[string]uint64
+	subjects, issuers, keys map[string]bool
+	first, last             time.Time
+}
+
+func (s *sampler) look(_ uint64, leaf *remote.Leaf) error {
+	s.Entries++
+	s.Bytes += uint64(len(leaf.Data))
+	if s.first.IsZero() {
+		s.first = leaf.Time
+	}
+	s.last = leaf.Time
+	b, err := leaf.Says()
+	if err != nil {
+		s.kinds["unknown"]++
+		return nil //nolint:nilerr // other logs have what this program does not know
+	}
+	s.kinds[strings.TrimSpace(b.Kind+" "+b.Version)]++
+	for _, signer := range search.FactsOf(leaf.Data, b).Signers {
+		for _, name := range signer.Subjects {
+			s.subjects[name] = true
+		}
+		if signer.Issuer != "" {
+			s.issuers[signer.Issuer] = true
+		}
+		if signer.Certificate() == "" {
+			s.keys[signer.Key()] = true
+		}
+	}
+	return nil
+}
+
+// sample looks at the newest entries of a log.
+func (e *env) sample(ctx context.Context, r *remote.LogReader, n uint64) (*sampleJSON, error) {
+	head, _ := r.Head()
+	from := head.Size - n
+	s := &sampler{kinds: map[string]uint64{}, subjects: map[string]bool{}, issuers: map[string]bool{}, keys: map[string]bool{}}
+	if err := r.Entries(ctx, from, head.Size, s.look); err != nil {
+		return nil, err
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.kinds)) {
+		s.Kinds = append(s.Kinds, kindJSON{k, s.kinds[k]})
+	}
+	s.Subjects, s.Issuers, s.Keys = uint64(len(s.subjects)), uint64(len(s.issuers)), uint64(len(s.keys))
+	if s.first.IsZero() && r.IsV1() { // tiles have no times, promises do
+		for at, into := range map[uint64]*time.Time{from: &s.first, head.Size - 1: &s.last} {
+			p, err := r.Entry(ctx, r.LogIndex(at))
+			if err != nil {
+				return nil, err
+			}
+			*into = p.Time
+		}
+	}
+	if !s.first.IsZero() {
+		s.From, s.To = &s.first, &s.last
+	}
+	return &s.sampleJSON, nil
 }
 
 type kindJSON struct {
@@ -88,29 +159,23 @@ func (e *env) logStats(ctx context.Context, f *logFlags, sample uint64, save str
 		s.Seen = &seenJSON{Time: seen.At.UTC(), Size: seen.Checkpoint.Size, Grown: head.Size - min(head.Size, seen.Checkpoint.Size)}
 	}
 	if sample = min(sample, head.Size); sample > 0 {
-		s.Sample = new(sampleJSON)
-		kinds := map[string]uint64{}
-		err := r.Entries(ctx, head.Size-sample, head.Size, func(_ uint64, leaf *remote.Leaf) error {
-			kind := "unknown"
-			if b, err := leaf.Says(); err == nil {
-				kind = strings.TrimSpace(b.Kind + " " + b.Version)
-			}
-			kinds[kind]++
-			s.Sample.Entries++
-			s.Sample.Bytes += uint64(len(leaf.Data))
-			return nil
-		})
-		if err != nil {
+		if s.Sample, err = e.sample(ctx, r, sample); err != nil {
 			return err
-		}
-		for _, k := range slices.Sorted(maps.Keys(kinds)) {
-			s.Sample.Kinds = append(s.Sample.Kinds, kindJSON{k, kinds[k]})
 		}
 	}
 	if f.output.json() {
 		return e.printJSON(s)
 	}
 	return s.print(e)
+}
+
+// rate says how many entries there were in an hour.
+func (n *sampleJSON) rate() string {
+	hours := n.To.Sub(*n.From).Hours()
+	if hours <= 0 || n.Entries < 2 {
+		return ""
+	}
+	return fmt.Sprintf(", %.0f in an hour", float64(n.Entries-1)/hours)
 }
 
 func (s *statsJSON) print(e *env) error {
@@ -130,6 +195,10 @@ func (s *statsJSON) print(e *env) error {
 		row("newest", "%d entries of %d bytes on average", n.Entries, n.Bytes/n.Entries)
 		for _, k := range n.Kinds {
 			row("", "%d %s", k.Entries, k.Kind)
+		}
+		row("", "of %s, %s, %s without certificate", countMany(n.Subjects, "identity", "identities"), countMany(n.Issuers, "issuer", "issuers"), countMany(n.Keys, "key", "keys"))
+		if n.From != nil {
+			row("", "from %s to %s%s", n.From.Format(time.RFC3339), n.To.Format(time.RFC3339), n.rate())
 		}
 	}
 	return tw.Flush()

@@ -118,12 +118,24 @@ func contradiction(err error, seen Seen, text string, cp sigbox.Checkpoint, file
 	what := "it has forked"
 	if seen.Checkpoint.Size > cp.Size {
 		what = "it has gone back or forked"
+		if sigbox.KindOf(err) == sigbox.NotFound {
+			return goneBack(err, seen, cp, file)
+		}
 	}
 	e := sigbox.Mismatch(sigbox.NotVerified,
 		fmt.Sprintf("ALARM: the log %.100q contradicts what it has signed before: %s", cp.Origin, what),
 		fmt.Sprintf("a continuation of the %d entries with root %x, seen %s", seen.Checkpoint.Size, seen.Checkpoint.Root, seen.At.UTC().Format(time.RFC3339)),
 		fmt.Sprintf("%d entries with root %x", cp.Size, cp.Root))
 	return e.WithHint("keep both checkpoints, they prove it: the old one is in %s, the new one is %q; tell the log's operator and its monitors", file, text).WithCause(err)
+}
+
+// goneBack says what it means that a log shows fewer entries than were seen of it,
+// and does not have the others, so that nothing can be compared.
+func goneBack(err error, seen Seen, cp sigbox.Checkpoint, file string) error {
+	e := sigbox.Mismatch(sigbox.NotVerified, fmt.Sprintf("ALARM: the log %.100q has gone back, unless this is an older copy of it", cp.Origin),
+		fmt.Sprintf("the %d entries that it has signed, seen %s", seen.Checkpoint.Size, seen.At.UTC().Format(time.RFC3339)),
+		fmt.Sprintf("%d entries, and not the others", cp.Size))
+	return e.WithHint("read a mirror or a backup as it is with --ignore-history; a log that has gone back breaks its promise, which the checkpoint in %s proves: tell its operator and its monitors", file).WithCause(err)
 }
 
 // consistent checks that older is a prefix of newer.

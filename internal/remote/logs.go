@@ -179,11 +179,11 @@ func treeOf(origin string) (tree uint64, ok bool) {
 }
 
 // OpenCheckpoint checks a checkpoint with the keys, one of which must have signed
-// it. The error is of kind NotVerified when none has, Invalid for what is no
-// checkpoint.
-func OpenCheckpoint(text string, keys []LogKey) (sigbox.Checkpoint, error) {
-	cp, _, err := openBy(text, keys)
-	return cp, err
+// it, and says whether it is of a certificate log. The error is of kind NotVerified
+// when none has, Invalid for what is no checkpoint.
+func OpenCheckpoint(text string, keys []LogKey) (cp sigbox.Checkpoint, ct bool, err error) {
+	cp, k, err := openBy(text, keys)
+	return cp, err == nil && k.ct, err
 }
 
 func openBy(text string, keys []LogKey) (sigbox.Checkpoint, *LogKey, error) {
@@ -405,6 +405,10 @@ func (r *LogReader) HasTiles() bool { return r.tiles != "" }
 
 // IsV1 reports whether entries are known by UUIDs and have promises.
 func (r *LogReader) IsV1() bool { return r.server != "" }
+
+// LogIndex gives the index that the log gives an entry of its tree: of several trees
+// that a v1 log has filled, the entries are counted on.
+func (r *LogReader) LogIndex(index uint64) uint64 { return r.before + index }
 
 // IsCT reports whether it is a certificate log.
 func (r *LogReader) IsCT() bool { return r.key.ct }

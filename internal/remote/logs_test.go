@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -218,6 +219,14 @@ func TestLogTampered(t *testing.T) {
 			"a bit":   func(b []byte) []byte { b[len(b)-1] ^= 1; return b },
 			"short":   func(b []byte) []byte { return b[:len(b)-1] },
 			"missing": func([]byte) []byte { return nil },
+			"endless": func(b []byte) []byte { return append(b, make([]byte, maxBundle)...) },
+			"swapped": func(b []byte) []byte { // two entries of one length, or two hashes
+				n := tlog.HashSize
+				if strings.HasPrefix(path, "/tile/entries/") {
+					n = 2 + int(b[1])
+				}
+				return slices.Concat(b[n:2*n], b[:n], b[2*n:])
+			},
 		} {
 			l.set(func(p string, body []byte) []byte {
 				if p == path {
@@ -238,7 +247,7 @@ func TestLogTampered(t *testing.T) {
 				t.Errorf("%s of %s: found %+v", what, path, report.Findings)
 			}
 			err = l.mustOpen(t, "").Entries(t.Context(), 0, 600, func(uint64, *Leaf) error { return nil })
-			if kind := sigbox.KindOf(err); err == nil || kind != sigbox.NotVerified && kind != sigbox.NotFound {
+			if !broken(err) {
 				t.Errorf("%s of %s: entries were read: %v", what, path, err)
 			}
 		}
@@ -251,6 +260,20 @@ func TestLogTampered(t *testing.T) {
 	})
 	if _, err := l.open(t, ""); sigbox.KindOf(err) != sigbox.NotVerified {
 		t.Errorf("a checkpoint of another size: %v", err)
+	}
+}
+
+// TestLogOrigin: a key of a trust root signs for the log that the root names, and for
+// no other.
+func TestLogOrigin(t *testing.T) {
+	l := newTiledLog(t, numbered(3, "leaf ")...)
+	for url, good := range map[string]bool{"https://log.example.com": true, "https://log.example.org": false, "": false, "https://example.com/log.example.com": false} {
+		trust := sigbox.TransparencyLog{BaseURL: url, PublicKey: l.key.trust.PublicKey, Details: sigbox.Ed25519, LogID: l.key.trust.LogID}
+		keys := LogKeys([]*sigbox.TrustedRoot{{Logs: []sigbox.TransparencyLog{trust}}})
+		_, err := New(Config{Retries: -1}).OpenLog(t.Context(), LogConfig{URL: l.url, Keys: keys})
+		if (err == nil) != good || !good && sigbox.KindOf(err) != sigbox.NotVerified {
+			t.Errorf("%s: %v", url, err)
+		}
 	}
 }
 
