@@ -73,9 +73,10 @@ var rooms = []room{
 
 // only names the few rooms that may import a package.
 var only = map[string][]string{
-	"net/http":                           {"cmd", "internal/app", "internal/httpapi", "internal/remote", "internal/web", "internal/oidc"},
+	"net/http":                           {"cmd", "internal/app", "internal/httpapi", "internal/remote", "internal/web", "internal/oidc", "internal/store/s3"},
 	module + "/internal/store/pebble":    {"internal/app"},
 	module + "/internal/store/dir":       {"internal/app"},
+	module + "/internal/store/s3":        {"internal/app"},
 	module + "/internal/store/memory":    {"internal/app", "sigboxtest", "internal/store"},
 	module + "/internal/store/storetest": {},
 	"crypto/tls":                         {"internal/app", "internal/remote"},

@@ -58,7 +58,7 @@ was acknowledged is durable at any time.`,
 	fs.StringVar(&f.settings.TLS.Key, "tls-key", "", "`FILE` with the key of --tls-cert, PEM")
 	fs.BoolVar(&f.settings.InsecureHTTP, "insecure-http", false, "listen beyond loopback without TLS: only behind something that speaks TLS")
 	fs.StringVar(&f.settings.Passphrase, "passphrase", "", "`SOURCE` of the key files' passphrase: env:NAME, file:PATH or credential:NAME")
-	fs.StringVar(&f.settings.Anchor, "anchor", "", "`DIR` on another disk that the logs' heads are brought to, so that an older copy of the data is noticed")
+	fs.StringVar(&f.settings.Anchor, "anchor", "", "`PLACE` that the logs' heads are brought to, so that an older copy of the data is noticed: a directory on another disk, or s3://BUCKET/PREFIX")
 	fs.StringSliceVar(&f.accept, "accept", nil, "take upon yourself `WHAT` keeps the logs shut: move, anchor or clock; docs/operations.md says when")
 	fs.StringVar(&f.logFormat, "log-format", "text", "`FORMAT` of the logs on standard error: text or json")
 	fs.StringVar(&f.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")

@@ -31,6 +31,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/httpapi"
+	"github.com/sigbox/sigbox/internal/store/s3"
 )
 
 // Config is what [Start] needs. Only Data is required.
@@ -104,6 +105,7 @@ type App struct {
 	services *services
 	health   *httpapi.Health
 	registry *prometheus.Registry
+	bucket   *s3.Bucket // of the anchors; nil if they are in a directory, or there are none
 	public   *http.Server
 	admin    *http.Server
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ctlog"
@@ -14,6 +15,7 @@ import (
 	"github.com/sigbox/sigbox/internal/rekor1"
 	"github.com/sigbox/sigbox/internal/store"
 	blobdir "github.com/sigbox/sigbox/internal/store/dir"
+	"github.com/sigbox/sigbox/internal/store/s3"
 	"github.com/sigbox/sigbox/internal/tlog"
 	"github.com/sigbox/sigbox/wire/note"
 )
@@ -42,18 +44,34 @@ func (s state) logConfig(part string, ring keyring) (tlog.Config, error) {
 func (a *App) guardLog(cfg *tlog.Config, part string) {
 	cfg.PublishInterval = a.settings.PublishInterval
 	cfg.AcceptAnchor, cfg.AcceptClock = a.cfg.Accept.Anchor, a.cfg.Accept.Clock
-	if a.settings.Anchor != "" {
-		cfg.Anchor = blobdir.NewAnchor(filepath.Join(a.settings.Anchor, strings.TrimSuffix(part, "/")+"."+a.state.LogHostname))
+	name := strings.TrimSuffix(part, "/") + "." + a.state.LogHostname
+	switch {
+	case a.bucket != nil:
+		cfg.Anchor, cfg.AnchorInterval = a.bucket.Anchor(name), bucketAnchorInterval
+	case a.settings.Anchor != "":
+		cfg.Anchor = blobdir.NewAnchor(filepath.Join(a.settings.Anchor, name))
 	}
 }
 
-// checkAnchor says what an instance without an anchor cannot know, and refuses one
+// bucketAnchorInterval is the time between two heads that are brought to a bucket,
+// which costs two calls.
+const bucketAnchorInterval = 5 * time.Second
+
+// openAnchor says what an instance without an anchor cannot know, and refuses one
 // that would be copied with the data.
-func (a *App) checkAnchor() error {
+func (a *App) openAnchor() error {
 	if a.settings.Anchor == "" {
 		a.cfg.Logger.Warn("no anchor is set: if the data directory is ever replaced by an older copy, the logs fork and nobody here notices",
-			"hint", "give --anchor DIR on another disk")
+			"hint", "give --anchor a directory on another disk, or a bucket")
 		return nil
+	}
+	if strings.HasPrefix(a.settings.Anchor, s3.Scheme) {
+		at, err := s3.ParseURL(a.settings.Anchor)
+		if err != nil {
+			return err
+		}
+		a.bucket, err = s3.Open(at)
+		return err
 	}
 	dir, err := filepath.Abs(a.settings.Anchor)
 	if err != nil {

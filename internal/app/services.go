@@ -137,7 +137,7 @@ func (s *services) openStores(ctx context.Context) error {
 	if err := a.checkPlace(); err != nil {
 		return err
 	}
-	return a.checkAnchor()
+	return a.openAnchor()
 }
 
 // openKV opens the instance's kv store.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ca"
+	"github.com/sigbox/sigbox/internal/store/s3"
 )
 
 // Defaults of [Settings].
@@ -48,8 +49,9 @@ type Settings struct {
 	// Turned off again, the log takes no more entries, and what it has stays
 	// readable and trusted.
 	RekorV1 *bool `yaml:"rekor-v1"`
-	// Anchor is a directory on another disk, to which the heads of the logs are
-	// brought, so that an older copy of the data directory is noticed; none if "".
+	// Anchor is a directory on another disk, or s3://BUCKET/PREFIX, to which the heads
+	// of the logs are brought, so that an older copy of the data directory is noticed;
+	// none if "".
 	Anchor string `yaml:"anchor"`
 	// PublishInterval is the time between two checkpoints that are published in
 	// the tile directory, 5 s if 0.
@@ -137,6 +139,11 @@ func (s *Settings) check() error {
 	}
 	if s.URL != "" {
 		if _, err := checkURL(s.URL); err != nil {
+			return err
+		}
+	}
+	if strings.HasPrefix(s.Anchor, s3.Scheme) {
+		if _, err := s3.ParseURL(s.Anchor); err != nil {
 			return err
 		}
 	}

@@ -497,7 +497,7 @@ func TestFaultAtEveryFileOperation(t *testing.T) {
 	t.Logf("%d operations: %v", all.count, all.ops)
 	step := 1
 	if testing.Short() || raceDetector {
-		step = 6
+		step = 12
 	}
 	var g errgroup.Group
 	g.SetLimit(8) // they mostly wait

@@ -1,0 +1,140 @@
+// Package s3 keeps small texts in a bucket of Amazon S3, or of a server that speaks its
+// protocol (https://docs.aws.amazon.com/AmazonS3/latest/API), for the anchors of logs.
+//
+// Every write is conditional (If-Match, If-None-Match): of two writers, one is told
+// that it was not first. A server that ignores conditions is refused.
+//
+// Credentials are those of the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+// AWS_SESSION_TOKEN), of the shared file ~/.aws/credentials (AWS_PROFILE), or of the
+// role of a container, a cluster's service account or a machine, in this order.
+package s3
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/sigbox/sigbox"
+)
+
+// Scheme begins the URLs of buckets.
+const Scheme = "s3://"
+
+const (
+	// callTime is how long one call may take, with its tries.
+	callTime = 20 * time.Second
+	// roleTime is how long a machine may take to say what its role is.
+	roleTime = 5 * time.Second
+	// tries is how often a call is tried.
+	tries = 3
+	// amazon is the server unless another one is named.
+	amazon = "https://s3.amazonaws.com"
+)
+
+// Location is a place in a bucket.
+type Location struct {
+	Bucket string
+	// Prefix begins the keys of all objects; "" or with a slash at its end.
+	Prefix string
+	// Endpoint is the URL of the server; "": AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or
+	// Amazon's.
+	Endpoint string
+	// Region is the bucket's; "": AWS_REGION, AWS_DEFAULT_REGION, or the server is
+	// asked.
+	Region string
+}
+
+// ParseURL reads s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME].
+func ParseURL(text string) (Location, error) {
+	invalid := func(why string) (Location, error) {
+		return Location{}, sigbox.Errorf(sigbox.Invalid, "the URL %.200q of a bucket: %s", text, why).
+			WithHint("expected s3://BUCKET/PREFIX, and where it is not Amazon's ?endpoint=https://HOST; keys and passwords do not belong there")
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "s3" || u.Host == "" || u.User != nil || u.Fragment != "" || u.Port() != "" {
+		return invalid("it is not one")
+	}
+	l := Location{Bucket: u.Host, Prefix: strings.Trim(u.Path, "/")}
+	if l.Prefix != "" {
+		l.Prefix += "/"
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return invalid("what follows the question mark cannot be read")
+	}
+	for name, values := range query {
+		switch {
+		case len(values) != 1 || values[0] == "":
+			return invalid(name + " needs one value")
+		case name == "endpoint":
+			l.Endpoint = values[0]
+		case name == "region":
+			l.Region = values[0]
+		default:
+			return invalid("there is no " + name)
+		}
+	}
+	if l.Endpoint != "" {
+		if _, err := parseEndpoint(l.Endpoint); err != nil {
+			return invalid(err.Error())
+		}
+	}
+	return l, nil
+}
+
+// parseEndpoint reads the URL of a server.
+func parseEndpoint(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		return nil, sigbox.Errorf(sigbox.Invalid, "the endpoint %.200q is not the URL of a server", text).WithHint("expected https://HOST or https://HOST:PORT")
+	}
+	return u, nil
+}
+
+// Bucket is a place in a bucket that can be read and written.
+type Bucket struct {
+	client minio.Core
+	at     Location
+}
+
+// Open prepares for a place. Nothing is sent yet.
+func Open(at Location) (*Bucket, error) {
+	endpoint, err := parseEndpoint(first(at.Endpoint, os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"), amazon))
+	if err != nil {
+		return nil, err
+	}
+	client, err := minio.NewCore(endpoint.Host, &minio.Options{
+		Secure:     endpoint.Scheme == "https",
+		Region:     first(at.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION")),
+		MaxRetries: tries,
+		Creds: credentials.NewChainCredentials([]credentials.Provider{
+			&credentials.EnvAWS{},
+			&credentials.FileAWSCredentials{},
+			&credentials.IAM{Client: &http.Client{Timeout: roleTime}},
+		}),
+	})
+	if err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "the bucket %s cannot be used", at.Bucket).WithCause(err)
+	}
+	return &Bucket{*client, at}, nil
+}
+
+// first gives the first text that is not empty.
+func first(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// Anchor gives the text that has a name in the bucket.
+func (b *Bucket) Anchor(name string) *Anchor {
+	return &Anchor{bucket: b, key: b.at.Prefix + name}
+}
