@@ -7,12 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/iotest"
+	"weak"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/sigboxtest"
@@ -217,4 +220,34 @@ func TestOutputLost(t *testing.T) {
 			t.Errorf("%s: status %d: %s", args, status, &w.stderr)
 		}
 	}
+}
+
+// TestResultsHoldNoBundle: what is kept of an artifact that is refused is what will be
+// printed, and not its bundle: there may be many, and each of many megabytes.
+func TestResultsHoldNoBundle(t *testing.T) {
+	w := sigboxtest.New(t)
+	v, err := verify.New(verify.Config{Roots: []*sigbox.TrustedRoot{w.Root()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := sigboxtest.DefaultIdentity()
+	policy := sigbox.Policy{Identities: []sigbox.IdentityMatch{{Subject: "grace@example.com", Issuer: id.Issuer}}}
+	r := &reporter{flags: verifyFlags{explain: true, set: new(pflag.FlagSet)}, policy: policy, artifacts: 2}
+	judged := func() (verifyResult, weak.Pointer[sigbox.Bundle], error) {
+		b := w.Sign([]byte("a"), sigboxtest.Options{})
+		_, err := v.VerifyAll(verify.Bytes([]byte("a")), []*sigbox.Bundle{b}, policy)
+		o := outcome{artifact: artifact{path: "a"}, from: map[*sigbox.Bundle]place{b: {}}}
+		o.fail(err, place{})
+		return r.result(o), weak.Make(b), err
+	}
+	result, _, failure := judged()
+	if want := failure.Error(); result.Status != statusNotVerified || result.err.Error() != want || exitStatus(result.err) != exitNotVerified {
+		t.Errorf("found %s %v, expected %s", result.Status, result.err, want)
+	}
+	result, bundle, _ := judged()
+	runtime.GC()
+	if bundle.Value() != nil {
+		t.Error("the bundle is still held")
+	}
+	runtime.KeepAlive(result)
 }

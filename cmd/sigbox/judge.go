@@ -87,7 +87,7 @@ func (j *judge) all(ctx context.Context, artifacts []artifact, result func(outco
 			return
 		}
 		o := j.list(ctx, a)
-		a.list.verified, a.list.failure = o.err == nil, o.err
+		a.list.verified, a.list.failure = o.err == nil, lasting(o.err)
 		results[i] = result(o)
 		step()
 	})

@@ -130,7 +130,7 @@ type reporter struct {
 
 // result keeps of an outcome what is printed.
 func (r *reporter) result(o outcome) verifyResult {
-	j := verifyResult{Artifact: fileName(o.artifact.String()), Status: statusOf(o.err), err: o.err}
+	j := verifyResult{Artifact: fileName(o.artifact.String()), Status: statusOf(o.err), err: lasting(o.err)}
 	if o.err != nil {
 		j.locate(o.at)
 		r.fail(&j, o)
@@ -157,6 +157,18 @@ func (r *reporter) result(o outcome) verifyResult {
 		}
 	}
 	return j
+}
+
+// lasting gives what is kept of an error while others are judged: a Failure holds the
+// bundle with all that was made of it, which may be many megabytes.
+func lasting(err error) error {
+	if verify.FailedStep(err) == 0 {
+		return err
+	}
+	e, _ := errors.AsType[*sigbox.Error](err) // a Failure has one
+	kept := *e
+	kept.Err = nil
+	return &kept
 }
 
 // locate says where the bundle stands.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -62,19 +63,26 @@ func TestSignOver(t *testing.T) {
 	w := sigboxtest.New(t)
 	good := string(sigboxtest.File(w.Sign([]byte("hello\n"), sigboxtest.Options{})))
 	tree(t, map[string]string{
-		"again": "hello\n", "again.sigstore.json": good, "mine": "hello\n", "mine.sigstore.json": `{"config":true}`, "new": "hello\n", "empty": "", "sub/x": "",
+		"again": "hello\n", "again.sigstore.json": good, "both": "hello\n", "both.sigstore.json": "", "mine": "hello\n", "mine.sigstore.json": `{"config":true}`, "new": "hello\n", "empty": "", "sub/x": "",
 	})
 	for name, c := range map[string]struct {
 		file, bundle string
 		refused      bool
 	}{
 		"signed again": {"again", "", false}, "somebody's file": {"mine", "", true}, "first": {"new", "", false}, "of mktemp": {"new", "empty", false},
-		"itself": {"new", "new", true}, "of another": {"new", "again.sigstore.json", false}, "a directory": {"new", "sub", true}, "below a file": {"new", "mine/x", true},
+		"itself": {"new", "new", true}, "of another": {"new", "again.sigstore.json", false}, "a directory": {"new", "sub", true},
+		"no directory": {"new", "gone/b", true}, "too long a name": {"new", strings.Repeat("b", 250), true}, "itself, empty": {"empty", "empty", true}, "below a file": {"new", "mine/x", true},
 	} {
 		_, err := findToSign(t.Context(), signFlags{bundle: c.bundle}, []string{c.file})
 		if (err != nil) != c.refused {
 			t.Errorf("%s: %v, want refused %t", name, err, c.refused)
 		}
+	}
+	if _, err := findToSign(t.Context(), signFlags{}, []string{"both", "both.sigstore.json"}); err == nil || !strings.Contains(err.Error(), "both.sigstore.json, which is to be signed itself") {
+		t.Errorf("both: %v", err)
+	}
+	if left, err := filepath.Glob(".*"); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %q, %v", left, err)
 	}
 }
 

@@ -6,6 +6,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/atomicfile"
 )
 
 // findToSign resolves the arguments of sign: files, and directories with all below
@@ -72,7 +76,8 @@ func (f *found) addBelow(ctx context.Context, root string) error {
 // bundleOf is where an artifact's bundle goes.
 func (f *signFlags) bundleOf(a artifact) string { return cmp.Or(f.bundle, a.path+bundleSuffix) }
 
-// checkOutputs refuses to write over what is no bundle, while nothing is recorded yet.
+// checkOutputs makes sure, while nothing is recorded yet, that bundles can be written,
+// and over nothing but bundles.
 func checkOutputs(ctx context.Context, f signFlags, artifacts []artifact) error {
 	errs := make([]error, len(artifacts))
 	inParallel(artifacts, func(i int, a artifact) {
@@ -83,11 +88,42 @@ func checkOutputs(ctx context.Context, f signFlags, artifacts []artifact) error 
 	if err := ctx.Err(); err != nil {
 		return ioError(err)
 	}
-	return cmp.Or(errs...)
+	if err := cmp.Or(errs...); err != nil {
+		return err
+	}
+	return checkApart(f, artifacts)
 }
 
-// checkOutput lets a bundle and an empty file be written over, as mktemp makes them.
+// checkApart refuses to write a bundle over what is signed itself: an empty file.
+func checkApart(f signFlags, artifacts []artifact) error {
+	signed := make(map[string]bool, len(artifacts))
+	for _, a := range artifacts {
+		signed[filepath.Clean(a.path)] = true
+	}
+	for _, a := range artifacts {
+		if out := f.bundleOf(a); signed[filepath.Clean(out)] {
+			return &usageError{msg: "the bundle of " + a.path + " would be written over " + out + ", which is to be signed itself", hint: "move it away, or say with --bundle where to write"}
+		}
+	}
+	return nil
+}
+
 func checkOutput(path string) error {
+	if err := checkOver(path); err != nil {
+		return err
+	}
+	err := atomicfile.Rehearse(path)
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err // of the bundle, not of a file that nobody has heard of
+	}
+	if err != nil {
+		return sigbox.Errorf(sigbox.Internal, "a bundle cannot be written to %s: %w", path, err).WithHint("say with --bundle where to write")
+	}
+	return nil
+}
+
+// checkOver lets a bundle and an empty file be written over, as mktemp makes them.
+func checkOver(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -26,6 +26,16 @@ func Replace(path string, data []byte, perm fs.FileMode) error {
 	return write(path, data, perm, os.Rename)
 }
 
+// Rehearse fails when [Create] and [Replace] could not write to path, as far as that
+// shows before there is data: it makes the temporary file, and removes it.
+func Rehearse(path string) error {
+	f, err := createTemporary(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
 // write makes a durable temporary file and gives it its name by publish.
 func write(path string, data []byte, perm fs.FileMode, publish func(from, to string) error) error {
 	tmp, err := temporary(path, data, perm)
@@ -95,9 +105,13 @@ func syncParent(dir string) error {
 	return nil
 }
 
+func createTemporary(path string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+temporaryMark)
+}
+
 // temporary writes data to a new file beside path and syncs it.
 func temporary(path string, data []byte, perm fs.FileMode) (name string, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+temporaryMark)
+	f, err := createTemporary(path)
 	if err != nil {
 		return "", err
 	}

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -121,4 +122,26 @@ func TestMkdirAll(t *testing.T) {
 			t.Errorf("%q was made", path)
 		}
 	}
+}
+
+// TestRehearse: what Replace cannot write to is told before, and nothing is left.
+func TestRehearse(t *testing.T) {
+	dir := t.TempDir()
+	if err := atomicfile.Replace(filepath.Join(dir, "old"), []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, possible := range map[string]bool{"new": true, "old": true, "gone/new": false, "old/new": false, strings.Repeat("n", 255): false} {
+		path := filepath.Join(dir, name)
+		rehearsed := atomicfile.Rehearse(path)
+		if entries, readErr := os.ReadDir(dir); readErr != nil || len(entries) != 1 {
+			t.Errorf("%.10s: left behind: %v, %v", name, entries, readErr)
+		}
+		if err := atomicfile.Replace(path, []byte("x"), 0o600); (err == nil) != possible || (rehearsed == nil) != possible {
+			t.Errorf("%.10s: rehearsed %v, then %v, expected %t", name, rehearsed, err, possible)
+		}
+		if name == "new" {
+			_ = os.Remove(path)
+		}
+	}
+	expect(t, filepath.Join(dir, "old"), "x", 0o600)
 }
