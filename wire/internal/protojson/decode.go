@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -71,8 +72,12 @@ func (d *Decoder) tooMany(limit int) error {
 
 // open reads the start of an object or list.
 func (d *Decoder) open(kind jsontext.Kind, want string) error {
-	if found := d.dec.PeekKind(); found != kind && found != 0 {
+	switch found := d.dec.PeekKind(); found {
+	case kind, 0:
+	case '{', '[':
 		return d.Errorf("expected %s, found %s", want, jsonerr.Kind(found))
+	default: // what begins like null is perhaps no JSON
+		return d.wrongKind(want)
 	}
 	if _, err := d.dec.ReadToken(); err != nil {
 		return d.syntax(err)
@@ -311,21 +316,38 @@ func DecodeBase64(s []byte) ([]byte, error) {
 		n, err = url.Decode(b, s)
 	}
 	if err != nil {
-		return nil, notBase64(s, err)
+		return nil, notBase64(s)
 	}
 	// Package base64 passes over line ends, wherever they are.
 	if text := bytes.TrimRight(s, "="); len(text) != base64.RawStdEncoding.EncodedLen(n) {
-		return nil, sigbox.Errorf(sigbox.Invalid, "not base64 (it has line ends in it)")
+		return nil, notBase64(s)
 	}
 	return b[:n], nil
 }
 
-// notBase64 says where s is no base64.
-func notBase64(s []byte, err error) error {
-	at, _ := errors.AsType[base64.CorruptInputError](err) // there is no other
-	place := min(int(at), len(s)-1)
-	return sigbox.Errorf(sigbox.Invalid, "not base64: %q at character %d does not belong there", s[place:place+1], place+1)
+// notBase64 says why s is no base64.
+func notBase64(s []byte) error {
+	text := bytes.TrimRight(s, "=")
+	padding := len(s) - len(text)
+	foreign := bytes.IndexFunc(text, func(r rune) bool { return !strings.ContainsRune(alphabets, r) })
+	switch {
+	case bytes.ContainsAny(s, "\r\n"):
+		return sigbox.Errorf(sigbox.Invalid, "not base64: it has line ends in it")
+	case foreign >= 0:
+		r, _ := utf8.DecodeRune(text[foreign:])
+		return sigbox.Errorf(sigbox.Invalid, "not base64: %q at character %d does not belong there", string(r), 1+utf8.RuneCount(text[:foreign]))
+	case bytes.ContainsAny(text, "+/") && bytes.ContainsAny(text, "-_"):
+		return sigbox.Errorf(sigbox.Invalid, "not base64: it has characters of both alphabets")
+	case len(text)%4 == 1:
+		return sigbox.Errorf(sigbox.Invalid, "not base64: of %d characters the last is one too many, or more are missing", len(text))
+	case padding > 0 && len(s)%4 != 0 || padding > 2:
+		return sigbox.Errorf(sigbox.Invalid, "not base64: its padding does not fit its length")
+	}
+	return sigbox.Errorf(sigbox.Invalid, "not base64: its last character has bits left over")
 }
+
+// alphabets are both of base64 (RFC 4648 §4 and §5).
+const alphabets = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 
 // maxInt64 is the length of the longest integer, in digits and a sign.
 const maxInt64 = 20

@@ -67,14 +67,24 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-// TestNotBase64: the place is told.
+// TestNotBase64: the place is told, or what else is wrong.
 func TestNotBase64(t *testing.T) {
 	for in, want := range map[string]string{
-		"!": `"!" at character 1 `, "A": `"A" at character 1 `, "AB": `"A" at character 1 `, "c2l n": `" " at character 4 `, "AA=A": `"=" at character 3 `,
-		"AAAA=": `"=" at character 5 `, "AA==AAAA": `"A" at character 5 `, "-+ln": `"+" at character 2 `, "c2ln\n": "line ends",
+		"!": `"!" at character 1 `, "A": "of 1 characters the last is one too many", "AB": "bits left over", "AB==": "bits left over", "====": "padding", "c2l n": `" " at character 4 `, "AA=A": `"=" at character 3 `,
+		"AAAA=": "padding", "AA==AAAA": `"=" at character 3 `, "-+ln": "both alphabets", "c2ln\n": "line ends", "c2ln\nAA==": "line ends", "AAé": `"é" at character 3 `,
 	} {
 		if _, err := DecodeBase64([]byte(in)); err == nil || !strings.Contains(err.Error(), "not base64") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", in, err, want)
+		}
+	}
+}
+
+// TestNotJSON: text that begins like a value of JSON is not taken for that.
+func TestNotJSON(t *testing.T) {
+	for in, want := range map[string]string{"not JSON": "not valid JSON", "null": "expected an object, found null", "[": "expected an object, found a list", `"": `: "expected an object, found a string"} {
+		err := Decode("d", []byte(in), 100, func(d *Decoder) error { return d.Object(nil) })
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", in, err, want)
 		}
 	}
 }
