@@ -53,7 +53,11 @@ func printStatus(out io.Writer, s app.Status, now time.Time) error {
 	fmt.Fprintf(w, "data\t%s\n", printable(s.Data))
 	fmt.Fprintf(w, "log hostname\t%s\n", printable(s.LogHostname))
 	for _, l := range s.Logs {
-		fmt.Fprintf(w, "log\t%s, %s\n", printable(l.Origin), count(int(min(l.Size, 1<<62)), "entry", "entries"))
+		behind := ""
+		if l.Unindexed > 0 {
+			behind = fmt.Sprintf(", the first %d not yet in the search index", l.Unindexed)
+		}
+		fmt.Fprintf(w, "log\t%s, %s%s\n", printable(l.Origin), count(int(min(l.Size, 1<<62)), "entry", "entries"), behind)
 	}
 	for _, c := range s.Services {
 		state := "serving"

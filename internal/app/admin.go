@@ -75,6 +75,9 @@ type ServiceStatus struct {
 type LogStatus struct {
 	Origin string `json:"origin"`
 	Size   uint64 `json:"size"`
+	// Unindexed are the oldest entries, which searches do not find yet: they are
+	// older than the index, and get their rows while the instance runs.
+	Unindexed uint64 `json:"unindexed,omitzero"`
 }
 
 // accounts does what concerns users, for every kind of Admin that has the store.

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sigbox/sigbox"
@@ -13,7 +14,14 @@ import (
 
 // openIndex opens the search index of a log, before the log's service.
 func (s *services) openIndex(ctx context.Context, log *tlog.Log, kinds ...string) (*search.Index, error) {
-	return search.Open(ctx, search.Config{Log: log, Kinds: kinds, Logger: s.app.cfg.Logger})
+	x, err := search.Open(ctx, search.Config{Log: log, Kinds: kinds, Logger: s.app.cfg.Logger})
+	if err != nil {
+		return nil, err
+	}
+	return x, s.app.registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sigbox_search_unindexed_entries", Help: "The oldest entries of the log, which have no rows in the search index yet.",
+		ConstLabels: prometheus.Labels{"log": log.Origin()},
+	}, func() float64 { return float64(x.CompleteFrom()) }))
 }
 
 // searched is what searches the logs, v2 first.

@@ -99,11 +99,15 @@ func TestSearchOfOldInstance(t *testing.T) {
 		if strings.Count(body, `"complete":true`) == 2 {
 			break
 		}
+		unindexed(t, a) // whatever it is by now
 		select {
 		case <-t.Context().Done():
 			t.Fatal(body)
 		case <-time.After(time.Millisecond):
 		}
+	}
+	if n := unindexed(t, a); n != 0 {
+		t.Errorf("%d entries are said not to be in the index", n)
 	}
 	for _, d := range digests {
 		if _, body := get(t, a, "/api/search?proof=1&hash="+d.Hex()); strings.Count(body, `"log":`) != 2 || strings.Count(body, "inclusionProof") != 2 {
@@ -112,4 +116,29 @@ func TestSearchOfOldInstance(t *testing.T) {
 	}
 	apptest.Stop(t, a)
 	sound()
+}
+
+// unindexed gives how many entries of the logs are not in their search index, which
+// status and metrics say alike.
+func unindexed(t *testing.T, a *app.App) (n uint64) {
+	t.Helper()
+	status, err := a.Admin().Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, metrics := get(t, a, "/metrics")
+	for _, l := range status.Logs {
+		line := fmt.Sprintf("sigbox_search_unindexed_entries{log=\"%s", l.Origin) // the v1 log's goes on
+		if strings.HasSuffix(l.Origin, "/ctlog") {
+			if strings.Contains(metrics, line) {
+				t.Errorf("the certificate log is said to have an index")
+			}
+			continue
+		}
+		if !strings.Contains(metrics, line) {
+			t.Errorf("no metric %s", line)
+		}
+		n += l.Unindexed
+	}
+	return n
 }

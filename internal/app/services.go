@@ -431,11 +431,11 @@ func (s *services) checks() []httpapi.Check {
 // logs says how far each log has come.
 func (s *services) logs() []LogStatus {
 	logs := []LogStatus{
-		{Origin: s.app.state.LogHostname, Size: s.rekorTree.Head().Size},
+		{Origin: s.app.state.LogHostname, Size: s.rekorTree.Head().Size, Unindexed: s.rekorIndex.CompleteFrom()},
 		{Origin: s.app.state.LogHostname + ctLogPath, Size: s.ctTree.Head().Size},
 	}
 	if s.rekorV1 != nil {
-		logs = append(logs, LogStatus{Origin: s.app.state.rekorV1Host(), Size: s.rekorV1Tree.Head().Size})
+		logs = append(logs, LogStatus{Origin: s.app.state.rekorV1Host(), Size: s.rekorV1Tree.Head().Size, Unindexed: s.rekorV1Index.CompleteFrom()})
 	}
 	return logs
 }
