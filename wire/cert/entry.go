@@ -103,9 +103,9 @@ func (e Entry) Check() error {
 // the issuer's are not looked at. Errors are of kind Invalid for what cannot be
 // read or is of another form, and NotVerified for what contradicts.
 func (e Entry) Verify(issuer []byte) error {
-	parent, err := x509.ParseCertificate(issuer)
+	parent, err := sigbox.ParseCertificate(issuer)
 	if err != nil {
-		return sigbox.Errorf(sigbox.Invalid, "CT entry: its issuer's certificate cannot be read: %w", err)
+		return sigbox.Errorf(sigbox.Invalid, "CT entry: its issuer's certificate: %w", err)
 	}
 	der := e.Certificate
 	if e.Precert {
@@ -114,15 +114,15 @@ func (e Entry) Verify(issuer []byte) error {
 			return err
 		}
 	}
-	c, err := x509.ParseCertificate(der)
+	c, err := sigbox.ParseCertificate(der)
 	if err != nil {
-		return sigbox.Errorf(sigbox.Invalid, "CT entry: its certificate cannot be read: %w", err)
+		return sigbox.Errorf(sigbox.Invalid, "CT entry: its certificate: %w", err)
 	}
 	if !bytes.Equal(c.RawIssuer, parent.RawSubject) {
 		return sigbox.Mismatch(sigbox.NotVerified, "CT entry: issuer of the certificate", strconv.Quote(parent.Subject.String()), strconv.Quote(c.Issuer.String()))
 	}
 	if err := c.CheckSignatureFrom(parent); err != nil {
-		return sigbox.Errorf(sigbox.NotVerified, "CT entry: the certificate is not signed by its issuer %q", parent.Subject).WithCause(err)
+		return sigbox.Errorf(sigbox.NotVerified, "CT entry: the certificate is not signed by its issuer %q: %s", parent.Subject, sigbox.DescribeX509(err))
 	}
 	return nil
 }
