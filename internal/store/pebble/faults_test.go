@@ -78,6 +78,62 @@ func TestFailedLog(t *testing.T) {
 	}
 }
 
+// Where Pebble would end the process, since it cannot write its metadata, begin a new
+// log file or make a table, the store takes no more commits and serves reads.
+func TestFailedMetadata(t *testing.T) {
+	is := func(kind errorfs.OpKind, part string) func(errorfs.Op) bool {
+		return func(o errorfs.Op) bool { return o.Kind == kind && strings.Contains(filepath.Base(o.Path), part) }
+	}
+	for name, fails := range map[string]func(errorfs.Op) bool{
+		"manifest written":  is(errorfs.OpFileWrite, "MANIFEST"),
+		"manifest synced":   is(errorfs.OpFileSync, "MANIFEST"),
+		"log begun":         is(errorfs.OpCreate, ".log"),
+		"log ended":         is(errorfs.OpFileSync, ".log"),
+		"table made":        is(errorfs.OpCreate, ".sst"),
+		"table written":     is(errorfs.OpFileWrite, ".sst"),
+		"directory synced":  func(o errorfs.Op) bool { return o.Kind == errorfs.OpFileSync && filepath.Ext(o.Path) == "" },
+		"anything removed":  is(errorfs.OpRemove, ""),
+		"anything reopened": is(errorfs.OpReuseForWrite, ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var on, hit atomic.Bool
+			fs := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(o errorfs.Op) error {
+				if on.Load() && fails(o) {
+					hit.Store(true)
+					return syscall.EIO
+				}
+				return nil
+			}))
+			dir := t.TempDir()
+			kv, err := pebble.Open(t.Context(), dir, pebble.Options{FS: fs})
+			must(t, err)
+			must(t, put(t, kv, "before"))
+			on.Store(true)
+			acknowledged := 0
+			for ; acknowledged < 200 && kv.Err() == nil; acknowledged++ {
+				if err := kv.Commit(t.Context(), store.Batch{Writes: []store.Pair{{Key: key(acknowledged), Value: make([]byte, 100<<10)}}}); err != nil {
+					break
+				}
+			}
+			if hit.Load() && !strings.HasPrefix(name, "anything") && kv.Err() == nil {
+				t.Error("it takes commits")
+			}
+			if _, err := kv.Get(t.Context(), []byte("before")); err != nil {
+				t.Errorf("reads do not go on: %v", err)
+			}
+			n := 0
+			for _, err := range kv.Scan(t.Context(), nil, nil) {
+				must(t, err)
+				n++
+			}
+			if n < acknowledged {
+				t.Errorf("%d rows, and %d commits were acknowledged", n, acknowledged)
+			}
+			_ = kv.Close() // it says again what failed
+		})
+	}
+}
+
 // diskFS is a file system that shows as much free space as it is told to.
 type diskFS struct {
 	vfs.FS
