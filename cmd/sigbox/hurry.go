@@ -1,7 +1,6 @@
 package main
 
 import (
-	"math"
 	"runtime/debug"
 	"sync"
 )
@@ -20,14 +19,13 @@ const (
 
 // hurry has the collector of garbage do less, and gives what undoes it. Who runs the
 // program has the last word, by $GOGC and $GOMEMLIMIT.
-func hurry() (undo func()) {
+func (e *env) hurry() (undo func()) {
+	if e.getenv("GOGC") != "" || e.getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
 	percent, limit := debug.SetGCPercent(hurriedPercent), debug.SetMemoryLimit(hurriedMemory)
-	undo = sync.OnceFunc(func() {
+	return sync.OnceFunc(func() {
 		debug.SetGCPercent(percent)
 		debug.SetMemoryLimit(limit)
 	})
-	if percent != 100 || limit != math.MaxInt64 { // not as by default
-		undo()
-	}
-	return undo
 }

@@ -18,22 +18,24 @@ func TestHurry(t *testing.T) {
 		debug.SetGCPercent(int(before[0]))
 		debug.SetMemoryLimit(before[1])
 	})
-	for _, tt := range []struct{ set, during [2]int64 }{
-		{[2]int64{100, math.MaxInt64}, [2]int64{hurriedPercent, hurriedMemory}},
-		{[2]int64{50, math.MaxInt64}, [2]int64{50, math.MaxInt64}},
-		{[2]int64{-1, math.MaxInt64}, [2]int64{-1, math.MaxInt64}},
-		{[2]int64{100, 1 << 30}, [2]int64{100, 1 << 30}},
-	} {
-		debug.SetGCPercent(int(tt.set[0]))
-		debug.SetMemoryLimit(tt.set[1])
-		undo := hurry()
-		if got := settings(); got != tt.during {
-			t.Errorf("%d: during %d, want %d", tt.set, got, tt.during)
+	set := [2]int64{100, math.MaxInt64}
+	debug.SetGCPercent(int(set[0]))
+	debug.SetMemoryLimit(set[1])
+	for asked, during := range map[string][2]int64{"": {hurriedPercent, hurriedMemory}, "GOGC": set, "GOMEMLIMIT": set} {
+		e := &env{getenv: func(name string) string {
+			if name == asked {
+				return "100" // also what would be so without
+			}
+			return ""
+		}}
+		undo := e.hurry()
+		if got := settings(); got != during {
+			t.Errorf("%q: during %d, want %d", asked, got, during)
 		}
 		undo()
 		undo()
-		if got := settings(); got != tt.set {
-			t.Errorf("%d: afterwards %d", tt.set, got)
+		if got := settings(); got != set {
+			t.Errorf("%q: afterwards %d", asked, got)
 		}
 	}
 }

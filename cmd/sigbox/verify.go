@@ -134,7 +134,7 @@ func (e *env) judgeAll(ctx context.Context, f verifyFlags, args []string) (verif
 	if f.policy.file == "-" && slices.Contains(args, "-") {
 		return verifyReport{}, usage("standard input cannot be both the policy and the artifact")
 	}
-	calm := hurry()
+	calm := e.hurry()
 	defer calm()
 	in, err := findToVerify(ctx, f, args)
 	if err != nil {
