@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -115,7 +116,7 @@ func TestFailedMetadata(t *testing.T) {
 					break
 				}
 			}
-			if hit.Load() && !strings.HasPrefix(name, "anything") && kv.Err() == nil {
+			if hit.Load() && !strings.HasPrefix(name, "anything") && !comesTrue(func() bool { return kv.Err() != nil }) {
 				t.Error("it takes commits")
 			}
 			if _, err := kv.Get(t.Context(), []byte("before")); err != nil {
@@ -132,6 +133,16 @@ func TestFailedMetadata(t *testing.T) {
 			_ = kv.Close() // it says again what failed
 		})
 	}
+}
+
+// comesTrue waits for what happens in the background.
+func comesTrue(so func() bool) bool {
+	for end := time.Now().Add(30 * time.Second); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // diskFS is a file system that shows as much free space as it is told to.
