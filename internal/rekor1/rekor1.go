@@ -291,6 +291,9 @@ func (s *Service) proposed(ctx context.Context, p *entry.Proposal) (Entry, error
 	if err == nil || sigbox.KindOf(err) != sigbox.NotFound {
 		return e, err
 	}
+	if ended := ctx.Err(); ended != nil { // nobody waits for what comes now, the dear part
+		return Entry{}, sigbox.Errorf(sigbox.Unavailable, "the request ended").WithCause(ended)
+	}
 	if wrong := verify(p); wrong != nil {
 		return Entry{}, wrong
 	}

@@ -2,6 +2,7 @@ package rekor1_test
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -11,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -239,6 +241,11 @@ func TestRetrieve(t *testing.T) {
 	}
 	if _, err := s.Retrieve(t.Context(), entry.Query{Proposals: []*entry.Proposal{forged(t)}}); sigbox.KindOf(err) != sigbox.NotVerified {
 		t.Errorf("a proposal that nobody could log: %v", err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := s.Retrieve(ctx, entry.Query{Proposals: []*entry.Proposal{forged(t)}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("verified for a client that has gone: %v", err)
 	}
 }
 

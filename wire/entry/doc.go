@@ -44,6 +44,12 @@ const (
 	// maxProposedSignatures bounds the signatures of an envelope to be logged, and
 	// their verifiers. Each of the one may be checked with each of the other.
 	maxProposedSignatures = 10
+	// maxChecks bounds what a proposal or a query costs, in signature checks, chains
+	// included. An entry as clients make it has one, and two or three of its chain.
+	maxChecks  = 128
+	maxRSABits = 8192
+	// hashedPerCheck is about as much as is hashed in the time of a check.
+	hashedPerCheck = 256 << 10
 )
 
 // The kinds and versions of entries, as they stand in leaves.

@@ -27,6 +27,8 @@ type Proposal struct {
 
 	leaf      []byte
 	verifiers []verifier // one for each of Signatures
+	offer     *offer     // dsse, until it is matched
+	verified  bool       // matching has shown it
 }
 
 // Leaf gives what a v1 log stores and hashes: the entry in canonical JSON (RFC
@@ -38,7 +40,8 @@ func (p *Proposal) Leaf() []byte { return p.leaf }
 // fetch from a URL is refused, as is all else that these kinds do not have. It
 // checks the shape; [Proposal.Verify] checks keys and signatures. Of a dsse entry
 // with several signatures or verifiers it finds the verifier of each signature,
-// since the leaf depends on that.
+// since the leaf depends on that. What would cost too many signature checks is
+// refused before they are made.
 //
 // Errors are of kind Invalid, TooLarge beyond [MaxProposalSize], or NotVerified
 // for a signature of such a dsse entry.
@@ -46,7 +49,8 @@ func (p *Proposal) Leaf() []byte { return p.leaf }
 // Sources: the JSON schemas of sigstore/rekor, pkg/types.
 func ParseProposal(b []byte) (*Proposal, error) {
 	p := new(Proposal)
-	if err := read("proposed entry", b, MaxProposalSize, func(r reader) error { return r.proposal(p) }); err != nil {
+	left := budget(maxChecks)
+	if err := read("proposed entry", b, MaxProposalSize, func(r reader) error { return r.proposal(p, &left) }); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -74,8 +78,8 @@ func appendHashedRekord(b []byte, d sigbox.Digest, sig, pem []byte) []byte {
 }
 
 // proposal reads {apiVersion, kind, spec}, in any order: clients write the kind
-// last, and the spec's schema hangs on it.
-func (r reader) proposal(p *Proposal) error {
+// last, and the spec's schema hangs on it. What the entry costs is taken from left.
+func (r reader) proposal(p *Proposal, left *budget) error {
 	var spec []byte
 	err := r.Object(func(name string) (err error) {
 		switch name {
@@ -97,13 +101,65 @@ func (r reader) proposal(p *Proposal) error {
 	if err := read("proposed entry: spec", spec, MaxProposalSize, p.readSpec); err != nil {
 		return err
 	}
+	if err := left.take(p.checks()); err != nil {
+		return err
+	}
+	if err := p.match(); err != nil {
+		return err
+	}
 	if len(p.leaf) > MaxLeafSize {
 		return leafTooLarge(len(p.leaf))
 	}
 	return nil
 }
 
-// readSpec reads the spec of p's kind and makes the leaf.
+// budget is how many signature checks a request may still cost.
+type budget int
+
+// take takes n checks away. The error is of kind Invalid when there are not as many.
+func (b *budget) take(n int) error {
+	if n > int(*b) {
+		return sigbox.Errorf(sigbox.Invalid, "the request may cost more than %d signature checks, which is the most that are made for one: each signature of an envelope is tried with each of its verifiers, and each chain is followed", maxChecks).
+			WithHint("give an envelope the verifiers of its signatures alone, with short chains, and ask for fewer entries at once")
+	}
+	*b -= budget(n)
+	return nil
+}
+
+// checks is how many signature checks reading and verifying p costs at most. Its
+// shape says that: no key and no certificate has been parsed yet.
+func (p *Proposal) checks() int {
+	vs, tried := p.verifiers, 1
+	if p.offer != nil {
+		vs, tried = p.offer.verifiers, len(p.offer.signatures)
+	}
+	n := 0
+	for i := range vs {
+		n += vs[i].checks(tried, len(p.Payload))
+	}
+	return max(n, 1) // a timestamp has one
+}
+
+// checks is what it costs to follow v's chain and to try v for some signatures over
+// a message of size bytes.
+func (v *verifier) checks(signatures, size int) int {
+	der, links := v.key, 0
+	if len(v.chain) > 0 {
+		der, links = v.chain[0], len(v.chain)-1
+	}
+	one := 1
+	if bytes.Contains(der, ed25519Info()) {
+		one += size / hashedPerCheck
+	}
+	return links + signatures*one
+}
+
+// ed25519Info is how the SubjectPublicKeyInfo of every Ed25519 key begins (RFC 8410
+// §4), after its outer header. Such keys hash the whole message for each signature.
+func ed25519Info() []byte { return []byte{0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 33, 0} }
+
+// readSpec reads the spec of p's kind and makes the leaf, but for dsse, whose
+// signatures have to find their verifiers first.
 func (p *Proposal) readSpec(r reader) error {
 	switch p.Kind + " " + p.Version {
 	case "hashedrekord 0.0.1":
@@ -199,20 +255,36 @@ func (p *Proposal) readDSSE(r reader) error {
 	p.PayloadDigest, p.EnvelopeDigest = sigbox.SHA256.Sum(e.payload), sigbox.SHA256.Sum([]byte(text))
 	// Canonical order: by the text of the signatures.
 	slices.SortFunc(e.signatures, func(a, b proposedSignature) int { return cmp.Compare(a.text, b.text) })
-	if err := p.match(&e, vs); err != nil {
-		return err
-	}
-	p.leaf = p.dsseLeaf(&e)
+	p.offer = &offer{e.signatures, vs}
 	return nil
 }
 
-// match finds the verifier of each signature. Any may be that of any, so what costs
-// much is done once: reading a key, with the chain above it, and hashing the message.
-func (p *Proposal) match(e *proposedEnvelope, vs []verifier) error {
-	if len(e.signatures) == 1 && len(vs) == 1 { // it is that one, or none
-		p.sign(e.signatures[0].sig, vs[0])
+// offer is what a dsse entry comes with: signatures in canonical order, and
+// verifiers in any.
+type offer struct {
+	signatures []proposedSignature
+	verifiers  []verifier
+}
+
+// match makes the leaf of what was offered, if anything was.
+func (p *Proposal) match() error {
+	o := p.offer
+	if o == nil {
 		return nil
 	}
+	p.offer = nil
+	if len(o.signatures) == 1 && len(o.verifiers) == 1 { // it is that one, or none: Verify says which
+		p.sign(o.signatures[0].sig, o.verifiers[0])
+	} else if err := p.pair(o.signatures, o.verifiers); err != nil {
+		return err
+	}
+	p.leaf = p.dsseLeaf(o.signatures)
+	return nil
+}
+
+// pair finds the verifier of each signature. Any may be that of any, so what costs
+// much is done once: reading a key, with the chain above it, and hashing the message.
+func (p *Proposal) pair(signatures []proposedSignature, vs []verifier) error {
 	keys := make([]crypto.PublicKey, len(vs))
 	for j := range vs {
 		var err error
@@ -220,30 +292,31 @@ func (p *Proposal) match(e *proposedEnvelope, vs []verifier) error {
 			return err
 		}
 	}
-	message := signedMessage{text: sigbox.PAE(e.payloadType, e.payload)}
-	for i := range e.signatures {
-		j := slices.IndexFunc(keys, func(pub crypto.PublicKey) bool { return message.verify(pub, e.signatures[i].sig) == nil })
+	message := signedMessage{text: sigbox.PAE(p.PayloadType, p.Payload)}
+	for i := range signatures {
+		j := slices.IndexFunc(keys, func(pub crypto.PublicKey) bool { return message.verify(pub, signatures[i].sig) == nil })
 		if j < 0 {
 			return sigbox.Errorf(sigbox.NotVerified, "none of the verifiers verifies signature %d of the envelope", i)
 		}
-		p.sign(e.signatures[i].sig, vs[j])
+		p.sign(signatures[i].sig, vs[j])
 	}
+	p.verified = true
 	return nil
 }
 
-func (p *Proposal) dsseLeaf(e *proposedEnvelope) []byte {
+func (p *Proposal) dsseLeaf(signatures []proposedSignature) []byte {
 	b := p.begin()
 	b = append(b, `"envelopeHash":`...)
 	b = appendHexDigest(b, p.EnvelopeDigest)
 	b = append(b, `,"payloadHash":`...)
 	b = appendHexDigest(b, p.PayloadDigest)
 	b = append(b, `,"signatures":[`...)
-	for i := range e.signatures {
+	for i := range signatures {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = append(b, `{"signature":`...)
-		b = appendText(b, e.signatures[i].text)
+		b = appendText(b, signatures[i].text)
 		b = append(b, `,"verifier":`...)
 		b = appendBase64(b, p.verifiers[i].pem)
 		b = append(b, '}')
@@ -441,7 +514,7 @@ func (p *Proposal) Verify() error {
 	if p.Kind == KindHashedRekord {
 		return p.verifiers[0].verifyDigest(p.Digest, p.Signatures[0].Signature)
 	}
-	if len(p.Signatures) == 0 {
+	if len(p.Signatures) == 0 || p.verified {
 		return nil
 	}
 	message := signedMessage{text: sigbox.PAE(p.PayloadType, p.Payload)}
@@ -517,6 +590,9 @@ func (v *verifier) certified() (crypto.PublicKey, error) {
 		if err != nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "certificate %d of the chain: %w", i, err)
 		}
+		if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > maxRSABits { // a check's cost grows with the square
+			return nil, sigbox.Errorf(sigbox.Invalid, "certificate %d of the chain: expected a key of at most %d bits, found %s", i, maxRSABits, sigbox.DescribeKey(k))
+		}
 		chain[i] = c
 	}
 	for i, parent := range chain[1:] {
@@ -533,7 +609,11 @@ func (v *verifier) verifyDigest(d sigbox.Digest, sig []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, k := range algorithmsOf(pub) {
+	algorithms := algorithmsOf(pub)
+	if len(algorithms) == 0 {
+		return noAlgorithm(pub)
+	}
+	for _, k := range algorithms {
 		if k.Hash() == d.Algorithm {
 			return k.VerifyDigest(pub, d.Value, sig)
 		}
@@ -551,8 +631,12 @@ type signedMessage struct {
 
 // verify checks a signature over the message by a key.
 func (m *signedMessage) verify(pub crypto.PublicKey, sig []byte) error {
-	var err error = sigbox.Errorf(sigbox.Invalid, "signatures by a key that is %s cannot be logged", sigbox.DescribeKey(pub))
-	for _, k := range algorithmsOf(pub) {
+	algorithms := algorithmsOf(pub)
+	if len(algorithms) == 0 {
+		return noAlgorithm(pub)
+	}
+	var err error
+	for _, k := range algorithms {
 		if k == sigbox.Ed25519ph {
 			continue
 		}
@@ -583,7 +667,7 @@ func (m *signedMessage) digest(h sigbox.HashAlgorithm) []byte {
 
 // algorithmsOf gives what a v1 log verifies with a key: entries do not name their
 // algorithm. Rekor takes SHA-256 for all envelopes; what signs by the algorithm
-// registry takes the hash of the curve.
+// registry takes the hash of the curve. There is none for what cannot be logged.
 func algorithmsOf(pub crypto.PublicKey) []sigbox.KeyDetails {
 	switch k := pub.(type) {
 	case *ecdsa.PublicKey:
@@ -598,7 +682,15 @@ func algorithmsOf(pub crypto.PublicKey) []sigbox.KeyDetails {
 	case ed25519.PublicKey:
 		return []sigbox.KeyDetails{sigbox.Ed25519, sigbox.Ed25519ph}
 	case *rsa.PublicKey:
-		return []sigbox.KeyDetails{sigbox.RSAPKCS1Legacy} // 2048 to 8192 bits
+		if bits := k.N.BitLen(); 2048 <= bits && bits <= maxRSABits { // as CheckKey has it
+			return []sigbox.KeyDetails{sigbox.RSAPKCS1Legacy}
+		}
 	}
 	return nil
+}
+
+// noAlgorithm is the error for a key that algorithmsOf has nothing for.
+func noAlgorithm(pub crypto.PublicKey) error {
+	return sigbox.Errorf(sigbox.Invalid, "signatures by a key that is %s cannot be logged", sigbox.DescribeKey(pub)).
+		WithHint("sign with ECDSA on P-256, P-384 or P-521, with Ed25519, or with RSA of 2048 to 8192 bits")
 }

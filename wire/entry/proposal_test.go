@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -352,6 +353,107 @@ func TestProposedVerifiersOnce(t *testing.T) {
 	e := (&envelope{payload: "{}", signers: []envelopeSigner{{key: last, hash: crypto.SHA256, pem: verifiers[3]}}}).sign(t)
 	_, err := entry.ParseProposal(e.dsse(verifiers[3], pemOf("PUBLIC KEY", []byte("no key"))))
 	refused(t, err, sigbox.Invalid, "public key")
+}
+
+// TestProposalBudget: what a request may cost is bounded, by its shape, before keys
+// and certificates are parsed; what clients send is far below that.
+func TestProposalBudget(t *testing.T) {
+	key := newKey(t, sigbox.ECDSAP256SHA256)
+	signed := func(payload string, n int, s envelopeSigner) *envelope {
+		return (&envelope{payload: payload, signers: slices.Repeat([]envelopeSigner{s}, n)}).sign(t)
+	}
+	ecdsaSigner := envelopeSigner{key: key, hash: crypto.SHA256, pem: keyPEM(t, key)}
+	chained := func(n int) []byte { return chainPEM(newChain(t, key, n)...) }
+	noChain := func(n int) []byte { return chainPEM(slices.Repeat([][]byte{{0x30, 0}}, n)...) }
+	times := func(n int, verifier []byte) [][]byte { return slices.Repeat([][]byte{verifier}, n) }
+
+	e := signed("{}", 10, ecdsaSigner)
+	accept(t, e.dsse(times(10, ecdsaSigner.pem)...))                // 100
+	accept(t, e.dsse(times(9, chained(5))...))                      // 126
+	_, err := entry.ParseProposal(e.dsse(times(10, noChain(4))...)) // 130
+	refused(t, err, sigbox.Invalid, "more than 128 signature checks")
+	_, err = entry.ParseProposal(e.dsse(times(10, noChain(3))...)) // 120: read, then
+	refused(t, err, sigbox.Invalid, "certificate 0 of the chain")
+
+	// Ed25519 hashes the message each time.
+	ed := newKey(t, sigbox.Ed25519)
+	edSigner := envelopeSigner{key: ed, pem: keyPEM(t, ed)}
+	large := strings.Repeat("a", 3<<20)
+	for _, pem := range [][]byte{edSigner.pem, chainPEM(certificate(t, ed, 0))} {
+		e := signed(large, 1, edSigner)
+		accept(t, e.dsse(pem))
+		accept(t, e.dsse(times(9, pem)...)) // 117
+		_, err = entry.ParseProposal(e.dsse(times(10, pem)...))
+		refused(t, err, sigbox.Invalid, "more than 128 signature checks")
+	}
+	accept(t, signed(large, 10, ecdsaSigner).dsse(times(10, ecdsaSigner.pem)...))
+
+	// intoto has a verifier for each signature; and a query has one budget.
+	inToto := func(chain int) []byte {
+		return signed("{}", 10, envelopeSigner{key: key, hash: crypto.SHA256, pem: noChain(chain)}).inToto()
+	}
+	query := func(entries ...[]byte) error {
+		_, err := entry.ParseQuery(fmt.Appendf(nil, `{"entries":[%s]}`, bytes.Join(entries, []byte(","))))
+		return err
+	}
+	if err := query(slices.Repeat([][]byte{signed("{}", 1, ecdsaSigner).dsse(noChain(10))}, 10)...); err != nil { // 100
+		t.Errorf("ten entries with long chains: %v", err)
+	}
+	if err := query(inToto(10)); err != nil { // 100
+		t.Errorf("an entry with ten long chains: %v", err)
+	}
+	refused(t, query(inToto(10), inToto(3)), sigbox.Invalid, "more than 128 signature checks") // 130
+	stamp := propose("rfc3161", "0.0.1", `{"tsr":{"content":"MAA="}}`)
+	if err := query(slices.Concat([][]byte{inToto(10), inToto(2)}, slices.Repeat([][]byte{stamp}, 8))...); err != nil { // 128
+		t.Errorf("128 checks: %v", err)
+	}
+}
+
+// TestProposedChainOfHugeKeys: a certificate may have a key of a hundred thousand
+// bits, for which a single check takes seconds.
+func TestProposedChainOfHugeKeys(t *testing.T) {
+	key := newKey(t, sigbox.ECDSAP256SHA256)
+	chain := newChain(t, key, 2)
+	c, err := x509.ParseCertificate(chain[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	huge := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 8192, 1), E: 65537}
+	if chain[1], err = x509.CreateCertificate(rand.Reader, c, &x509.Certificate{Subject: c.Subject}, huge, key); err != nil {
+		t.Fatal(err)
+	}
+	e := sign(t, sigbox.ECDSAP256SHA256, key, "artifact")
+	p, err := entry.ParseProposal(bytes.Replace(entry.AppendProposal(nil, e), []byte(b64(keyPEM(t, key))), []byte(b64(chainPEM(chain...))), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, p.Verify(), sigbox.Invalid, "certificate 1 of the chain: expected a key of at most 8192 bits, found RSA of 8193 bits")
+}
+
+// TestProposalKeySizes: RSA keys of sizes that are not taken are told as that.
+func TestProposalKeySizes(t *testing.T) {
+	rec := sign(t, sigbox.ECDSAP256SHA256, newKey(t, sigbox.ECDSAP256SHA256), "artifact")
+	ec := newKey(t, sigbox.ECDSAP256SHA256)
+	e := (&envelope{payload: "{}", signers: []envelopeSigner{{key: ec, hash: crypto.SHA256, pem: keyPEM(t, ec)}}}).sign(t)
+	for bits, kind := range map[uint]sigbox.Kind{1024: sigbox.Invalid, 2047: sigbox.Invalid, 2048: sigbox.NotVerified, 8192: sigbox.NotVerified, 8193: sigbox.Invalid} {
+		n := new(big.Int).SetBit(big.NewInt(1), int(bits-1), 1)
+		der, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: n, E: 65537})
+		if err != nil {
+			t.Fatal(err)
+		}
+		says := "does not verify"
+		if kind == sigbox.Invalid {
+			says = fmt.Sprintf("RSA of %d bits cannot be logged (sign with ECDSA on P-256, P-384 or P-521, with Ed25519, or with RSA of 2048 to 8192 bits)", bits)
+		}
+		rec.PublicKey = der
+		for _, body := range [][]byte{entry.AppendProposal(nil, rec), e.dsse(pemOf("PUBLIC KEY", der))} {
+			p, err := entry.ParseProposal(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			refused(t, p.Verify(), kind, says)
+		}
+	}
 }
 
 func TestProposalNotVerified(t *testing.T) {

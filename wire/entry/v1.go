@@ -53,14 +53,16 @@ type Query struct {
 }
 
 // ParseQuery reads what a client posts to a v1 log's /retrieve. Errors are those of
-// [ParseProposal]; TooLarge also says that it asks for more than [MaxQueries].
+// [ParseProposal], whose bound on signature checks is one for all that is asked;
+// TooLarge also says that it asks for more than [MaxQueries].
 //
 // Source: sigstore/rekor, openapi.yaml, SearchLogQuery.
 func ParseQuery(b []byte) (Query, error) {
 	var q Query
+	left := budget(maxChecks)
 	err := read("query", b, MaxProposalSize, func(r reader) error {
 		return r.Object(func(name string) error {
-			return r.Array(MaxQueries, func() error { return r.queried(&q, name) })
+			return r.Array(MaxQueries, func() error { return r.queried(&q, name, &left) })
 		}, "entryUUIDs", "logIndexes", "entries")
 	})
 	if n := len(q.IDs) + len(q.Indexes) + len(q.Proposals); err == nil && n > MaxQueries {
@@ -73,7 +75,7 @@ func ParseQuery(b []byte) (Query, error) {
 }
 
 // queried reads an element of one of a query's lists.
-func (r reader) queried(q *Query, list string) error {
+func (r reader) queried(q *Query, list string, left *budget) error {
 	switch list {
 	case "entryUUIDs":
 		var s string
@@ -91,7 +93,7 @@ func (r reader) queried(q *Query, list string) error {
 	}
 	p := new(Proposal)
 	q.Proposals = append(q.Proposals, p)
-	return r.proposal(p)
+	return r.proposal(p, left)
 }
 
 // AppendEntry appends the answer of a v1 log, an object with the entry under its
