@@ -1,6 +1,7 @@
 package tlog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -197,4 +199,73 @@ func damagedDurable(t *testing.T, path string, w *witness) bool {
 		checkReceipt(t, again, []byte(leaf))
 	}
 	return false
+}
+
+// A bit is flipped in the record of the last flush, at the end of the database's
+// manifest, where it looks like a write that was torn. The database says so, whatever
+// was committed since. If it did not, the published checkpoint or the anchor would.
+func TestFlippedFlushRecord(t *testing.T) {
+	path := t.TempDir()
+	w := newWitness()
+	for life, n := range []int{300, 40, 0} { // a life's rows are flushed when the next one begins
+		l, closeAll := openDurable(t, path)
+		if n > 0 {
+			crashBatch(t, l, w, life*300, life*300+n)
+		}
+		closeAll()
+		if life == 0 {
+			continue
+		}
+		manifest := newestManifest(t, filepath.Join(path, "db"))
+		right, err := os.ReadFile(manifest)
+		must(t, err)
+		for back := 1; back < 40; back += 6 {
+			to := t.TempDir()
+			must(t, os.CopyFS(to, os.DirFS(path)))
+			b := bytes.Clone(right)
+			b[len(b)-back] ^= 4
+			must(t, os.WriteFile(filepath.Join(to, "db", filepath.Base(manifest)), b, 0o600))
+			if !damagedDurable(t, to, w) {
+				t.Errorf("life %d: a flipped bit %d bytes before the end was not noticed", life, back)
+			}
+		}
+	}
+}
+
+func newestManifest(t testing.TB, db string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(db, "MANIFEST-??????"))
+	must(t, err)
+	return files[len(files)-1]
+}
+
+// The database has lost its last flush, and cannot tell: what is published and the
+// anchor each show that the head went back, and nothing is written.
+func TestLostFlush(t *testing.T) {
+	path := t.TempDir()
+	l, closeAll := openDurable(t, path)
+	crashBatch(t, l, newWitness(), 0, 300)
+	head := l.Head()
+	closeAll()
+	kv, err := pebble.Open(t.Context(), filepath.Join(path, "db"), pebble.Options{MinFree: 1 << 20})
+	must(t, err)
+	must(t, kv.Close()) // the rows were flushed
+	manifest := newestManifest(t, filepath.Join(path, "db"))
+	b, err := os.ReadFile(manifest)
+	must(t, err)
+	b[len(b)-1] ^= 1
+	must(t, os.WriteFile(manifest, b, 0o600))
+	must(t, os.Remove(manifest+".synced"))
+
+	kv, err = pebble.Open(t.Context(), filepath.Join(path, "db"), pebble.Options{MinFree: 1 << 20})
+	must(t, err)
+	defer func() { must(t, kv.Close()) }()
+	cfg := testConfig(t)
+	cfg.KV, cfg.Blob = kv, openDir(t, filepath.Join(path, "tiles"))
+	if _, err := Open(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "its store has lost entries") {
+		t.Errorf("what is published does not show it: %v", err)
+	}
+	cfg.Blob = memory.NewBlob() // nothing was published
+	cfg.Anchor, cfg.AnchorInterval = &memoryAnchor{text: head.Checkpoint}, time.Hour
+	expectShut(t, cfg, "it is an older copy")
 }

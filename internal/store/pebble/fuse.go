@@ -54,13 +54,14 @@ func (f fuse) open(name string, op func() (vfs.File, error)) (file vfs.File, err
 }
 
 func (f fuse) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	file, err := f.open(name, func() (vfs.File, error) { return f.FS.Create(name, c) })
-	if err == nil && strings.HasPrefix(f.PathBase(name), "MANIFEST-") { // before the marker names it
-		if err := f.syncDirOf(name); err != nil {
-			return nil, errors.Join(err, file.Close())
-		}
+	if f.isManifest(name) {
+		return f.createManifest(name, c)
 	}
-	return file, err
+	return f.create(name, c)
+}
+
+func (f fuse) create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return f.open(name, func() (vfs.File, error) { return f.FS.Create(name, c) })
 }
 
 // syncDirOf makes the names beside name durable.
@@ -92,6 +93,11 @@ func (f fuse) Link(from, to string) error {
 func (f fuse) Remove(name string) error {
 	if strings.HasPrefix(f.PathBase(name), "marker.") { // after the one that follows it
 		if err := f.syncDirOf(name); err != nil {
+			return err
+		}
+	}
+	if f.isManifest(name) {
+		if err := f.Remove(name + syncedSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

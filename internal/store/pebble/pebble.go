@@ -91,12 +91,13 @@ func Open(ctx context.Context, dir string, o Options) (*KV, error) {
 	return kv, nil
 }
 
-// fresh reports whether there is no store yet. Pebble would make a new one where the
-// file is missing that leads to the rest of an old one.
+// fresh reports whether there is no store yet, and refuses one of which Pebble would
+// leave out a part: it would make a new one where the file is missing that leads to
+// the rest of an old one.
 func (kv *KV) fresh() (bool, error) {
 	there, err := pebble.Peek(kv.dir, kv.fs)
 	if err == nil && there.Exists {
-		return false, nil
+		return false, kv.checkManifest(there.ManifestFilename)
 	}
 	names, err := kv.fs.List(kv.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
