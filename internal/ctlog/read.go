@@ -101,10 +101,11 @@ func (s *Service) PublishIssuers(ctx context.Context, b store.Blob) error {
 	return nil
 }
 
-// Consistency proves that one tree is the beginning of another (RFC 6962 §2.1.2).
+// Consistency proves that one tree is the beginning of another (RFC 6962 §2.1.2). The
+// empty tree is that of every one, without a proof.
 func (s *Service) Consistency(ctx context.Context, first, second uint64) ([]tlog.Hash, error) {
-	if first == 0 || first > second {
-		return nil, sigbox.Errorf(sigbox.Invalid, "consistency proof from size %d to %d: expected 0 < first <= second", first, second)
+	if first > second {
+		return nil, sigbox.Errorf(sigbox.Invalid, "consistency proof from size %d to %d: expected first <= second", first, second)
 	}
 	return s.log.Consistency(ctx, first, second)
 }

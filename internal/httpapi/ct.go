@@ -127,7 +127,8 @@ func (h *CT) getSTH(http.ResponseWriter, *http.Request) (any, error) {
 	}{sth.Size, sth.Time.UnixMilli(), sth.Root[:], sth.Signature}, nil
 }
 
-// getConsistency is RFC 6962 §4.4.
+// getConsistency is RFC 6962 §4.4. From the empty tree, which has a tree head too, the
+// proof is empty.
 func (h *CT) getConsistency(_ http.ResponseWriter, r *http.Request) (any, error) {
 	first, second, err := twoNumbers(r, "first", "second")
 	if err != nil {
@@ -145,15 +146,28 @@ func (h *CT) getProofByHash(_ http.ResponseWriter, r *http.Request) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := base64.StdEncoding.DecodeString(r.URL.Query().Get("hash"))
-	if err != nil || len(leaf) != len(tlog.Hash{}) {
-		return nil, sigbox.Errorf(sigbox.Invalid, "hash: expected a SHA-256 leaf hash in base64")
+	leaf, err := leafHash(r)
+	if err != nil {
+		return nil, err
 	}
-	index, proof, err := h.Service.ProofByHash(r.Context(), tlog.Hash(leaf), size)
+	index, proof, err := h.Service.ProofByHash(r.Context(), leaf, size)
 	return struct {
 		Index uint64   `json:"leaf_index"`
 		Path  [][]byte `json:"audit_path"`
 	}{index, hashes(proof)}, err
+}
+
+// leafHash reads the query's hash, which has one spelling: package base64 passes over
+// line ends and over bits that are left.
+func leafHash(r *http.Request) (h tlog.Hash, err error) {
+	text := r.URL.Query()["hash"]
+	if len(text) == 1 {
+		b, err := base64.StdEncoding.DecodeString(text[0])
+		if err == nil && len(b) == len(h) && base64.StdEncoding.EncodeToString(b) == text[0] {
+			return tlog.Hash(b), nil
+		}
+	}
+	return h, sigbox.Errorf(sigbox.Invalid, "hash: expected a SHA-256 leaf hash in base64, found %.90q", text)
 }
 
 // ctEntry is an entry of RFC 6962 §4.6.

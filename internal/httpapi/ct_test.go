@@ -82,6 +82,13 @@ func TestCTReads(t *testing.T) {
 	if consistency.Consistency == nil || len(consistency.Consistency) != 0 {
 		t.Errorf("%+v", consistency)
 	}
+	for _, sizes := range []string{"first=0&second=3", "first=0&second=0"} { // the empty tree is the beginning of all
+		consistency.Consistency = nil
+		a.do(t, "GET", "/ctlog/ct/v1/get-sth-consistency?"+sizes, "", "").json(t, &consistency)
+		if consistency.Consistency == nil || len(consistency.Consistency) != 0 {
+			t.Errorf("%s: %+v", sizes, consistency)
+		}
+	}
 	var roots struct{ Certificates [][]byte }
 	a.do(t, "GET", "/ctlog/ct/v1/get-roots", "", "").json(t, &roots)
 	if len(roots.Certificates) != 1 || !bytes.Equal(roots.Certificates[0], a.chain[1]) {
@@ -170,7 +177,11 @@ func TestCTRefuses(t *testing.T) {
 		"beyond the end":       {"GET", "get-entries?start=1&end=1", "", 404},
 		"short hash":           {"GET", "get-proof-by-hash?tree_size=1&hash=AAAA", "", 400},
 		"unknown hash":         {"GET", "get-proof-by-hash?tree_size=1&hash=" + url.QueryEscape(b64(make([]byte, 32))), "", 404},
-		"consistency from 0":   {"GET", "get-sth-consistency?first=0&second=1", "", 400},
+		"a hash in two lines":  {"GET", "get-proof-by-hash?tree_size=1&hash=" + url.QueryEscape("AAAA\n"+b64(make([]byte, 32))[4:]), "", 400},
+		"two hashes":           {"GET", "get-proof-by-hash?tree_size=1" + strings.Repeat("&hash="+url.QueryEscape(b64(make([]byte, 32))), 2), "", 400},
+		"bits left in a hash":  {"GET", "get-proof-by-hash?tree_size=1&hash=" + strings.Repeat("A", 42) + "B%3D", "", 400},
+		"consistency from 0":   {"GET", "get-sth-consistency?first=0&second=2", "", 404},
+		"backwards to 0":       {"GET", "get-sth-consistency?first=1&second=0", "", 400},
 		"consistency beyond":   {"GET", "get-sth-consistency?first=1&second=2", "", 404},
 		"entry beyond":         {"GET", "get-entry-and-proof?leaf_index=1&tree_size=1", "", 404},
 		"submission by GET":    {"GET", "add-chain", "", 405},
