@@ -73,6 +73,10 @@ func (c rekorCalls) tile(ctx context.Context, body []byte) ([]byte, error) {
 	return httpBody(tileType)(c.service.Tile(ctx, t.level, t.index, t.width))
 }
 
+// rpcCopies is how many times a bundle is in memory that gRPC answers with: as it was
+// read, in its message, and in the buffer that Connect keeps of that.
+const rpcCopies = 3
+
 func (c rekorCalls) entryBundle(ctx context.Context, body []byte) ([]byte, error) {
 	path, err := entry.ParseBundleRequest(body)
 	if err != nil {
@@ -82,7 +86,7 @@ func (c rekorCalls) entryBundle(ctx context.Context, body []byte) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	return httpBody(tileType)(c.tiles.bundle(ctx, rpcExchangeOf(ctx).w, t, false))
+	return httpBody(tileType)(c.tiles.bundle(ctx, rpcExchangeOf(ctx).w, t, false, rpcCopies))
 }
 
 func (c rekorCalls) checkpoint(_ context.Context, body []byte) ([]byte, error) {

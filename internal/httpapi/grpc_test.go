@@ -354,7 +354,7 @@ func TestRPCTurnedAway(t *testing.T) {
 	t.Run("too many bytes", func(t *testing.T) {
 		h, _, _ := rpcOf(Guard{MaxBodyBytes: 1000}, func(context.Context, []byte) ([]byte, error) { return nil, nil })
 		url, client := serveRPC(t, h)
-		_, err := callRPC(t.Context(), client, url+"/s/x", make([]byte, 2000))
+		_, err := callRPC(t.Context(), client, url+"/s/x", make([]byte, smallBody+1))
 		wantRetry(t, wantRPCError(t, err, connect.CodeUnavailable, "large requests"))
 		if _, err := callRPC(t.Context(), client, url+"/s/x", make([]byte, 900)); err != nil {
 			t.Errorf("the room is not given back: %v", err)

@@ -16,6 +16,12 @@ import (
 	"github.com/sigbox/sigbox"
 )
 
+// Codes of google.rpc.Code.
+const (
+	rpcNotFound      = 5
+	rpcUnimplemented = 12
+)
+
 // status gives the HTTP status and the gRPC code (google.rpc.Code) of a kind.
 // Sigstore's servers answer bad tokens with 400, and their clients expect it.
 func status(kind sigbox.Kind) (httpStatus, rpcCode int) {
@@ -25,7 +31,7 @@ func status(kind sigbox.Kind) (httpStatus, rpcCode int) {
 	case sigbox.Denied:
 		return http.StatusForbidden, 7 // PERMISSION_DENIED
 	case sigbox.NotFound:
-		return http.StatusNotFound, 5 // NOT_FOUND
+		return http.StatusNotFound, rpcNotFound
 	case sigbox.Conflict:
 		return http.StatusConflict, 6 // ALREADY_EXISTS
 	case sigbox.TooLarge:
@@ -33,7 +39,7 @@ func status(kind sigbox.Kind) (httpStatus, rpcCode int) {
 	case sigbox.Unavailable, sigbox.Fatal:
 		return http.StatusServiceUnavailable, 14 // UNAVAILABLE
 	case sigbox.Frozen:
-		return http.StatusMethodNotAllowed, 12 // UNIMPLEMENTED
+		return http.StatusMethodNotAllowed, rpcUnimplemented
 	}
 	return http.StatusInternalServerError, 13 // INTERNAL
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -22,8 +23,10 @@ const (
 	defaultMaxInFlight  = 8192
 	defaultMaxBodyBytes = 64 << 20
 	// maxAnswerBytes is how many bytes of large answers may wait for their clients
-	// at once, over all requests.
+	// at once, over all requests, and smallAnswer how many any answer may have beside
+	// them.
 	maxAnswerBytes = 128 << 20
+	smallAnswer    = 16 << 10
 
 	requestIDHeader = "X-Request-Id"
 	maxRequestID    = 64
@@ -40,7 +43,8 @@ type Guard struct {
 	// answered with 503 and Retry-After.
 	MaxInFlight int64
 	// MaxBodyBytes is how many bytes of request bodies may be held at once, over
-	// all requests, 64 MiB if 0.
+	// all requests, 64 MiB if 0. More are answered with 503 and Retry-After, but for
+	// bodies of up to 64 KiB, which MaxInFlight bounds.
 	MaxBodyBytes int64
 }
 
@@ -75,9 +79,9 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	start := time.Now()
 	id := g.requestID(r)
-	rec := &recorder{ResponseWriter: w, answers: &g.answers}
-	rec.Header().Set(requestIDHeader, id)
 	r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+	rec := &recorder{ResponseWriter: w, request: r, answers: &g.answers}
+	rec.Header().Set(requestIDHeader, id)
 	body := &heldBody{ReadCloser: r.Body, guard: g}
 	r.Body = body
 	defer func() {
@@ -114,6 +118,11 @@ func (g *guard) refuse(w http.ResponseWriter, r *http.Request) {
 // turnAway refuses a request that may be for any service.
 func turnAway(w http.ResponseWriter, r *http.Request, kind sigbox.Kind, msg string) {
 	code, rpc := status(kind)
+	answerAny(w, r, code, rpc, msg)
+}
+
+// answerAny answers with an error in the form of the API that r's path is of.
+func answerAny(w http.ResponseWriter, r *http.Request, code, rpc int, msg string) {
 	if isRPC(r) {
 		writeRPCError(w, r, code, rpc, msg)
 		return
@@ -152,14 +161,32 @@ func (g *guard) finish(rec *recorder, r *http.Request, took time.Duration) {
 	}
 }
 
+// unrouted answers a request that no route takes: its path is of none, or its method
+// is another than those that the mux has put into Allow.
+func unrouted(w http.ResponseWriter, r *http.Request, code int) {
+	if allow := w.Header().Get("Allow"); code == http.StatusMethodNotAllowed {
+		answerAny(w, r, code, rpcUnimplemented, fmt.Sprintf("method %.20q is not taken here: expected %s", r.Method, allow))
+		return
+	}
+	rpc := rpcNotFound
+	if isRPC(r) {
+		rpc = rpcUnimplemented // what clients of gRPC make of a 404
+	}
+	answerAny(w, r, code, rpc, fmt.Sprintf("nothing has the path %.80q", r.URL.Path))
+}
+
 // recorder remembers what was answered.
 type recorder struct {
 	http.ResponseWriter
+	request *http.Request
 	answers *atomic.Int64 // the guard's
 	held    int64         // of answers
 	status  int           // 0 until the header is sent
 	meant   int           // 0 if it is the same
 	bytes   int64
+
+	refusing bool // no route took the request, and it is answered for that
+	mute     bool // it has been: what the mux writes is dropped
 }
 
 // hold takes an answer of n bytes into the bound that all requests share, until its
@@ -178,7 +205,7 @@ func (r *recorder) hold(n int64) error {
 // of requests at once and read none, for next to nothing. What a log has taken is
 // not asked for here: it must be answered.
 func holdAnswer(w http.ResponseWriter, n int) error {
-	if h, ok := w.(interface{ hold(n int64) error }); ok && n > smallBody {
+	if h, ok := w.(interface{ hold(n int64) error }); ok && n > smallAnswer {
 		return h.hold(int64(n))
 	}
 	return nil
@@ -188,7 +215,15 @@ func holdAnswer(w http.ResponseWriter, n int) error {
 // says in the trailer what came of it.
 func (r *recorder) standsFor(status int) { r.meant = status }
 
+// WriteHeader sends the header. The mux's own refusals, which are plain text, give
+// way to those of the API.
 func (r *recorder) WriteHeader(status int) {
+	if r.request.Pattern == "" && !r.refusing && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
+		r.refusing = true
+		unrouted(r, r.request, status)
+		r.mute = true
+		return
+	}
 	if r.status == 0 && status >= 200 {
 		r.status = status
 	}
@@ -196,6 +231,9 @@ func (r *recorder) WriteHeader(status int) {
 }
 
 func (r *recorder) Write(b []byte) (int, error) {
+	if r.mute {
+		return len(b), nil
+	}
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
@@ -207,7 +245,9 @@ func (r *recorder) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// heldBody counts what its request has read into the guard's common bound.
+// heldBody counts what its request has read into the guard's common bound. Those of
+// up to smallBody bytes are read beyond it: a few large uploads are not to stop the
+// many who log a signature.
 type heldBody struct {
 	io.ReadCloser
 	guard *guard
@@ -217,7 +257,7 @@ type heldBody struct {
 func (b *heldBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.held += int64(n)
-	if b.guard.bodies.Add(int64(n)) > b.guard.MaxBodyBytes {
+	if b.guard.bodies.Add(int64(n)) > b.guard.MaxBodyBytes && b.held > smallBody {
 		return n, sigbox.Errorf(sigbox.Unavailable, "too many large requests at once").WithHint("try again in a second")
 	}
 	return n, err

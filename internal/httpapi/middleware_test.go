@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -256,8 +257,8 @@ func TestAnswersShareOneBound(t *testing.T) {
 			<-leave
 		}
 	})
-	mux.HandleFunc("GET /large", func(w http.ResponseWriter, r *http.Request) { answer(w, r, smallBody+1) })
-	mux.HandleFunc("GET /small", func(w http.ResponseWriter, r *http.Request) { answer(w, r, smallBody) })
+	mux.HandleFunc("GET /large", func(w http.ResponseWriter, r *http.Request) { answer(w, r, smallAnswer+1) })
+	mux.HandleFunc("GET /small", func(w http.ResponseWriter, r *http.Request) { answer(w, r, smallAnswer) })
 	h, _, _ := guarded(Guard{}, mux)
 	done := make(chan struct{})
 	go func() {
@@ -275,5 +276,92 @@ func TestAnswersShareOneBound(t *testing.T) {
 	<-done
 	if w := do(h, "GET", "/large"); w.Code != http.StatusOK {
 		t.Errorf("after the first has left: found %d", w.Code)
+	}
+}
+
+// TestSmallBodiesHaveRoom: small posts are read while large ones have taken all the
+// room there is, whether or not they say how long they are.
+func TestSmallBodiesHaveRoom(t *testing.T) {
+	held, leave := make(chan struct{}), make(chan struct{})
+	mux := http.NewServeMux()
+	read := func(w http.ResponseWriter, r *http.Request) {
+		b, err := readBody(w, r, 1<<20)
+		if err != nil {
+			writeError(w, r, slog.New(slog.DiscardHandler), err)
+		} else if strings.Trim(string(b), "a") != "" {
+			t.Error("the body is another")
+		}
+	}
+	mux.HandleFunc("POST /slow", func(w http.ResponseWriter, r *http.Request) {
+		read(w, r)
+		close(held)
+		<-leave
+	})
+	mux.HandleFunc("POST /x", read)
+	h, _, _ := guarded(Guard{MaxBodyBytes: smallBody + 1}, mux)
+	post := func(path string, n int, wrap func(io.Reader) io.Reader) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", path, wrap(strings.NewReader(strings.Repeat("a", n))))
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	known := func(r io.Reader) io.Reader { return r }
+	unknown := func(r io.Reader) io.Reader { return struct{ io.Reader }{r} }
+	bytewise := func(r io.Reader) io.Reader { return iotest.OneByteReader(r) }
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		post("/slow", smallBody+1, known)
+	}()
+	<-held
+	for name, wrap := range map[string]func(io.Reader) io.Reader{"of known length": known, "of unknown length": unknown, "byte by byte": bytewise} {
+		if w := post("/x", smallBody, wrap); w.Code != http.StatusOK {
+			t.Errorf("a small body %s: found %d %s", name, w.Code, w.Body)
+		}
+		if w := post("/x", smallBody+1, wrap); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" {
+			t.Errorf("a large body %s: expected 503 with Retry-After, found %d", name, w.Code)
+		}
+	}
+	close(leave)
+	<-done
+	if w := post("/x", smallBody+1, known); w.Code != http.StatusOK {
+		t.Errorf("after the first has left: found %d", w.Code)
+	}
+}
+
+// TestNoRoute: what no route takes is refused in the form of the API whose path it
+// has, and counted as what it is.
+func TestNoRoute(t *testing.T) {
+	mux := http.NewServeMux()
+	for _, route := range []string{"GET /api/v2/log/entries", "POST /api/v2/log/entries", "POST /api/v1/log/entries"} {
+		mux.HandleFunc(route, func(http.ResponseWriter, *http.Request) {})
+	}
+	mux.HandleFunc("GET /api/v1/timestamp", http.NotFound) // a route's own answer stays
+	h, metrics, _ := guarded(Guard{}, mux)
+	for _, c := range []struct {
+		method, path string
+		status       int
+		allow, body  string
+	}{
+		{"PUT", "/api/v2/log/entries", 405, "GET, HEAD, POST", `{"code":12,"message":"method \"PUT\" is not taken here: expected GET, HEAD, POST","details":[]}`},
+		{"GET", "/api/v1/log/entries", 405, "POST", `{"code":405,"message":"method \"GET\" is not taken here: expected POST"}`},
+		{"GET", "/api/v2/nothing", 404, "", `{"code":5,"message":"nothing has the path \"/api/v2/nothing\"","details":[]}`},
+		{"GET", "/api/v1/log/nothing", 404, "", `{"code":404,"message":"nothing has the path \"/api/v1/log/nothing\""}`},
+		{"GET", "/api/v1/search/nothing", 404, "", `{"code":5,"message":"nothing has the path \"/api/v1/search/nothing\"","details":[]}`},
+	} {
+		w := do(h, c.method, c.path)
+		if w.Code != c.status || w.Body.String() != c.body || w.Header().Get("Content-Type") != "application/json" || w.Header().Get("Allow") != c.allow {
+			t.Errorf("%s %s: found %d %v %s", c.method, c.path, w.Code, w.Header(), w.Body)
+		}
+	}
+	if w := do(h, "GET", "/api/v1/timestamp"); w.Code != 404 || w.Body.String() != "404 page not found\n" {
+		t.Errorf("the answer of a route: found %d %s", w.Code, w.Body)
+	}
+	w := do(h, "POST", rekorRPC+"Nothing", "Content-Type", "application/grpc")
+	if w.Code != 200 || w.Header().Get("Grpc-Status") != "12" || w.Body.Len() > 0 {
+		t.Errorf("a method that does not exist: found %d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if series, n := counted(t, metrics, "sigbox_http_requests_total"); n != 7 || series != 4 { // by route, method and class
+		t.Errorf("%d series, %v requests", series, n)
 	}
 }

@@ -95,13 +95,12 @@ func (h *RekorV1) add(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	w.Header()["Etag"] = []string{id} // without quotes, as clients of Rekor know it
-	writeEntry(w, http.StatusCreated, e)
+	writeEntry(w, http.StatusCreated, entry.AppendEntry(nil, e.ID, &e.LogEntry))
 	return nil
 }
 
 // writeEntry answers with an entry.
-func writeEntry(w http.ResponseWriter, code int, e rekor1.Entry) {
-	answer := entry.AppendEntry(nil, e.ID, &e.LogEntry)
+func writeEntry(w http.ResponseWriter, code int, answer []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
 	writeBytes(w, code, "application/json", answer)
 }
@@ -112,11 +111,7 @@ func (h *RekorV1) byIndex(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	e, err := h.Service.ByIndex(r.Context(), int64(index)) // #nosec G115 -- number reads 63 bits
-	if err != nil {
-		return err
-	}
-	writeEntry(w, http.StatusOK, e)
-	return nil
+	return readEntry(w, e, err)
 }
 
 func (h *RekorV1) byID(w http.ResponseWriter, r *http.Request) error {
@@ -125,10 +120,19 @@ func (h *RekorV1) byID(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	e, err := h.Service.ByID(r.Context(), id)
+	return readEntry(w, e, err)
+}
+
+// readEntry answers with an entry that was read, if there is room for it.
+func readEntry(w http.ResponseWriter, e rekor1.Entry, err error) error {
 	if err != nil {
 		return err
 	}
-	writeEntry(w, http.StatusOK, e)
+	answer := entry.AppendEntry(nil, e.ID, &e.LogEntry)
+	if err := holdAnswer(w, len(answer)); err != nil {
+		return err
+	}
+	writeEntry(w, http.StatusOK, answer)
 	return nil
 }
 

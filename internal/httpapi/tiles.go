@@ -171,7 +171,7 @@ func (h *tiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.Header().Set("Vary", "Accept-Encoding")
 		packed := acceptsGzip(r)
-		if data, err = h.bundle(r.Context(), w, t, packed); err == nil && packed {
+		if data, err = h.bundle(r.Context(), w, t, packed, 1); err == nil && packed {
 			w.Header().Set("Content-Encoding", "gzip")
 		}
 	}
@@ -182,8 +182,9 @@ func (h *tiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writeTile(w, data)
 }
 
-// bundle reads an entry bundle for an answer on w, if there is room for it.
-func (h *tiles) bundle(ctx context.Context, w http.ResponseWriter, t tilePath, packed bool) ([]byte, error) {
+// bundle reads an entry bundle for an answer on w, if there is room for it and its
+// copies.
+func (h *tiles) bundle(ctx context.Context, w http.ResponseWriter, t tilePath, packed bool, copies int) ([]byte, error) {
 	select {
 	case h.reading <- struct{}{}:
 		defer func() { <-h.reading }()
@@ -197,7 +198,7 @@ func (h *tiles) bundle(ctx context.Context, w http.ResponseWriter, t tilePath, p
 	if packed {
 		data = h.zip.pack(data)
 	}
-	return data, holdAnswer(w, len(data))
+	return data, holdAnswer(w, copies*len(data))
 }
 
 // writeTile answers with a tile of hashes or a bundle.

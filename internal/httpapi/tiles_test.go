@@ -8,9 +8,13 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/rekor1"
 )
 
 func TestParseTilePath(t *testing.T) {
@@ -125,4 +129,46 @@ func TestTilesReading(t *testing.T) {
 	}
 	close(leave)
 	all.Wait()
+}
+
+// TestAnswersAreCounted: every read of a log is in the bound of answers that wait,
+// with the copies that are made of it.
+func TestAnswersAreCounted(t *testing.T) {
+	large := make([]byte, smallAnswer+1)
+	log := tileLog{bundle: func(context.Context, uint64, int) ([]byte, error) { return large, nil }}
+	h := newTiles("entries", log, slog.New(slog.DiscardHandler))
+	for name, c := range map[string]struct {
+		answer func(w http.ResponseWriter, r *http.Request) error
+		held   int64 // at least
+	}{
+		"a bundle": {func(w http.ResponseWriter, r *http.Request) error {
+			r.SetPathValue("path", "entries/000")
+			h.ServeHTTP(w, r)
+			if w := w.(*recorder); w.status != http.StatusOK {
+				return sigbox.Errorf(sigbox.Unavailable, "status %d", w.status)
+			}
+			return nil
+		}, int64(len(large))},
+		"a bundle by gRPC": {func(w http.ResponseWriter, r *http.Request) error {
+			ctx := context.WithValue(r.Context(), rpcExchangeKey{}, &rpcExchange{w: w, r: r})
+			_, err := rekorCalls{tiles: h}.entryBundle(ctx, []byte("\x0a\x03000"))
+			return err
+		}, 3 * int64(len(large))},
+		"an entry of v1": {func(w http.ResponseWriter, _ *http.Request) error {
+			return readEntry(w, rekor1.Entry{LogEntry: sigbox.LogEntry{Body: large, Inclusion: new(sigbox.Inclusion)}}, nil)
+		}, int64(len(large)) * 4 / 3},
+	} {
+		w := &recorder{ResponseWriter: httptest.NewRecorder(), answers: new(atomic.Int64)}
+		r := httptest.NewRequest(http.MethodGet, "/x", nil)
+		w.request = r
+		r.Pattern = "/x"
+		if err := c.answer(w, r); err != nil || w.held < c.held {
+			t.Errorf("%s: %d bytes are counted, expected %d: %v", name, w.held, c.held, err)
+		}
+		w.answers.Store(maxAnswerBytes)
+		w.status = 0
+		if err := c.answer(w, r); sigbox.KindOf(err) != sigbox.Unavailable {
+			t.Errorf("%s, without room: %v", name, err)
+		}
+	}
 }
