@@ -5,11 +5,13 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // see bySHA1
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,4 +118,16 @@ func manyAttributes(attribute func(string, []byte) []byte) (all []byte) {
 		all = append(all, attribute(string([]byte{0x2a, byte(i)}), []byte{5, 0})...)
 	}
 	return all
+}
+
+// TestHugeAuthorityKey: a key of 80,000 bits fits into a token, and a check by it would
+// take a quarter of a second.
+func TestHugeAuthorityKey(t *testing.T) {
+	si := &signerInfo{hash: sigbox.SHA256, algorithm: oidRSA, signature: []byte{1}}
+	for bits, says := range map[uint]string{8192: "does not verify with the authority's key", 8193: "RSA of 8193 bits: expected at most 8192"} {
+		err := si.verify(&rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), int(bits-1), 1), E: 65537}) // #nosec G115 -- two small numbers
+		if sigbox.KindOf(err) != sigbox.NotVerified || !strings.Contains(err.Error(), says) {
+			t.Errorf("%d bits: %v", bits, err)
+		}
+	}
 }
