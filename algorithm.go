@@ -44,11 +44,15 @@ const (
 	rsaPSS
 )
 
+// MaxRSABits is the largest RSA key with which anything is checked, in bits: what a
+// check costs grows with the square, and keys come from strangers.
+const MaxRSABits = 8192
+
 type algorithm struct {
 	name   string
 	family family
 	hash   HashAlgorithm // 0: the message itself is signed
-	bits   int           // of the RSA modulus, 0: any of 2048 to 8192
+	bits   int           // of the RSA modulus, 0: any of 2048 to MaxRSABits
 	curve  elliptic.Curve
 	legacy bool
 }
@@ -181,7 +185,7 @@ func (k KeyDetails) CheckKey(pub crypto.PublicKey) error {
 		if p.E != 65537 {
 			return Errorf(Invalid, "RSA key: expected public exponent 65537, found %d", p.E)
 		}
-		fits = bits == a.bits || (a.bits == 0 && bits >= 2048 && bits <= 8192)
+		fits = bits == a.bits || (a.bits == 0 && bits >= 2048 && bits <= MaxRSABits)
 	}
 	if !fits {
 		return Errorf(Invalid, "key details %s do not match the key, which is %s", a.name, DescribeKey(pub))

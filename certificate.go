@@ -2,6 +2,7 @@ package sigbox
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -12,11 +13,14 @@ import (
 )
 
 // ParseCertificate reads a certificate in DER (RFC 5280 §4.1). It holds parts of
-// der. The error is of kind Invalid.
+// der. Its key is not larger than [MaxRSABits]. The error is of kind Invalid.
 func ParseCertificate(der []byte) (*x509.Certificate, error) {
 	c, err := x509.ParseCertificate(der)
 	if err != nil {
 		return nil, notDER("expected a certificate in DER", der, err)
+	}
+	if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > MaxRSABits {
+		return nil, Errorf(Invalid, "expected a key of at most %d bits, found %s", MaxRSABits, DescribeKey(k))
 	}
 	return c, nil
 }

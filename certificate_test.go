@@ -91,6 +91,22 @@ func TestParseCertificate(t *testing.T) {
 	}
 }
 
+// TestParseCertificateBoundsKeys: a certificate has room for a key with which one
+// check would take seconds.
+func TestParseCertificateBoundsKeys(t *testing.T) {
+	ca := newAuthority(t, x509.Certificate{IsCA: true})
+	for bits, fits := range map[uint]bool{sigbox.MaxRSABits: true, sigbox.MaxRSABits + 1: false} {
+		key := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), int(bits-1), 1), E: 65537}
+		der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, ca.cert, key, ca.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sigbox.ParseCertificate(der); (err == nil) != fits || !fits && !strings.Contains(err.Error(), "expected a key of at most 8192 bits, found RSA of 8193 bits") {
+			t.Errorf("%d bits: %v", bits, err)
+		}
+	}
+}
+
 // TestDescribeX509: what package x509 says is put in other words.
 func TestDescribeX509(t *testing.T) {
 	ca := newAuthority(t, x509.Certificate{IsCA: true, MaxPathLenZero: true})

@@ -143,7 +143,7 @@ func parseKey(v jsontext.Value) (jose.JSONWebKey, bool) {
 func verifies(key any) bool {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
-		return k.N.BitLen() >= minRSABits && k.N.BitLen() <= 8192
+		return k.N.BitLen() >= minRSABits && k.N.BitLen() <= sigbox.MaxRSABits
 	case *ecdsa.PublicKey:
 		return true
 	case ed25519.PublicKey:

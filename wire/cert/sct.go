@@ -260,8 +260,8 @@ func VerifyLogSignature(key crypto.PublicKey, alg SignatureAlgorithm, input, sig
 		if alg != SHA256WithRSA {
 			return algorithmMismatch(SHA256WithRSA, alg)
 		}
-		if bits := k.N.BitLen(); bits < 2048 || bits > 8192 {
-			return sigbox.Errorf(sigbox.Invalid, "CT log key: expected RSA of 2048 to 8192 bits, found %d", bits)
+		if bits := k.N.BitLen(); bits < 2048 || bits > sigbox.MaxRSABits {
+			return sigbox.Errorf(sigbox.Invalid, "CT log key: expected RSA of 2048 to %d bits, found %d", sigbox.MaxRSABits, bits)
 		}
 		ok = rsa.VerifyPKCS1v15(k, crypto.SHA256, digest[:], sig) == nil
 	default:

@@ -46,8 +46,7 @@ const (
 	maxProposedSignatures = 10
 	// maxChecks bounds what a proposal or a query costs, in signature checks, chains
 	// included. An entry as clients make it has one, and two or three of its chain.
-	maxChecks  = 128
-	maxRSABits = 8192
+	maxChecks = 128
 	// hashedPerCheck is about as much as is hashed in the time of a check.
 	hashedPerCheck = 256 << 10
 )

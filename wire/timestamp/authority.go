@@ -31,10 +31,6 @@ type Authority struct {
 // maxChain bounds an authority's chain, in certificates.
 const maxChain = 10
 
-// maxRSABits bounds an authority's key: a token brings it along, and the cost of a
-// check grows with its square.
-const maxRSABits = 8192
-
 // NewAuthority prepares an authority, whose chain is DER with the leaf first and
 // the trust anchor last. An error means that the authority can never vouch for
 // anything: certificates that do not parse, or a leaf that is no timestamp
@@ -190,8 +186,8 @@ func (si *signerInfo) verify(pub crypto.PublicKey) error {
 	case *ecdsa.PublicKey:
 		ok = si.algorithm == ecdsaOID(si.hash) && ecdsa.VerifyASN1(key, signed, si.signature)
 	case *rsa.PublicKey:
-		if bits := key.N.BitLen(); bits > maxRSABits {
-			return notVerified("the timestamp authority's key is RSA of %d bits: expected at most %d", bits, maxRSABits)
+		if bits := key.N.BitLen(); bits > sigbox.MaxRSABits {
+			return notVerified("the timestamp authority's key is RSA of %d bits: expected at most %d", bits, sigbox.MaxRSABits)
 		}
 		ok = (si.algorithm == oidRSA || si.algorithm == rsaOID(si.hash)) && key.N.BitLen() >= 2048 &&
 			rsa.VerifyPKCS1v15(key, si.hash.Crypto(), signed, si.signature) == nil
