@@ -58,12 +58,7 @@ func (d *Decoder) Errorf(format string, args ...any) error {
 func (d *Decoder) place() string { return jsonerr.At(d.what, d.dec.StackPointer()) }
 
 // syntax reports JSON that cannot be read on.
-func (d *Decoder) syntax(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return sigbox.Errorf(sigbox.Invalid, "%s: the JSON ends early, after %d bytes", d.what, d.dec.InputOffset())
-	}
-	return jsonerr.Of(d.what, err)
-}
+func (d *Decoder) syntax(err error) error { return jsonerr.Of(d.what, err) }
 
 // tooMany reports a list with more elements than the format allows.
 func (d *Decoder) tooMany(limit int) error {
