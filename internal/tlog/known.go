@@ -1,8 +1,8 @@
 package tlog
 
 import (
-	"context"
 	"encoding/binary"
+	"errors"
 	"sync/atomic"
 	"time"
 )
@@ -76,7 +76,7 @@ func (l *Log) learn() {
 		l.known.Store(k) // from now on it gets what is added; what was before is read
 		if err := l.readKeys(k); err != nil {
 			l.known.Store(nil)
-			if l.ctx.Err() == nil {
+			if !errors.Is(err, errClosing) && l.ctx.Err() == nil {
 				l.log.Error("the log's keys cannot be read at once; each is looked for", "err", l.readError(l.ctx, err))
 			}
 			return
@@ -123,13 +123,16 @@ func (l *Log) readKeys(k *known) error {
 	return nil
 }
 
-// pause waits, unless the log is being closed.
+// errClosing ends work that nobody needs any more, since the log is being closed.
+var errClosing = errors.New("the log is being closed")
+
+// pause waits. It gives errClosing at once when the log is being closed.
 func (l *Log) pause(d time.Duration) error {
 	select {
 	case <-time.After(d):
 		return nil
 	case <-l.stop:
-		return context.Canceled
+		return errClosing
 	case <-l.ctx.Done():
 		return l.ctx.Err()
 	}

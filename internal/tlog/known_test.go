@@ -1,12 +1,15 @@
 package tlog
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -171,6 +174,34 @@ func TestKeysCannotBeRead(t *testing.T) {
 				t.Error("half a filter is used")
 			}
 		})
+	}
+}
+
+// endless has dedup rows without end.
+type endless struct{ store.KV }
+
+func (e endless) Scan(ctx context.Context, from, to []byte) iter.Seq2[store.Pair, error] {
+	if from[0] != rowDedup {
+		return e.KV.Scan(ctx, from, to)
+	}
+	return func(yield func(store.Pair, error) bool) {
+		row := store.Pair{Key: append([]byte{rowDedup}, make([]byte, len(Hash{}))...)}
+		for yield(row, nil) {
+		}
+	}
+}
+
+// A log that is closed while its keys are read is closed at once, and there is
+// nothing in that for operators.
+func TestCloseWhileKeysAreRead(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.KV = endless{cfg.KV}
+	var messages bytes.Buffer
+	cfg.Logger = slog.New(slog.NewTextHandler(&messages, nil))
+	l := openLog(t, cfg)
+	closeLog(t, l)
+	if strings.Contains(messages.String(), "level=ERROR") || l.known.Load() != nil {
+		t.Errorf("filter: %v; messages:\n%s", l.known.Load() != nil, &messages)
 	}
 }
 
