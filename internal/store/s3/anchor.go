@@ -141,6 +141,8 @@ func (a *Anchor) failed(what string, err error) error {
 	switch r := minio.ToErrorResponse(err); {
 	case r.Code == minio.NoSuchBucket:
 		kind, hint = sigbox.Invalid, "sigbox does not make buckets: make it, for this alone, with versions kept"
+	case r.Code == minio.RequestTimeTooSkewed:
+		kind, hint = sigbox.Denied, "set this machine's clock right: the server's shows another time"
 	case r.StatusCode == http.StatusForbidden || r.StatusCode == http.StatusUnauthorized:
 		kind, hint = sigbox.Denied, "it needs s3:GetObject, s3:PutObject and s3:ListBucket: without the last, what is not there is denied"
 	}

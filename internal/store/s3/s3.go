@@ -52,7 +52,7 @@ type Location struct {
 // ParseURL reads s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME].
 func ParseURL(text string) (Location, error) {
 	invalid := func(why string) (Location, error) {
-		return Location{}, sigbox.Errorf(sigbox.Invalid, "the URL %.200q of a bucket: %s", text, why).
+		return Location{}, sigbox.Errorf(sigbox.Invalid, "the URL %.200q of a bucket: %s", withoutSecrets(text), why).
 			WithHint("expected s3://BUCKET/PREFIX, and where it is not Amazon's ?endpoint=https://HOST; keys and passwords do not belong there")
 	}
 	u, err := url.Parse(text)
@@ -81,17 +81,27 @@ func ParseURL(text string) (Location, error) {
 	}
 	if l.Endpoint != "" {
 		if _, err := parseEndpoint(l.Endpoint); err != nil {
-			return invalid(err.Error())
+			return invalid("its endpoint is not the URL of a server: expected https://HOST or https://HOST:PORT")
 		}
 	}
 	return l, nil
+}
+
+// withoutSecrets leaves out of a URL what may be a key or a password that somebody has
+// written there: errors go to logs.
+func withoutSecrets(text string) string {
+	if at := strings.LastIndexByte(text, '@'); at >= 0 {
+		text = "..." + text[at:]
+	}
+	text, _, _ = strings.Cut(text, "?")
+	return text
 }
 
 // parseEndpoint reads the URL of a server.
 func parseEndpoint(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		return nil, sigbox.Errorf(sigbox.Invalid, "the endpoint %.200q is not the URL of a server", text).WithHint("expected https://HOST or https://HOST:PORT")
+		return nil, sigbox.Errorf(sigbox.Invalid, "the endpoint %.200q is not the URL of a server", withoutSecrets(text)).WithHint("expected https://HOST or https://HOST:PORT")
 	}
 	return u, nil
 }

@@ -198,11 +198,15 @@ func TestRefused(t *testing.T) {
 		"NoSuchBucket":          {http.StatusNotFound, sigbox.Invalid},
 		"AccessDenied":          {http.StatusForbidden, sigbox.Denied},
 		"SignatureDoesNotMatch": {http.StatusForbidden, sigbox.Denied},
+		"RequestTimeTooSkewed":  {http.StatusForbidden, sigbox.Denied},
 		"MethodNotAllowed":      {http.StatusMethodNotAllowed, sigbox.Unavailable},
 	} {
 		a := open(t, &server{denies: code, status: tt.status}).Anchor("log")
 		_, err := a.Load(t.Context())
 		expectKind(t, err, tt.kind)
+		if e, ok := errors.AsType[*sigbox.Error](err); !ok || strings.Contains(e.Hint, "clock") != (code == "RequestTimeTooSkewed") {
+			t.Errorf("%s: %v", code, err)
+		}
 		if errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s is taken for an anchor that is not there", code)
 		}
@@ -239,5 +243,24 @@ func TestParseURL(t *testing.T) {
 		if at, err := s3.ParseURL(text); err == nil || sigbox.KindOf(err) != sigbox.Invalid {
 			t.Errorf("%s: expected kind invalid, found %+v, %v", text, at, err)
 		}
+	}
+}
+
+// What somebody has written into a URL that does not belong there is not repeated,
+// since errors go to logs.
+func TestErrorsKeepSecrets(t *testing.T) {
+	for _, text := range []string{
+		"s3://id:hush@b/p", "s3://id:hu/hush@b/p", "s3://id:x?hush@b/p", "s3://b?secret=hush", "s3://b?endpoint=https://id:hush@c", "s3://b:1?region=hush",
+	} {
+		_, err := s3.ParseURL(text)
+		expectKind(t, err, sigbox.Invalid)
+		if strings.Contains(fmt.Sprintf("%v %+v", err, err), "hush") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	_, err := s3.Open(s3.Location{Bucket: "b", Endpoint: "https://id:hush@c"})
+	expectKind(t, err, sigbox.Invalid)
+	if strings.Contains(err.Error(), "hush") {
+		t.Error(err)
 	}
 }
