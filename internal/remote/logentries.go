@@ -124,7 +124,30 @@ func (r *LogReader) entryV1(ctx context.Context, path string) (ProvenEntry, erro
 	if err != nil {
 		return ProvenEntry{}, err
 	}
-	return r.proven(ctx, le)
+	e, err := r.proven(ctx, le)
+	if err == nil {
+		err = r.numbered(&e)
+	}
+	if err != nil {
+		return ProvenEntry{}, err
+	}
+	return e, nil
+}
+
+// numbered checks the index that a v1 log gives an entry, beyond what its proof says:
+// it counts on from the trees before the head's, and in another tree the log has to
+// have promised it.
+func (r *LogReader) numbered(e *ProvenEntry) error {
+	if e.Origin != r.head.Origin {
+		if len(e.SignedEntryTimestamp) == 0 {
+			return sigbox.Errorf(sigbox.NotVerified, "the log has not signed that its entry %d is that of tree %.100q", e.LogIndex, e.Origin)
+		}
+		return nil
+	}
+	if want := r.before + e.Index; e.LogIndex < 0 || uint64(e.LogIndex) != want { // #nosec G115 -- not negative
+		return sigbox.Mismatch(sigbox.NotVerified, fmt.Sprintf("index of the entry that is proven to be the tree's %d", e.Index), want, e.LogIndex)
+	}
+	return nil
 }
 
 // proven checks an entry: its promise, and its proof up to a checkpoint that

@@ -207,6 +207,10 @@ func (l *formLog) api(r *http.Request) any {
 		}
 		slices.Reverse(all) // servers answer in any order
 		return all
+	case l.form == formV1 && path == "/api/v1/log/entries":
+		if i := number("logIndex") - l.before; i >= 0 && i < len(l.leaves) {
+			return jsonObject{hex.EncodeToString(make([]byte, 40)): l.entryV1(i)}
+		}
 	case path == "/ct/v1/get-sth" && l.form == formCT:
 		_, sigs, err := note.Parse(l.note())
 		if err != nil {
@@ -463,6 +467,34 @@ func TestLogFormsLie(t *testing.T) {
 					t.Errorf("entries were read: %v", err)
 				}
 			})
+		}
+	}
+}
+
+// A v1 server cannot give an entry another index by leaving its promise out.
+func TestEntryOfAnotherIndex(t *testing.T) {
+	l := newFormLog(t, formV1, 20)
+	l.before = 100
+	r := l.mustOpen(t, "")
+	want := uint64(l.before + 3)
+	if e, err := r.Entry(t.Context(), want); err != nil || e.Index != 3 {
+		t.Fatal(e.Index, err)
+	}
+	for name, promised := range map[string]bool{"no promise": false, "promise": true} {
+		l.set(func(string, []byte) []byte {
+			e := l.entryV1(5)
+			e["logIndex"] = want
+			if !promised {
+				delete(e["verification"].(jsonObject), "signedEntryTimestamp")
+			}
+			out, err := json.Marshal(jsonObject{hex.EncodeToString(make([]byte, 40)): e})
+			if err != nil {
+				panic(err)
+			}
+			return out
+		})
+		if e, err := r.Entry(t.Context(), want); sigbox.KindOf(err) != sigbox.NotVerified {
+			t.Errorf("%s: entry %d of the tree is taken for %d: %v", name, e.Index, e.LogIndex, err)
 		}
 	}
 }

@@ -85,6 +85,9 @@ func (r *LogReader) Search(ctx context.Context, params url.Values) (FoundPage, e
 		if p.Origin != r.head.Origin {
 			return FoundPage{}, sigbox.Mismatch(sigbox.NotVerified, "log of a found entry", r.head.Origin, p.Origin)
 		}
+		if err := r.numbered(&p); err != nil {
+			return FoundPage{}, err
+		}
 		page.Entries = append(page.Entries, FoundEntry{p, found.Time})
 	}
 	return page, nil
