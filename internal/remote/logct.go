@@ -22,8 +22,8 @@ import (
 const (
 	// maxProofCT bounds an answer with a tree head or a proof, in bytes.
 	maxProofCT = 64 << 10
-	// maxEntriesCT bounds an answer with entries: those of one part of a log, with
-	// their chains.
+	// maxEntriesCT bounds an answer with entries, and all that makes one part of a
+	// log, with chains: nothing of it is proven before it is there.
 	maxEntriesCT = 32 << 20
 	// maxIssuers bounds the issuers that a reader keeps.
 	maxIssuers = 4096
@@ -138,6 +138,7 @@ func (r *LogReader) leafProofCT(ctx context.Context, index uint64, leaf tlog.Has
 // 6962 §4.6); servers give as many at once as they like. Nothing of them is proven.
 func (r *LogReader) entriesCT(ctx context.Context, from, to uint64) ([]Leaf, error) {
 	var leaves []Leaf
+	size := 0
 	for at := from; at < to; at = from + uint64(len(leaves)) {
 		var answer struct {
 			Entries []struct {
@@ -154,6 +155,9 @@ func (r *LogReader) entriesCT(ctx context.Context, from, to uint64) ([]Leaf, err
 			return nil, sigbox.Mismatch(sigbox.NotVerified, fmt.Sprintf("number of entries from %d on", at), fmt.Sprintf("1 to %d", to-at), n)
 		}
 		for i, e := range answer.Entries {
+			if size += len(e.Leaf) + len(e.Extra); size > maxEntriesCT {
+				return nil, sigbox.Errorf(sigbox.TooLarge, "entries %d to %d of the log have more than %d bytes with their chains", from, to-1, maxEntriesCT)
+			}
 			leaf, err := newLeafCT(e.Leaf, e.Extra)
 			if err != nil {
 				return nil, sigbox.Errorf(sigbox.NotVerified, "entry %d of the log: %w", at+uint64(i), err) // #nosec G115 -- not negative

@@ -471,6 +471,31 @@ func TestLogFormsLie(t *testing.T) {
 	}
 }
 
+// What stands beside leaves is not in the tree: a server cannot fill memory with it,
+// however it parts its answers.
+func TestEntriesWithLongChains(t *testing.T) {
+	const size = 40
+	l := newFormLog(t, formCT, size)
+	l.most = 1
+	r := l.mustOpen(t, "")
+	chain := slices.Repeat([][]byte{make([]byte, cert.MaxCertificate)}, 16)
+	asked := 0
+	l.set(func(path string, body []byte) []byte {
+		if !strings.Contains(path, "get-entries") {
+			return body
+		}
+		asked++
+		out, err := json.Marshal(jsonObject{"entries": []jsonObject{{"leaf_input": l.leaves[asked-1], "extra_data": l.entries[asked-1].ExtraData(chain)}}})
+		if err != nil {
+			panic(err)
+		}
+		return out
+	})
+	if _, err := r.entriesCT(t.Context(), 0, size); sigbox.KindOf(err) != sigbox.TooLarge || asked >= size {
+		t.Errorf("%d answers were taken: %v", asked, err)
+	}
+}
+
 // A v1 server cannot give an entry another index by leaving its promise out.
 func TestEntryOfAnotherIndex(t *testing.T) {
 	l := newFormLog(t, formV1, 20)
