@@ -14,10 +14,11 @@ func TestCloseBelowCall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	begun, end, ended := make(chan struct{}), make(chan struct{}), make(chan error)
-	gaveUp := make(chan error)
+	begun, end, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	gaveUp := make(chan error, 1)
 	go func() {
 		gaveUp <- kv.unless(kv.failed, func() error {
+			defer close(ended)
 			close(begun)
 			<-end
 			_, err := kv.get([]byte("a")) // it panics if the database was closed
