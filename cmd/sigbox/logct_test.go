@@ -127,6 +127,13 @@ func TestLogCT(t *testing.T) {
 			t.Errorf("%s (changed: %v): status %d: %s", name, changed, status, &b.stderr)
 		}
 	}
+	// Without issuers nobody can tell whether signatures are good.
+	if err := os.RemoveAll(filepath.Join(dir, "tiles", "ctlog", "issuer")); err != nil {
+		t.Fatal(err)
+	}
+	if status := b.run("log", "fsck", "--log", copied.URL); status != exitNotVerified || !strings.Contains(b.stdout.String(), "is not beside the tiles") {
+		t.Errorf("no issuers: status %d: %s", status, &b.stdout)
+	}
 	// The hashes of the tree do not cover what stands beside a leaf; what it says does.
 	tile := filepath.Join(dir, "tiles", "ctlog", "tile", "data", "000.p")
 	names, err := os.ReadDir(tile)

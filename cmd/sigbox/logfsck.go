@@ -260,7 +260,10 @@ func (c *leafChecker) certificate(ctx context.Context, index uint64, leaf *remot
 		}
 	}
 	issuer, err := c.log.Issuer(ctx, leaf)
-	if err != nil {
+	switch {
+	case sigbox.KindOf(err) == sigbox.NotFound && c.log.HasTiles(): // they belong to the format (static-ct-api, "Issuers")
+		return false, sigbox.Errorf(sigbox.NotVerified, "its issuer's certificate is not beside the tiles: %w", err)
+	case err != nil:
 		return false, err
 	}
 	err = leaf.Certificate.Verify(issuer)

@@ -135,6 +135,37 @@ func TestFailedMetadata(t *testing.T) {
 	}
 }
 
+// noDirFS is a file system in which no directory can be opened while closed is set.
+type noDirFS struct {
+	vfs.FS
+	closed bool
+}
+
+func (n *noDirFS) OpenDir(name string) (vfs.File, error) {
+	if n.closed {
+		return nil, syscall.EMFILE
+	}
+	return n.FS.OpenDir(name)
+}
+
+// TestUnreadableDirectory: a store of which nothing can be learned now is not opened,
+// and not taken for one that is damaged.
+func TestUnreadableDirectory(t *testing.T) {
+	fs, dir := &noDirFS{FS: vfs.Default}, t.TempDir()
+	kv, err := pebble.Open(t.Context(), dir, pebble.Options{FS: fs})
+	must(t, err)
+	must(t, put(t, kv, "a"))
+	must(t, kv.Close())
+	fs.closed = true
+	if _, err := pebble.Open(t.Context(), dir, pebble.Options{FS: fs}); err == nil || !strings.Contains(err.Error(), "cannot be opened") {
+		t.Errorf("found %v, expected that it cannot be opened", err)
+	}
+	fs.closed = false
+	kv, err = pebble.Open(t.Context(), dir, pebble.Options{FS: fs})
+	must(t, err)
+	must(t, kv.Close())
+}
+
 // comesTrue waits for what happens in the background.
 func comesTrue(so func() bool) bool {
 	for end := time.Now().Add(30 * time.Second); !so(); time.Sleep(time.Millisecond) {

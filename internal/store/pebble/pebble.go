@@ -95,8 +95,11 @@ func Open(ctx context.Context, dir string, o Options) (*KV, error) {
 // leave out a part: it would make a new one where the file is missing that leads to
 // the rest of an old one.
 func (kv *KV) fresh() (bool, error) {
-	there, err := pebble.Peek(kv.dir, kv.fs)
-	if err == nil && there.Exists {
+	there, err := pebble.Peek(kv.dir, kv.fs.Unwrap()) // what cannot be read now is no failed store
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return false, openError(kv.dir, err)
+	case err == nil && there.Exists:
 		return false, kv.checkManifest(there.ManifestFilename)
 	}
 	names, err := kv.fs.List(kv.dir)
