@@ -253,11 +253,11 @@ func (c *checksumFile) open(name string) (*os.File, error) {
 	case !info.Mode().IsRegular():
 		return nil, sigbox.Errorf(sigbox.NotVerified, "%s lists it, and it is no regular file", c.path)
 	}
-	f, err := root.Open(name)
+	f, err := root.OpenFile(name, inputFlags, 0)
 	if err != nil {
 		return nil, ioError(err)
 	}
-	return f, nil
+	return f, stillRegular(f, name)
 }
 
 // missingAll is the error for a list of which --ignore-missing leaves nothing.

@@ -286,9 +286,9 @@ func (p passedOver) String() string {
 
 // digestOf hashes an artifact's file.
 func digestOf(ctx context.Context, path string, algorithms ...sigbox.HashAlgorithm) ([]sigbox.Digest, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
-		return nil, ioError(err)
+		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read
 	return hashAll(readerWith(ctx, f), algorithms)
@@ -369,10 +369,13 @@ func readFile(path string, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// openInput opens a file that a flag names. It does not wait for somebody to write
-// to a pipe; who does already, as a shell's <(…), is read to the end.
+// inputFlags open a file without waiting for somebody to write to a pipe; who does
+// already, as a shell's <(…), is read to the end.
+const inputFlags = os.O_RDONLY | syscall.O_NONBLOCK
+
+// openInput opens a file that a flag names.
 func openInput(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // #nosec G304 -- the user's
+	return os.OpenFile(path, inputFlags, 0) // #nosec G304 -- the user's
 }
 
 // openRegular opens a file that was a regular one when it was found.
@@ -381,15 +384,20 @@ func openRegular(path string) (*os.File, error) {
 	if err != nil {
 		return nil, ioError(err)
 	}
+	return f, stillRegular(f, path)
+}
+
+// stillRegular closes a file that is no regular one any more.
+func stillRegular(f *os.File, path string) error {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is no regular file any more", path)
 	}
 	if err != nil {
 		_ = f.Close() // only read
-		return nil, ioError(err)
+		return ioError(err)
 	}
-	return f, nil
+	return nil
 }
 
 // readAll reads at most limit bytes of what is called name.

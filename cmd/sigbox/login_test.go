@@ -177,10 +177,11 @@ func TestInterrupted(t *testing.T) {
 // TestInterruptedSigning: what was not signed is counted, in words.
 func TestInterruptedSigning(t *testing.T) {
 	err := failedToSign(signReport{
-		Signed: make([]signedJSON, 3),
-		Failed: []failedJSON{{Artifact: "a", err: fmt.Errorf("a: %w", context.Canceled)}, {Artifact: "b", err: context.Canceled}},
+		interrupted: true,
+		Signed:      make([]signedJSON, 3),
+		Failed:      []failedJSON{{Artifact: "a", err: fmt.Errorf("a: %w", context.Canceled)}, {Artifact: "b", err: context.Canceled}},
 	})
-	if exitStatus(err) != exitUndecided || !strings.Contains(err.Error(), "interrupted: 2 of 5 files were not signed") {
+	if exitStatus(err) != exitUndecided || !strings.Contains(err.Error(), "interrupted: 2 of 5 files not signed") {
 		t.Errorf("status %d: %v", exitStatus(err), err)
 	}
 }

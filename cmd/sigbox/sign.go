@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -83,7 +82,7 @@ func (e *env) sign(ctx context.Context, f signFlags, args []string) error {
 	run.bar = e.progress("signing", len(run.found.artifacts))
 	run.all(ctx)
 	run.bar.done()
-	report := signReport{Instance: run.instance, PassedOver: run.found.passed, Signed: run.signed, Failed: run.failed}
+	report := signReport{Instance: run.instance, PassedOver: run.found.passed, Signed: run.signed, Failed: run.failed, interrupted: ctx.Err() != nil}
 	if f.key == "" {
 		identity := newIdentityJSON(run.identity)
 		report.Identity = &identity
@@ -237,14 +236,14 @@ func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
 // bundle signs one file, and gives its digest.
 func (r *signRun) bundle(ctx context.Context, a artifact) (*sigbox.Bundle, sigbox.Digest, error) {
 	if !r.flags.inToto {
-		digests, err := digestOf(ctx, a.path, r.signer.Hash())
+		digests, err := promptly(ctx, func() ([]sigbox.Digest, error) { return digestOf(ctx, a.path, r.signer.Hash()) })
 		if err != nil {
 			return nil, sigbox.Digest{}, err
 		}
 		b, err := r.signer.Digest(ctx, digests[0])
 		return b, digests[0], err
 	}
-	statement, err := readFile(a.path, maxStatement)
+	statement, err := promptly(ctx, func() ([]byte, error) { return readFile(a.path, maxStatement) })
 	if err != nil {
 		return nil, sigbox.Digest{}, err
 	}
@@ -264,6 +263,8 @@ type signReport struct {
 	Identity *identityJSON `json:"identity,omitempty"`
 	Signed   []signedJSON  `json:"signed"`
 	Failed   []failedJSON  `json:"failed"`
+
+	interrupted bool
 }
 
 type signedJSON struct {
@@ -332,8 +333,8 @@ func (e *env) summarizeSigned(r signReport) {
 // failedToSign makes one error of all: that of the first failure.
 func failedToSign(r signReport) error {
 	first := r.Failed[0]
-	if errors.Is(first.err, context.Canceled) {
-		return sigbox.Errorf(sigbox.Unavailable, "interrupted: %d of %s were not signed", len(r.Failed), count(len(r.Failed)+len(r.Signed), "file", "files")).
+	if r.interrupted {
+		return sigbox.Errorf(sigbox.Unavailable, "interrupted: %d of %s not signed", len(r.Failed), count(len(r.Failed)+len(r.Signed), "file", "files")).
 			WithHint("run it again; what is signed twice is recorded twice")
 	}
 	if len(r.Signed) == 0 && len(r.Failed) == 1 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/sigboxtest"
 )
 
@@ -101,5 +103,33 @@ func TestSignInterrupted(t *testing.T) {
 	root.SetArgs([]string{"sign", "--instance", "box", "--identity-token", "-", file})
 	if status := b.env.finish(root.ExecuteContext(ctx)); status != exitUndecided || !strings.Contains(b.stderr.String(), "interrupted: nothing was signed") {
 		t.Errorf("status %d: %s", status, &b.stderr)
+	}
+}
+
+// TestSignPipe: a file for which somebody put a pipe after it was found is not waited
+// for, nor is one that is written to and never ends once a signal came.
+func TestSignPipe(t *testing.T) {
+	tree(t, map[string]string{"app": "hello\n"})
+	all, err := findToSign(t.Context(), signFlags{}, []string{"app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceByPipe("app"); err != nil {
+		t.Skip("no mkfifo here: ", err)
+	}
+	if _, err := digestOf(t.Context(), "app", sigbox.SHA256); err == nil || !strings.Contains(err.Error(), "app is no regular file any more") {
+		t.Error(err)
+	}
+	writer, err := os.OpenFile("app", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = writer.Close() }()
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	run := &signRun{flags: signFlags{inToto: true}, found: all, bar: newBench(t).env.progress("signing", 1)}
+	run.all(ctx)
+	if err := failedToSign(signReport{Failed: run.failed, interrupted: true}); exitStatus(err) != exitUndecided || !strings.Contains(err.Error(), "interrupted: 1 of 1 file not signed") {
+		t.Error(err)
 	}
 }
