@@ -1,6 +1,7 @@
 package tlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -77,7 +78,7 @@ func (l *Log) checkLength(entry []byte) error {
 
 // stopped says why the log takes nothing more, to callers.
 func (l *Log) stopped() error {
-	if err := l.fatal.Load(); err != nil {
+	if err := cmp.Or(l.fatal.Load(), l.shut.Load()); err != nil {
 		return sigbox.Errorf(sigbox.Unavailable, "the log takes no entries at present").WithHint("its operator finds the reason in the server's log").WithCause(err)
 	}
 	return nil

@@ -29,50 +29,133 @@ var ErrAnchor = errors.New("the log and its anchor disagree")
 // longer one.
 var errContradicted = fmt.Errorf("%w about the log's entries", ErrAnchor)
 
-// checkAnchor compares the head with the anchor when the log is opened. A log
-// that the anchor contradicts stays shut: what is there is read, nothing is
-// written.
-func (l *Log) checkAnchor(ctx context.Context) error {
-	if l.cfg.Anchor == nil {
-		return l.noAnchor(ctx)
+const (
+	// anchorPatience is how long opening a log waits for its anchor; what has not
+	// answered by then is waited for beside everything else.
+	anchorPatience = 2 * time.Second
+	// firstAnchorWait and lastAnchorWait are the shortest and the longest time
+	// between two tries to open a log for writing.
+	firstAnchorWait, lastAnchorWait = time.Second, 30 * time.Second
+)
+
+// startAnchor compares the head with the anchor, beside everything else, and waits
+// a while for the outcome. Until it is known the log is shut: what is there is read,
+// nothing is written.
+func (l *Log) startAnchor(ctx context.Context) {
+	l.shut.Store(l.shutFor("the anchor has not answered yet").WithCause(ErrAnchor))
+	tried := make(chan struct{})
+	l.done.Go(func() {
+		if l.awaitAnchor(func() { close(tried) }) {
+			l.anchor()
+		}
+	})
+	select {
+	case <-tried:
+	case <-time.After(anchorPatience):
+		l.tellShut()
+	case <-ctx.Done():
 	}
-	why, err := l.contradicted(ctx, true)
+}
+
+// awaitAnchor opens the log for writing once its anchor agrees: one that cannot be
+// read now may come later. It gives false if the log stays shut, since its anchor
+// contradicts it, and if it is closed. tried is called after the first try.
+func (l *Log) awaitAnchor(tried func()) bool {
+	why := l.tryAnchor()
+	tried()
+	if why == nil {
+		return true
+	}
+	for wait := firstAnchorWait; why != nil; wait = min(2*wait, lastAnchorWait) {
+		if why.Kind == sigbox.Fatal || l.pause(wait) != nil {
+			return false
+		}
+		why = l.tryAnchor()
+	}
+	l.log.Info("log and anchor agree: entries are taken", "size", l.Head().Size)
+	return true
+}
+
+// tryAnchor opens the log for writing, or says why not.
+func (l *Log) tryAnchor() *sigbox.Error {
+	why := l.checkAnchor(l.ctx)
+	l.shut.Store(why)
+	switch {
+	case why == nil || l.ctx.Err() != nil:
+	case why.Kind == sigbox.Fatal:
+		l.fail(why)
+	default:
+		l.metrics.anchorErrs.Inc()
+		l.tellShut()
+	}
+	return why
+}
+
+func (l *Log) tellShut() {
+	if why := l.shut.Load(); why != nil {
+		l.log.Error("the log takes no entries yet", "err", why)
+	}
+}
+
+// checkAnchor compares the head with the anchor, and has it take the anchor's place.
+// The error is why the log is shut, of kind Fatal if a restart is needed.
+func (l *Log) checkAnchor(ctx context.Context) *sigbox.Error {
+	why, err := l.contradicted(ctx)
 	if err != nil {
-		return err
+		return l.notCompared(err)
 	}
 	if why != nil && !l.cfg.AcceptAnchor {
-		l.shut = true
-		l.fail(why)
-		return nil
+		return why
 	}
 	if why != nil {
 		l.log.Warn("the head takes the anchor's place, as accepted", "size", l.Head().Size, "why", why)
 	}
-	if err := l.cfg.KV.Commit(ctx, store.Batch{Writes: []store.Pair{{Key: []byte{rowAnchor}, Value: []byte{1}}}}); err != nil {
-		return sigbox.Errorf(sigbox.KindOf(err), "cannot note that the log %s has an anchor", l.cfg.Origin).WithCause(err)
+	if err := l.noteAnchor(ctx); err != nil {
+		return l.notCompared(err)
 	}
 	if err := l.storeAnchor(ctx, l.Head()); err != nil {
-		l.shut = true
-		l.fail(l.anchorError("the anchor cannot be written").WithCause(errors.Join(ErrAnchor, err)))
+		return l.shutFor("the anchor cannot be written").WithCause(errors.Join(ErrAnchor, err))
+	}
+	if err := l.acceptClock(ctx); err != nil {
+		return l.notCompared(err)
 	}
 	return nil
 }
 
-// noAnchor has operators told when the log had an anchor once.
-func (l *Log) noAnchor(ctx context.Context) error {
+// noteAnchor notes in the log's store that the log has an anchor.
+func (l *Log) noteAnchor(ctx context.Context) error {
 	_, err := l.cfg.KV.Get(ctx, []byte{rowAnchor})
-	if err == nil {
-		l.log.Warn("the log had an anchor, and none is set now: an older copy would not be noticed")
-	}
 	if errors.Is(err, store.ErrNotFound) {
-		return nil
+		err = l.cfg.KV.Commit(ctx, store.Batch{Writes: []store.Pair{{Key: []byte{rowAnchor}, Value: []byte{1}}}})
 	}
-	return l.readError(ctx, err)
+	return err
+}
+
+// notCompared is the error when it is the log's own store that fails.
+func (l *Log) notCompared(err error) *sigbox.Error {
+	why := l.shutFor("it cannot be compared with its anchor").WithCause(err)
+	if sigbox.KindOf(err) == sigbox.Fatal {
+		why.Kind = sigbox.Fatal
+	}
+	return why
+}
+
+// openUnanchored opens a log without an anchor for writing. It has operators told
+// when there was one.
+func (l *Log) openUnanchored(ctx context.Context) error {
+	_, err := l.cfg.KV.Get(ctx, []byte{rowAnchor})
+	switch {
+	case err == nil:
+		l.log.Warn("the log had an anchor, and none is set now: an older copy would not be noticed")
+	case !errors.Is(err, store.ErrNotFound):
+		return l.readError(ctx, err)
+	}
+	return l.acceptClock(ctx)
 }
 
 // contradicted says why the head cannot be that of the log whose anchor this is;
-// nil if it can. opening says that the head has just been read.
-func (l *Log) contradicted(ctx context.Context, opening bool) (why *sigbox.Error, err error) {
+// nil if it can.
+func (l *Log) contradicted(ctx context.Context) (why *sigbox.Error, err error) {
 	text, err := l.cfg.Anchor.Load(ctx)
 	if errors.Is(err, store.ErrNotFound) {
 		return l.unanchored(ctx)
@@ -81,7 +164,7 @@ func (l *Log) contradicted(ctx context.Context, opening bool) (why *sigbox.Error
 		if ctx.Err() != nil {
 			return nil, l.readError(ctx, err)
 		}
-		return l.anchorError("the anchor cannot be read").WithCause(errors.Join(ErrAnchor, err)), nil
+		return l.shutFor("the anchor cannot be read").WithCause(errors.Join(ErrAnchor, err)), nil
 	}
 	if text == l.anchored {
 		return nil, nil
@@ -91,7 +174,7 @@ func (l *Log) contradicted(ctx context.Context, opening bool) (why *sigbox.Error
 		return l.anchorError("the anchor is not one of this log").WithCause(errors.Join(ErrAnchor, err)), nil
 	}
 	snap := l.head.Load()
-	if cp.Size > snap.Size && !opening {
+	if cp.Size > snap.Size {
 		if snap, err = l.load(ctx); err != nil { // another process of the same store
 			return nil, err
 		}
@@ -122,6 +205,13 @@ func (l *Log) unanchored(ctx context.Context) (*sigbox.Error, error) {
 	return l.anchorError("the log had an anchor, and it is gone").WithCause(ErrAnchor), nil
 }
 
+// shutFor is why the log is shut as long as that lasts.
+func (l *Log) shutFor(what string) *sigbox.Error {
+	return sigbox.Errorf(sigbox.Unavailable, "the log %s is shut for writing: %s", l.cfg.Origin, what).
+		WithHint("it is tried again, and the log opens when its anchor agrees; docs/operations.md says more")
+}
+
+// anchorError is why the log is shut until it is opened anew.
 func (l *Log) anchorError(what string) *sigbox.Error {
 	return sigbox.Errorf(sigbox.Fatal, "the log %s is shut for writing: %s", l.cfg.Origin, what).
 		WithHint("docs/operations.md says what to do when log and anchor disagree")
@@ -160,7 +250,7 @@ func (l *Log) anchorHead(ctx context.Context) error {
 	if h.Checkpoint == l.anchored {
 		return nil
 	}
-	why, err := l.contradicted(ctx, false)
+	why, err := l.contradicted(ctx)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sigbox/sigbox"
@@ -20,15 +21,27 @@ type memoryAnchor struct {
 	mu   sync.Mutex
 	text string // guarded by mu
 	err  error  // guarded by mu; of every call
+	// readable: err is that of Store alone; guarded by mu
+	readable bool
+}
+
+// fail has every call fail, or writes alone; nil has none.
+func (a *memoryAnchor) fail(err error, readable bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.err, a.readable = err, readable
 }
 
 func (a *memoryAnchor) Load(context.Context) (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.err == nil && a.text == "" {
+	switch {
+	case a.err != nil && !a.readable:
+		return "", a.err
+	case a.text == "":
 		return "", store.ErrNotFound
 	}
-	return a.text, a.err
+	return a.text, nil
 }
 
 func (a *memoryAnchor) Store(_ context.Context, text string) error {
@@ -38,6 +51,17 @@ func (a *memoryAnchor) Store(_ context.Context, text string) error {
 		a.text = text
 	}
 	return a.err
+}
+
+// slowAnchor is read once answer is closed.
+type slowAnchor struct {
+	*memoryAnchor
+	answer chan struct{}
+}
+
+func (a slowAnchor) Load(ctx context.Context) (string, error) {
+	<-a.answer
+	return a.memoryAnchor.Load(ctx)
 }
 
 func (a *memoryAnchor) size(t testing.TB) int64 {
@@ -70,11 +94,12 @@ func anchoredConfig(t testing.TB) (Config, *memoryAnchor) {
 	return cfg, a
 }
 
-// expectShut opens a log that must be shut for writing and serve reads.
-func expectShut(t testing.TB, cfg Config, say string) {
+// expectShut opens a log that must be shut for writing, for good or for now, and
+// serve reads.
+func expectShut(t testing.TB, cfg Config, kind sigbox.Kind, say string) {
 	t.Helper()
 	l := openLog(t, cfg)
-	expectKind(t, l.Err(), sigbox.Fatal)
+	expectKind(t, l.Err(), kind)
 	if !errors.Is(l.Err(), ErrAnchor) || !strings.Contains(l.Err().Error(), say) || !strings.Contains(l.Err().Error(), "docs/operations.md") {
 		t.Fatalf("expected %q, found %v", say, l.Err())
 	}
@@ -110,7 +135,7 @@ func TestAnchorKnowsAnOlderCopy(t *testing.T) {
 	add(t, l, "one more")
 	closeLog(t, l)
 
-	expectShut(t, backup, "300 entries and its anchor 301")
+	expectShut(t, backup, sigbox.Fatal, "300 entries and its anchor 301")
 	if n := anchor.size(t); n != 301 {
 		t.Fatalf("the anchor was changed: %d", n)
 	}
@@ -125,7 +150,7 @@ func TestAnchorKnowsAnOlderCopy(t *testing.T) {
 	add(t, l, "another")
 	closeLog(t, l)
 	// From then on it is the other one that is a fork.
-	expectShut(t, cfg, "forked")
+	expectShut(t, cfg, sigbox.Fatal, "forked")
 }
 
 func TestAnchorIsGone(t *testing.T) {
@@ -135,15 +160,15 @@ func TestAnchorIsGone(t *testing.T) {
 	closeLog(t, l)
 	text := anchor.text
 	anchor.text = ""
-	expectShut(t, cfg, "it is gone")
+	expectShut(t, cfg, sigbox.Fatal, "it is gone")
 	anchor.err = errors.New("stale file handle")
-	expectShut(t, cfg, "cannot be read")
+	expectShut(t, cfg, sigbox.Unavailable, "cannot be read")
 	anchor.err, anchor.text = nil, "rubbish"
-	expectShut(t, cfg, "not one of this log")
+	expectShut(t, cfg, sigbox.Fatal, "not one of this log")
 	other, err := note.Sign(sigbox.Checkpoint{Origin: origin, Size: 1}, testSigner(t, "another"))
 	must(t, err)
 	anchor.text = other
-	expectShut(t, cfg, "not one of this log")
+	expectShut(t, cfg, sigbox.Fatal, "not one of this log")
 	anchor.text = text
 	must(t, openLog(t, cfg).Err())
 
@@ -155,6 +180,119 @@ func TestAnchorIsGone(t *testing.T) {
 	if !strings.Contains(messages.String(), "had an anchor") {
 		t.Errorf("nothing is said of the anchor: %s", messages.String())
 	}
+}
+
+// An anchor that cannot be read when the log is opened may come later: the log then
+// opens for writing by itself, or stays shut if it contradicts.
+func TestAnchorComesLater(t *testing.T) {
+	for name, tt := range map[string]struct {
+		unwritable bool
+		older      bool
+	}{
+		"it cannot be read":           {},
+		"it cannot be written":        {unwritable: true},
+		"it then shows an older copy": {older: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg, anchor := anchoredConfig(t)
+				l := openLog(t, cfg)
+				add(t, l, "a")
+				closeLog(t, l)
+				backup := copyOf(t, cfg)
+				l = openLog(t, cfg)
+				add(t, l, "b")
+				closeLog(t, l)
+				if tt.older {
+					cfg = backup
+				}
+
+				var messages strings.Builder
+				cfg.Logger = slog.New(slog.NewTextHandler(&messages, nil))
+				anchor.fail(errors.New("connection refused"), tt.unwritable)
+				start := time.Now()
+				l = openLog(t, cfg)
+				if took := time.Since(start); took > 0 {
+					t.Errorf("opening took %v", took)
+				}
+				time.Sleep(10 * time.Minute)
+				synctest.Wait()
+				if err := l.Err(); sigbox.KindOf(err) != sigbox.Unavailable || !errors.Is(err, ErrAnchor) {
+					t.Fatalf("found %v", err)
+				}
+				_, err := l.Add(t.Context(), Leaf{Data: []byte("not to be logged")})
+				expectKind(t, err, sigbox.Unavailable)
+				if n := strings.Count(messages.String(), "takes no entries yet"); n < 10 || n > 40 {
+					t.Errorf("it was told %d times in ten minutes:\n%s", n, &messages)
+				}
+
+				anchor.fail(nil, false)
+				time.Sleep(lastAnchorWait)
+				synctest.Wait()
+				if tt.older {
+					expectKind(t, l.Err(), sigbox.Fatal)
+					if l.Head().Size != 1 || anchor.size(t) != 2 {
+						t.Errorf("the log has %d, the anchor %d", l.Head().Size, anchor.size(t))
+					}
+					return
+				}
+				must(t, l.Err())
+				add(t, l, "c")
+				closeLog(t, l)
+				if !strings.Contains(messages.String(), "log and anchor agree") || anchor.size(t) != 3 {
+					t.Errorf("the anchor has %d, and it was said: %s", anchor.size(t), &messages)
+				}
+			})
+		})
+	}
+}
+
+// An anchor that does not answer at all holds up neither the opening nor reads.
+func TestAnchorThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, anchor := anchoredConfig(t)
+		answer := make(chan struct{})
+		cfg.Anchor = slowAnchor{anchor, answer}
+		start := time.Now()
+		l := openLog(t, cfg)
+		if took := time.Since(start); took != anchorPatience {
+			t.Errorf("opening took %v", took)
+		}
+		if err := l.Err(); err == nil || !strings.Contains(err.Error(), "has not answered yet") {
+			t.Errorf("found %v", err)
+		}
+		close(answer)
+		synctest.Wait()
+		must(t, l.Err())
+		add(t, l, "a")
+	})
+}
+
+// The clock's step back, which an operator has accepted, is taken when the anchor
+// has come.
+func TestAcceptClockWithAnAnchor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, anchor := anchoredConfig(t)
+		now := time.UnixMilli(1_700_000_000_000).UTC()
+		cfg.Now = func() time.Time { return now }
+		l := openLog(t, cfg)
+		add(t, l, "a")
+		closeLog(t, l)
+		now = now.AddDate(-1, 0, 0)
+		cfg.AcceptClock = true
+		anchor.fail(errors.New("connection refused"), false)
+		l = openLog(t, cfg)
+		if h := l.Head(); !h.Time.After(now) {
+			t.Errorf("time was set back while the log is shut: %v", h.Time)
+		}
+		anchor.fail(nil, false)
+		time.Sleep(firstAnchorWait)
+		synctest.Wait()
+		must(t, l.Err())
+		if r := add(t, l, "b"); !r.Time.Equal(now) {
+			t.Errorf("found %v", r.Time)
+		}
+	})
 }
 
 // While the log runs, heads come to the anchor; an anchor that fails is told of and

@@ -63,7 +63,7 @@ func (l *Log) moveAndPublish(publish bool) {
 }
 
 func (l *Log) round(publish bool) error {
-	if l.shut {
+	if l.shut.Load() != nil {
 		return nil
 	}
 	ctx, release, err := l.cfg.KV.Lock(l.ctx, "move")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/store"
 	"github.com/sigbox/sigbox/internal/store/memory"
 	"github.com/sigbox/sigbox/internal/store/pebble"
@@ -267,5 +268,5 @@ func TestLostFlush(t *testing.T) {
 	}
 	cfg.Blob = memory.NewBlob() // nothing was published
 	cfg.Anchor, cfg.AnchorInterval = &memoryAnchor{text: head.Checkpoint}, time.Hour
-	expectShut(t, cfg, "it is an older copy")
+	expectShut(t, cfg, sigbox.Fatal, "it is an older copy")
 }

@@ -317,7 +317,7 @@ var ErrClock = errors.New("the clock stands behind the log")
 // acceptClock lets time go back, if it has to and an operator accepts that.
 func (l *Log) acceptClock(ctx context.Context) error {
 	snap := l.head.Load()
-	if _, err := l.tick(snap.Time); err == nil || !l.cfg.AcceptClock || l.shut {
+	if _, err := l.tick(snap.Time); err == nil || !l.cfg.AcceptClock {
 		return nil
 	}
 	now := l.cfg.Now().UTC().Truncate(time.Millisecond)

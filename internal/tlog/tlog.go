@@ -48,6 +48,7 @@
 package tlog
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -224,8 +225,9 @@ type Log struct {
 	writes  []store.Pair
 	told    time.Time // when it was last logged that nothing can be written; zero when it can
 
-	// shut: the anchor differs, and nothing is written but by readers.
-	shut     bool
+	// shut is why nothing is written but by readers: the anchor contradicts the log,
+	// or is not known to agree. nil when it does, and when there is none.
+	shut     atomic.Pointer[sigbox.Error]
 	anchored string // checkpoint that the anchor got last; the anchor's goroutine owns it
 
 	damageTold atomic.Int64 // when damage was last logged, in ms since 1970
@@ -247,7 +249,8 @@ type Log struct {
 
 // Open opens the log in cfg.KV, or begins it there, and checks that its right
 // edge, its checkpoint and what is published agree. ctx bounds the opening only.
-// A log that its anchor contradicts is opened for reading alone: see [Log.Err].
+// A log that its anchor contradicts is opened for reading alone, and one whose anchor
+// cannot be read until it can: see [Log.Err].
 //
 // The error is of kind Invalid for a Config that cannot be, Fatal for stores
 // that are damaged, forked, behind what was published or without what was moved.
@@ -272,25 +275,24 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err := l.checkMoved(ctx, snap); err != nil {
 		return nil, err
 	}
-	if err := l.checkAnchor(ctx); err != nil {
-		return nil, err
-	}
-	if err := l.acceptClock(ctx); err != nil {
-		return nil, err
+	if cfg.Anchor == nil {
+		if err := l.openUnanchored(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := l.register(); err != nil {
 		return nil, err
 	}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if cfg.Anchor != nil {
+		l.startAnchor(ctx)
+	}
 	l.done.Go(func() {
 		defer close(l.sequenced)
 		l.sequence()
 	})
 	l.done.Go(l.move)
 	l.done.Go(l.learn)
-	if cfg.Anchor != nil && !l.shut {
-		l.done.Go(l.anchor)
-	}
 	return l, nil
 }
 
@@ -345,10 +347,10 @@ func (c *Config) defaults() {
 func (l *Log) Head() Head { return l.head.Load().Head }
 
 // Err says why the log takes no entries, or nil: an error of kind Fatal, which
-// only a restart can heal, or Unavailable, with [ErrClock], while the clock stands
-// behind the log.
+// only a restart can heal, or Unavailable, with [ErrClock] while the clock stands
+// behind the log, with [ErrAnchor] while its anchor cannot be read.
 func (l *Log) Err() error {
-	if err := l.fatal.Load(); err != nil {
+	if err := cmp.Or(l.fatal.Load(), l.shut.Load()); err != nil {
 		return err
 	}
 	_, err := l.tick(l.Head().Time)
