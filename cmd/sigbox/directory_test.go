@@ -201,6 +201,30 @@ func TestEmptyBundle(t *testing.T) {
 	}
 }
 
+// TestTooLargeForBundles: what is called a bundle and is too large to be read as one is
+// told as that, and not that it is none: nobody has looked.
+func TestTooLargeForBundles(t *testing.T) {
+	w := signedDirectory(t)
+	const large = "d/large" + bundleSuffix
+	w.write(large, "nothing")
+	if err := os.Truncate(large, maxBundleFile+1); err != nil {
+		t.Fatal(err)
+	}
+	w.write("app", "a")
+	const says = large + " is too large: expected at most 33554432 bytes, found 33554433 bytes"
+	for _, args := range [][]string{{"verify", "d"}, {"verify", large}, {"inspect", large}} {
+		if args[0] == "verify" {
+			args = append(args, w.flags...)
+		}
+		if status := w.run(args...); status != exitNotVerified || !strings.Contains(w.stdout.String()+w.stderr.String(), says) || !strings.Contains(w.stderr.String(), "a bundle has some KiB: of many in a file, keep those that are for the one artifact") {
+			t.Errorf("%s: status %d: %s%s", args, status, &w.stdout, &w.stderr)
+		}
+	}
+	if _, err := findToSign(t.Context(), signFlags{bundle: large}, []string{"app"}); exitStatus(err) != exitUsage || !strings.Contains(err.Error(), "is larger than the 33554432 bytes that are read of bundles") {
+		t.Error(err)
+	}
+}
+
 // full is a disk without space.
 type full struct{ after int }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -213,16 +214,25 @@ func (v evidence) read() ([]located, error) {
 func readBundles(path string) ([]located, error) {
 	b, err := readFile(path, maxBundleFile)
 	if err != nil {
-		return nil, err
+		return nil, hintFewer(err)
 	}
 	if len(b) == 0 {
 		return nil, sigbox.Errorf(sigbox.Invalid, "%s is empty, and a bundle was expected there", path)
 	}
 	bundles, err := parseBundles(b, hasLines(path))
 	if err != nil {
-		err = sigbox.Errorf(sigbox.KindOf(err), "%s: %w", path, err)
+		err = hintFewer(sigbox.Errorf(sigbox.KindOf(err), "%s: %w", path, err))
 	}
 	return bundles, err
+}
+
+// hintFewer says what to do about a file that is too large for bundles.
+func hintFewer(err error) error {
+	e, ok := errors.AsType[*sigbox.Error](err)
+	if !ok || e.Kind != sigbox.TooLarge {
+		return err
+	}
+	return e.WithHint("a bundle has some KiB: of many in a file, keep those that are for the one artifact")
 }
 
 // parseBundles is readBundles for a file's content. What has lines is not always

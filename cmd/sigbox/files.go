@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -414,10 +415,17 @@ func readSized(r io.Reader, name string, limit, size int64) ([]byte, error) {
 			return nil, ioError(err)
 		}
 	}
-	if size > limit || int64(b.Len()) > limit {
-		return nil, sigbox.Errorf(sigbox.TooLarge, "%s is larger than %d bytes", name, limit)
+	if size > limit {
+		return nil, tooLarge(name, limit, strconv.FormatInt(size, 10)+" bytes")
+	}
+	if int64(b.Len()) > limit {
+		return nil, tooLarge(name, limit, "more")
 	}
 	return b.Bytes(), nil
+}
+
+func tooLarge(name string, limit int64, found string) error {
+	return sigbox.Mismatch(sigbox.TooLarge, name+" is too large", fmt.Sprintf("at most %d bytes", limit), found)
 }
 
 // ioError is what the file system or an interrupt said: nothing is decided by it.

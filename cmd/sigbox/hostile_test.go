@@ -76,7 +76,7 @@ func TestHugeBundle(t *testing.T) {
 	if err := os.Truncate(file+bundleSuffix, maxBundleFile+1); err != nil {
 		t.Fatal(err)
 	}
-	if status := b.run(flags...); status != exitNotVerified || !strings.Contains(b.stderr.String(), "larger than") {
+	if status := b.run(flags...); status != exitNotVerified || !strings.Contains(b.stderr.String(), "app.txt.sigstore.json is too large: expected at most 33554432 bytes, found 33554433 bytes\n  next: a bundle has some KiB") {
 		t.Errorf("status %d: %s", status, &b.stderr)
 	}
 }

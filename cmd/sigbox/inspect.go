@@ -110,7 +110,10 @@ func toInspect(path string) (sources []evidence, artifact string, err error) {
 	if beside := evidenceBeside(path, isFile); len(beside) > 0 {
 		return beside, path, nil
 	}
-	if bundles, err := readBundles(path); len(bundles) == 0 {
+	switch bundles, err := readBundles(path); {
+	case sigbox.KindOf(err) == sigbox.TooLarge && isBundleName(path):
+		return nil, "", err
+	case len(bundles) == 0:
 		return nil, "", sigbox.Errorf(sigbox.NotFound, "%s is no bundle, and there is none beside it", path).WithCause(err).
 			WithHint("expected %s%s", path, bundleSuffix)
 	}

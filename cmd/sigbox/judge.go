@@ -213,14 +213,18 @@ func (j *judge) gather(ctx context.Context, o *outcome) (complete, unlogged []*s
 	return complete, unlogged
 }
 
-// unsigned is the error for a file that has no signature. One that only cannot be
-// read might have been one itself.
+// unsigned is the error for a file that has no signature. One that cannot be read, or
+// not as a whole, might have been one itself.
 func unsigned(path string) error {
 	err := sigbox.Errorf(sigbox.NotVerified, "there is no bundle beside it")
 	if isBundleName(path) {
 		_, unread := readBundles(path)
 		if exitStatus(unread) == exitUndecided {
 			return unread
+		}
+		if sigbox.KindOf(unread) == sigbox.TooLarge {
+			text, hint := splitHint(unread)
+			return sigbox.Errorf(sigbox.TooLarge, "it is called a bundle and is not read as one: %s", text).WithHint("%s; if it is no bundle, expected %s", hint, path+bundleSuffix)
 		}
 		err = sigbox.Errorf(sigbox.NotVerified, "it is called a bundle and is none, and there is none beside it")
 	}

@@ -88,6 +88,28 @@ func TestSignOver(t *testing.T) {
 	}
 }
 
+// TestSignOverLink: no bundle is written in the place of a link, or over what it leads
+// to, whoever made it.
+func TestSignOverLink(t *testing.T) {
+	w := sigboxtest.New(t)
+	tree(t, map[string]string{"app": "hello\n", "other": "hello\n", "d/good": string(sigboxtest.File(w.Sign([]byte("hello\n"), sigboxtest.Options{})))})
+	for link, to := range map[string]string{"link": "d/good", "nowhere": "d/gone", "app.sigstore.json": "d/good"} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for bundle, says := range map[string]string{
+		"link": "cannot write a bundle to link: it is a link, to d/good", "nowhere": "cannot write a bundle to nowhere: it is a link, to d/gone", "": "cannot write a bundle to app.sigstore.json: it is a link, to d/good",
+	} {
+		if _, err := findToSign(t.Context(), signFlags{bundle: bundle}, []string{"app"}); exitStatus(err) != exitUsage || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", bundle, err)
+		}
+	}
+	if _, err := findToSign(t.Context(), signFlags{}, []string{"other"}); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestSignInterrupted: a signal ends sign although it waits for input.
 func TestSignInterrupted(t *testing.T) {
 	b, file, _, _ := signed(t)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -124,19 +125,37 @@ func checkOutput(path string) error {
 
 // checkOver lets a bundle and an empty file be written over, as mktemp makes them.
 func checkOver(path string) error {
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
 		return ioError(err)
+	case info.Mode()&fs.ModeSymlink != 0:
+		return refuseLink(path)
 	case !info.Mode().IsRegular():
 		return usage("cannot write a bundle to %s: it is no regular file", path)
 	case info.Size() == 0:
 		return nil
 	}
-	if b, err := readFile(path, maxBundleFile); err == nil && isBundle(path, b) {
+	what := "none"
+	switch b, err := readFile(path, maxBundleFile); {
+	case sigbox.KindOf(err) == sigbox.TooLarge:
+		what = fmt.Sprintf("larger than the %d bytes that are read of bundles", maxBundleFile)
+	case err != nil:
+		return err
+	case isBundle(path, b):
 		return nil
 	}
-	return &usageError{msg: "the bundle would be written over " + path + ", which is there and is none", hint: "move it away, or say with --bundle where to write"}
+	return &usageError{msg: "the bundle would be written over " + path + ", which is there and is " + what, hint: "move it away, or say with --bundle where to write"}
+}
+
+// refuseLink says where a link leads: a bundle would be written in its place, and
+// what it leads to would stay as it is; or over a file that nobody named.
+func refuseLink(path string) error {
+	to, err := os.Readlink(path)
+	if err != nil {
+		return ioError(err)
+	}
+	return &usageError{msg: "cannot write a bundle to " + path + ": it is a link, to " + to, hint: "remove the link, or say with --bundle where to write"}
 }
