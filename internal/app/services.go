@@ -192,10 +192,11 @@ func (s *services) openCA(ctx context.Context) error {
 	}
 	if s.ctLog, err = ctlog.New(ctlog.Config{
 		Log: s.ctTree, Key: s.keys[ctLogKey], Chains: [][][]byte{chain}, URL: a.state.URL + ctLogPath, Since: a.state.ValidFrom,
+		Files: store.Sub(s.blob, ctLogPart),
 	}); err != nil {
 		return err
 	}
-	if err := s.ctLog.PublishIssuers(ctx, store.Sub(s.blob, ctLogPart)); err != nil {
+	if err := s.ctLog.PublishIssuers(ctx); err != nil {
 		a.cfg.Logger.Warn("the issuers' certificates were not published beside the CT log's tiles", "error", err) // they are served all the same
 	}
 	s.ca, err = ca.New(ca.Config{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -13,7 +14,6 @@ import (
 	"github.com/sigbox/sigbox/internal/ctlog"
 	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/internal/store"
-	"github.com/sigbox/sigbox/internal/store/memory"
 	engine "github.com/sigbox/sigbox/internal/tlog"
 	"github.com/sigbox/sigbox/wire/cert"
 )
@@ -27,6 +27,9 @@ func TestChecker(t *testing.T) {
 		i.verify(t, must(i.AddPreChain(t.Context(), chain)), chain)
 	}
 	if _, err := i.Add(t.Context(), append([][]byte{i.ca.leaf(t)}, i.ca.chain...), false); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.PublishIssuers(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	cfg := must(ctlog.LogConfig(origin, i.key))
@@ -101,15 +104,6 @@ func TestDamagedIssuer(t *testing.T) {
 		t.Fatal(err)
 	}
 	fp := sha256.Sum256(second)
-	files := memory.NewBlob()
-	if err := i.PublishIssuers(t.Context(), files); err != nil {
-		t.Fatal(err)
-	}
-	for _, der := range [][]byte{second, i.ca.chain[0], i.ca.chain[1]} {
-		if b, err := files.Get(t.Context(), fmt.Sprintf("issuer/%x", sha256.Sum256(der)), 1<<16); err != nil || !bytes.Equal(b, der) {
-			t.Errorf("published issuer: %v", err)
-		}
-	}
 	setRow(t.Context(), t, i.kv, fp, i.ca.chain[0])
 	if err := ctlog.NewChecker(i.kv).Entry(t.Context(), 0, at, data); err == nil || sigbox.KindOf(err) != sigbox.NotVerified {
 		t.Errorf("another issuer: %v", err)
@@ -117,6 +111,94 @@ func TestDamagedIssuer(t *testing.T) {
 	if der, err := i.Issuer(t.Context(), fp); err == nil {
 		t.Errorf("it is served: %x", der)
 	}
+}
+
+// TestIssuerFiles: the certificate of an issuer is published before an entry names it;
+// a file that is gone or damaged is found, and made anew by a repair and at the start.
+func TestIssuerFiles(t *testing.T) {
+	i := newInstance(t)
+	key := fixture.Key(t)
+	second := i.ca.intermediate(t, "second", key.Public(), i.ca.chain[1], i.ca.root)
+	chain := [][]byte{i.ca.leafBy(t, key, second, cert.Poison()), second, i.ca.chain[1]}
+	file := func(der []byte) string { return fmt.Sprintf("issuer/%x", sha256.Sum256(der)) }
+	expect := func(want ...[]byte) {
+		t.Helper()
+		for _, der := range want {
+			if b, err := i.blob.Get(t.Context(), file(der), 1<<16); err != nil || !bytes.Equal(b, der) {
+				t.Errorf("published issuer: %v", err)
+			}
+		}
+	}
+	i.verify(t, must(i.AddPreChain(t.Context(), chain)), chain)
+	expect(second)
+	if err := i.PublishIssuers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect(second, i.ca.chain[0], i.ca.chain[1])
+
+	files := i.blob.(store.Publisher)
+	damage := func() {
+		t.Helper()
+		if err := errors.Join(files.Replace(t.Context(), file(second), []byte("damaged")), files.Remove(t.Context(), file(i.ca.chain[1]))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := must(ctlog.LogConfig(origin, i.key))
+	cfg.KV, cfg.Blob = i.kv, i.blob
+	damage()
+	r := must(engine.Check(t.Context(), cfg, engine.CheckOptions{}))
+	names := []string{}
+	for _, f := range r.Findings {
+		if f.What != engine.FoundFile || !f.Derived {
+			t.Errorf("%+v", f)
+		}
+		names = append(names, f.Name)
+	}
+	want := []string{file(second), file(i.ca.chain[1])}
+	slices.Sort(want)
+	if !slices.Equal(names, want) {
+		t.Errorf("expected %v, found %v", want, names)
+	}
+	if r := must(engine.Repair(t.Context(), cfg, engine.CheckOptions{})); !r.OK() || len(r.Findings) != 2 {
+		t.Errorf("%+v", r)
+	}
+	expect(second, i.ca.chain[1])
+	damage()
+	if err := i.PublishIssuers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect(second, i.ca.chain[1])
+
+	// A row that is damaged makes no file.
+	setRow(t.Context(), t, i.kv, sha256.Sum256(second), i.ca.chain[0])
+	if err := i.PublishIssuers(t.Context()); sigbox.KindOf(err) != sigbox.NotVerified {
+		t.Errorf("%v", err)
+	}
+	r = must(engine.Repair(t.Context(), cfg, engine.CheckOptions{}))
+	if r.OK() || len(r.Findings) != 1 || r.Findings[0].What != engine.FoundRow || r.Findings[0].Derived {
+		t.Errorf("%+v", r)
+	}
+	expect(second)
+}
+
+// TestUnpublishedIssuer: an entry whose issuer cannot be published is not logged. The
+// log's own authorities need no file for their entries.
+func TestUnpublishedIssuer(t *testing.T) {
+	i := newInstance(t)
+	i.files.err = errors.New("read-only")
+	own := i.ca.pre(t)
+	i.verify(t, must(i.AddPreChain(t.Context(), own)), own)
+	key := fixture.Key(t)
+	second := i.ca.intermediate(t, "second", key.Public(), i.ca.chain[1], i.ca.root)
+	chain := [][]byte{i.ca.leafBy(t, key, second, cert.Poison()), second, i.ca.chain[1]}
+	if _, err := i.AddPreChain(t.Context(), chain); err == nil || sigbox.KindOf(err) != sigbox.Unavailable {
+		t.Fatalf("%v", err)
+	}
+	if size := i.log.Head().Size; size != 1 {
+		t.Errorf("the log has %d entries", size)
+	}
+	i.files.err = nil
+	i.verify(t, must(i.AddPreChain(t.Context(), chain)), chain)
 }
 
 // setRow writes the certificate of an issuer.

@@ -43,6 +43,9 @@ type Config struct {
 	// Chains are the authorities whose certificates are logged, DER, the issuing
 	// one first and the self-signed root last.
 	Chains [][][]byte
+	// Files takes the certificates of issuers, beside the log's tiles (static-ct-api,
+	// Issuers); nil has none published.
+	Files store.Blob
 	// URL is the log's prefix, without a slash at its end: its routes begin with
 	// URL + "/ct/v1/".
 	URL string
@@ -69,7 +72,7 @@ func LogConfig(origin string, key crypto.Signer) (tlog.Config, error) {
 	return tlog.Config{
 		Origin: origin, Signers: []*note.Signer{signer}, BundleDir: "data",
 		RawEntries: true, SplitEntries: cert.SplitTile, IndexLeaves: true,
-		LeafOf: leafOf, KeyOf: keyOf,
+		LeafOf: leafOf, KeyOf: keyOf, FileOf: issuerFileOf,
 	}, nil
 }
 
@@ -107,6 +110,7 @@ type Service struct {
 	rand   io.Reader
 	id     [sha256.Size]byte
 	trust  sigbox.TransparencyLog
+	files  store.Blob
 	roots  [][]byte
 	issued map[fingerprint]*authority // by certificate, of Config.Chains
 
@@ -129,7 +133,7 @@ func New(c Config) (*Service, error) {
 	if c.Rand == nil {
 		c.Rand = rand.Reader
 	}
-	s := &Service{log: c.Log, key: c.Key, rand: c.Rand, issued: map[fingerprint]*authority{}, stored: map[fingerprint]bool{}}
+	s := &Service{log: c.Log, key: c.Key, rand: c.Rand, files: c.Files, issued: map[fingerprint]*authority{}, stored: map[fingerprint]bool{}}
 	spki, err := x509.MarshalPKIXPublicKey(c.Key.Public())
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Internal, "CT log's key: %w", err)
@@ -174,7 +178,11 @@ func (s *Service) Add(ctx context.Context, chain [][]byte, precert bool) (cert.S
 	if err != nil {
 		return cert.SCT{}, err
 	}
-	receipt, err := s.log.Add(ctx, tlog.Leaf{Key: sub.key(), Make: sub.leaf, Rows: s.issuerRows(sub)})
+	rows := s.newIssuers(sub)
+	if err := s.publishNew(ctx, rows); err != nil {
+		return cert.SCT{}, err
+	}
+	receipt, err := s.log.Add(ctx, tlog.Leaf{Key: sub.key(), Make: sub.leaf, Rows: func(uint64) []store.Pair { return rows }})
 	if err != nil {
 		return cert.SCT{}, err
 	}
@@ -201,22 +209,18 @@ func (s *Service) sign(e cert.Entry) (cert.SCT, error) {
 	}, nil
 }
 
-// issuerRows gives the rows that keep an entry's issuers, for those that are not
-// kept yet. Rows are committed with the entry, so that no entry's issuer is
-// unknown (static-ct-api, Issuers).
-func (s *Service) issuerRows(sub *submission) func(uint64) []store.Pair {
+// newIssuers gives the rows that keep an entry's issuers, for those that are not
+// kept yet. They are committed with the entry, so that no entry's issuer is unknown
+// (static-ct-api, Issuers).
+func (s *Service) newIssuers(sub *submission) (rows []store.Pair) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var rows []store.Pair
 	for i, fp := range sub.entry.Chain {
 		if !s.stored[fp] {
 			rows = append(rows, store.Pair{Key: issuerKey(fp), Value: sub.issuers[i]})
 		}
 	}
-	if rows == nil {
-		return nil
-	}
-	return func(uint64) []store.Pair { return rows }
+	return rows
 }
 
 // markStored notes that the rows of an entry's issuers are durable. Issuers are
@@ -229,4 +233,6 @@ func (s *Service) markStored(sub *submission) {
 	}
 }
 
-func issuerKey(fp fingerprint) []byte { return append([]byte("issuer/"), fp[:]...) }
+const issuerPart = "issuer/"
+
+func issuerKey(fp fingerprint) []byte { return append([]byte(issuerPart), fp[:]...) }

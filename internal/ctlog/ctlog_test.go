@@ -98,11 +98,27 @@ type instance struct {
 	kv   store.KV
 	blob store.Blob
 	log  *engine.Log
+	// files is blob as the service has it.
+	files *failingFiles
+}
+
+// failingFiles take nothing as long as err is set.
+type failingFiles struct {
+	store.Publisher
+	err error
+}
+
+func (f *failingFiles) Put(ctx context.Context, name string, data []byte) error {
+	if f.err != nil {
+		return f.err
+	}
+	return f.Publisher.Put(ctx, name, data)
 }
 
 func newInstance(t testing.TB) *instance {
 	t.Helper()
-	i := &instance{ca: newAuthority(t, "ours"), key: fixture.Key(t), kv: memory.NewKV(), blob: memory.NewBlob()}
+	blob := memory.NewBlob()
+	i := &instance{ca: newAuthority(t, "ours"), key: fixture.Key(t), kv: memory.NewKV(), blob: blob, files: &failingFiles{Publisher: blob}}
 	i.open(t, i.ca.chain)
 	return i
 }
@@ -123,7 +139,7 @@ func (i *instance) open(t testing.TB, chains ...[][]byte) {
 			t.Error(err)
 		}
 	})
-	i.Service, err = ctlog.New(ctlog.Config{Log: i.log, Key: i.key, Chains: chains, URL: "https://" + origin, Since: start(), Operator: "example"})
+	i.Service, err = ctlog.New(ctlog.Config{Log: i.log, Key: i.key, Chains: chains, Files: i.files, URL: "https://" + origin, Since: start(), Operator: "example"})
 	if err != nil {
 		t.Fatal(err)
 	}

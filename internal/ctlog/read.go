@@ -1,6 +1,7 @@
 package ctlog
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -78,27 +79,65 @@ func (s *Service) Issuer(ctx context.Context, fp [32]byte) ([]byte, error) {
 	return der, nil
 }
 
-// PublishIssuers writes the certificates of all issuers to a blob store, where any
-// web server can serve them with the log's tiles (static-ct-api, Issuers).
-func (s *Service) PublishIssuers(ctx context.Context, b store.Blob) error {
-	put := func(der []byte) error {
-		return b.Put(ctx, fmt.Sprintf("issuer/%x", sha256.Sum256(der)), der)
-	}
+// PublishIssuers writes the certificates of all issuers to Config.Files, where any web
+// server can serve them with the log's tiles (static-ct-api, Issuers): those that are
+// not there, or not whole. Those of later entries are written as they come.
+func (s *Service) PublishIssuers(ctx context.Context) error {
+	var errs []error
 	for _, a := range s.issued {
-		if err := put(a.cert.Raw); err != nil {
-			return err
-		}
+		errs = append(errs, s.publishIssuer(ctx, a.cert.Raw))
 	}
-	from := issuerKey(fingerprint{})[:len("issuer/")]
-	for row, err := range s.log.Rows(ctx, from, []byte("issuer0")) { // 0 follows /
-		if err != nil {
-			return err
+	for row, err := range s.log.Rows(ctx, []byte(issuerPart), []byte("issuer0")) { // 0 follows /
+		if err == nil {
+			_, _, err = issuerFileOf(row.Key, row.Value)
 		}
-		if err := put(row.Value); err != nil {
-			return err
+		if err == nil {
+			err = s.publishIssuer(ctx, row.Value)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// publishNew writes the certificates of issuers that an entry is the first to name,
+// before the entry is logged. Those of the log's authorities have been written, or can
+// wait until they can be.
+func (s *Service) publishNew(ctx context.Context, rows []store.Pair) error {
+	for _, row := range rows {
+		if s.issued[sha256.Sum256(row.Value)] != nil {
+			continue
+		}
+		if err := s.publishIssuer(ctx, row.Value); err != nil {
+			return sigbox.Errorf(sigbox.Unavailable, "the CT log cannot publish an issuer's certificate at present").WithHint("try again later").WithCause(err)
 		}
 	}
 	return nil
+}
+
+// publishIssuer writes the certificate of an issuer. The file's name says what it has
+// to hold: where it holds something else, it is damaged.
+func (s *Service) publishIssuer(ctx context.Context, der []byte) error {
+	if s.files == nil {
+		return nil
+	}
+	name := issuerFile(sha256.Sum256(der))
+	err := s.files.Put(ctx, name, der)
+	if p, ok := s.files.(store.Publisher); ok && errors.Is(err, store.ErrExists) {
+		return p.Replace(ctx, name, der)
+	}
+	return err
+}
+
+func issuerFile(fp fingerprint) string { return fmt.Sprintf("issuer/%x", fp) }
+
+// issuerFileOf gives the file that is published of a row of an issuer.
+func issuerFileOf(key, der []byte) (name string, data []byte, err error) {
+	id, ok := bytes.CutPrefix(key, []byte(issuerPart))
+	if !ok || len(id) != len(fingerprint{}) {
+		return "", nil, sigbox.Errorf(sigbox.Invalid, "CT log: a row that is none of an issuer")
+	}
+	fp := fingerprint(id)
+	return issuerFile(fp), der, checkFingerprint(fp, der)
 }
 
 // Consistency proves that one tree is the beginning of another (RFC 6962 §2.1.2). The

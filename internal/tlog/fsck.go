@@ -58,6 +58,7 @@ const (
 	FoundCheckpoint = "checkpoint" // the published checkpoint
 	FoundPartial    = "partial"    // a published partial tile or bundle
 	FoundAhead      = "ahead"      // a published file that the log has not come to
+	FoundFile       = "file"       // another published file
 	FoundLeftover   = "leftover"   // what should have been removed
 )
 
@@ -118,8 +119,8 @@ func Check(ctx context.Context, cfg Config, o CheckOptions) (*Report, error) {
 }
 
 // Repair is [Check], and makes anew what follows from entries that are whole:
-// tiles, rows of keys, leaves and Leaf.Rows, the published checkpoint and its
-// partial tiles. It changes no entry, no time and no head. No log may be open on
+// tiles, rows of keys, leaves and Leaf.Rows, the published checkpoint with its
+// partial tiles, and files of rows. It changes no entry, no time and no head. No log may be open on
 // the stores: Conflict if one is seen to be.
 func Repair(ctx context.Context, cfg Config, o CheckOptions) (*Report, error) {
 	return check(ctx, cfg, o, true)
@@ -309,6 +310,9 @@ func (c *checker) scanRows(ctx context.Context) error {
 			h, buf = rowHash(buf, row.Key, row.Value)
 			c.have.leaves.add(&h)
 		case rowOther:
+			if err := c.checkFileOf(ctx, row); err != nil {
+				return err
+			}
 			if c.cfg.given(row.Key) {
 				continue
 			}

@@ -272,3 +272,26 @@ func (c *checker) fileOf(ctx context.Context, t tileName, w uint64) ([]byte, err
 	hashes, err := c.leafHashes(ctx, t.index, w)
 	return flat(hashes), err
 }
+
+// checkFileOf compares the file that is published of a service's row.
+func (c *checker) checkFileOf(ctx context.Context, row store.Pair) error {
+	if c.cfg.FileOf == nil {
+		return nil
+	}
+	name, want, err := c.cfg.FileOf(row.Key[1:], row.Value)
+	switch {
+	case err != nil:
+		return c.find(Finding{What: FoundRow, Name: rowName(row.Key), Want: "what its key says", Got: err.Error()}, nil)
+	case name == "":
+		return nil
+	}
+	got, err := c.cfg.Blob.Get(ctx, name, int64(len(want)))
+	if err == nil && bytes.Equal(got, want) {
+		return nil
+	}
+	f := Finding{What: FoundFile, Name: name, Want: "what is in the log's rows", Got: "other bytes"}
+	if err != nil {
+		f.Got = err.Error()
+	}
+	return c.find(f, func() error { return c.replace(ctx, name, want) })
+}

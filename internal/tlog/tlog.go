@@ -148,6 +148,10 @@ type Config struct {
 	// RowsOf gives the rows of Leaf.Rows that [Check] compares. Their keys must be
 	// this entry's alone. nil: the log's rows do not follow from single entries.
 	RowsOf func(index uint64, logged time.Time, entry []byte) ([]store.Pair, error)
+	// FileOf gives the name and the content of the file that is published of a row of
+	// Leaf.Rows; "" if there is none. The error says that the row is damaged. [Check]
+	// compares the files. nil: there are none.
+	FileOf func(key, value []byte) (name string, data []byte, err error)
 	// Given tells rows that do not follow from entries, such as those of what was
 	// handed in with an entry and is not logged, by their keys. They are not
 	// compared. nil: there are none.
