@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -112,8 +113,108 @@ func TestLinkedBundle(t *testing.T) {
 	if err := os.Symlink("../elsewhere", "d/a.sigstore.json"); err != nil {
 		t.Fatal(err)
 	}
-	if status := w.verify("d"); status != exitOK || !strings.Contains(w.stderr.String(), "Passed over: 2 bundles, 1 link or special file") {
+	if status := w.verify("d"); status != exitOK || !strings.Contains(w.stderr.String(), "Passed over: 3 bundles.") {
 		t.Errorf("status %d: %s%s", status, &w.stdout, &w.stderr)
+	}
+}
+
+// TestLinksInDirectory: behind a link in a directory there is nothing that is not
+// verified, or the directory is not.
+func TestLinksInDirectory(t *testing.T) {
+	const (
+		passed   = "Passed over: 3 bundles, 1 link or special file (d/link)."
+		unsigned = "NOT VERIFIED  d/link  there is no bundle beside it"
+		outside  = "NOT VERIFIED  d/link  it is a link to a directory that is not below d, and is not entered"
+	)
+	for name, tt := range map[string]struct {
+		to, says string
+		status   int
+		more     func(w *oldWorld) error // besides the link
+	}{
+		"to a file that is judged":  {to: "a", says: passed},
+		"to the same, all the way":  {to: "../d/./a", says: passed},
+		"by a link":                 {to: "sub/second", says: "Passed over: 3 bundles, 2 links or special files (d/link, d/sub/second)", more: func(*oldWorld) error { return os.Symlink("../a", "d/sub/second") }},
+		"to a file that is refused": {to: "a", says: "NOT VERIFIED  d/a", status: exitNotVerified, more: func(*oldWorld) error { return os.WriteFile("d/a", []byte("A"), 0o600) }},
+		"to a file elsewhere":       {to: "../other", says: unsigned, status: exitNotVerified},
+		"to a signed file elsewhere": {to: "../other", says: "verified  d/link", more: func(w *oldWorld) error {
+			w.write("other", "a")
+			w.write("d/link"+bundleSuffix, "a"+bundleSuffix)
+			return nil
+		}},
+		"with a bundle of another": {to: "a", says: "NOT VERIFIED  d/link  artifact: ", status: exitNotVerified, more: func(w *oldWorld) error { w.write("d/link"+bundleSuffix, "b"+bundleSuffix); return nil }},
+		"to a bundle":              {to: "a" + bundleSuffix, says: unsigned, status: exitNotVerified},
+		"to what is not looked at": {to: ".git/evil", says: unsigned, status: exitNotVerified},
+		"to version control":       {to: ".git", says: outside, status: exitNotVerified},
+		"to a directory in it":     {to: "sub", says: passed},
+		"to the directory":         {to: ".", says: passed},
+		"to one above":             {to: "..", says: outside, status: exitNotVerified},
+		"to one beside":            {to: "../e", says: outside, status: exitNotVerified},
+		"nowhere":                  {to: "gone", says: passed},
+		"in a circle":              {to: "link", says: passed},
+		"below a file":             {to: "a/b", says: passed},
+		"to a device":              {to: os.DevNull, says: passed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := signedDirectory(t)
+			for _, dir := range []string{"d/sub", "d/.git", "e"} {
+				if err := os.Mkdir(dir, 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.write("d/.git/evil", "a")
+			if err := os.Symlink(tt.to, "d/link"); err != nil {
+				t.Fatal(err)
+			}
+			if tt.more != nil {
+				if err := tt.more(w); err != nil {
+					t.Fatal(err)
+				}
+			}
+			status := w.verify("d")
+			said := strings.ReplaceAll(w.stdout.String()+w.stderr.String(), "1 version control directory, ", "")
+			if status != tt.status || !strings.Contains(said, tt.says) {
+				t.Errorf("status %d, said %s; expected %d, %s", status, said, tt.status, tt.says)
+			}
+			if w.verify("d", "-o", "json"); strings.Contains(w.stdout.String(), `"d/link"`) != (status != exitOK || strings.Contains(said, "d/link")) {
+				t.Errorf("JSON: %s", &w.stdout)
+			}
+		})
+	}
+}
+
+// TestLinkUnreadable: a link that cannot be followed may lead to anything.
+func TestLinkUnreadable(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	w := signedDirectory(t)
+	if err := errors.Join(os.Mkdir("closed", 0), os.Symlink("../closed/x", "d/link")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod("closed", 0o700) }) // to be removed
+	if status := w.verify("d"); status != exitUndecided {
+		t.Errorf("status %d: %s%s", status, &w.stdout, &w.stderr)
+	}
+}
+
+// TestManyLinks: a few are named to people, and all to programs.
+func TestManyLinks(t *testing.T) {
+	w := signedDirectory(t)
+	for i := range 7 {
+		if err := os.Symlink("a", fmt.Sprint("d/link ", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const names = `7 links or special files ("d/link 0", "d/link 1", "d/link 2", "d/link 3", "d/link 4", and 2 more).`
+	if status := w.verify("d"); status != exitOK || !strings.Contains(w.stderr.String(), names) {
+		t.Errorf("status %d: %s", status, &w.stderr)
+	}
+	if status := w.verify("d", "-o", "json"); status != exitOK || strings.Count(w.stdout.String(), `"d/link `) != 7 {
+		t.Errorf("status %d: %s", status, &w.stdout)
+	}
+	all, err := findToSign(t.Context(), signFlags{}, []string{"d"})
+	if err != nil || len(all.artifacts) != 3 || !strings.Contains(all.passed.String(), names[:len(names)-1]) {
+		t.Errorf("sign: %d files, passed over %s, %v", len(all.artifacts), all.passed, err)
 	}
 }
 
@@ -175,7 +276,7 @@ func TestStrangeDirectory(t *testing.T) {
 			t.Skip("no mkfifo here: ", err)
 		}
 	}
-	for link, to := range map[string]string{"d/loop": "loop", "d/up": "..", "d/c.sigstore.jsonl": "loop"} {
+	for link, to := range map[string]string{"d/loop": "loop", "d/here": ".", "d/c.sigstore.jsonl": "loop"} {
 		if err := os.Symlink(to, link); err != nil {
 			t.Fatal(err)
 		}

@@ -100,8 +100,14 @@ type found struct {
 type passedOver struct {
 	Bundles        int `json:"bundles"`
 	VersionControl int `json:"versionControl"` // directories
-	// Odd are links, sockets and the like.
-	Odd int `json:"linksAndSpecialFiles"`
+	// Odd are links, sockets and the like, and OddNames what they are called.
+	Odd      int        `json:"linksAndSpecialFiles"`
+	OddNames []fileName `json:"linkAndSpecialFileNames,omitempty"`
+}
+
+func (p *passedOver) addOdd(path string) {
+	p.Odd++
+	p.OddNames = append(p.OddNames, fileName(path))
 }
 
 // artifactKey tells artifacts apart: the file ./- is not standard input, and a file
@@ -202,9 +208,9 @@ var digestNames = [...]string{
 	"blake2b", "blake2s", "ripemd160", "sm3", "gost", "sha1", "md5", "gitCommit", "gitTree", "gitBlob", "gitTag", "dirHash",
 }
 
-// walk visits the regular files below a directory, which may be a link to one, and
-// what of it cannot be read, with the error. It passes over version control and
-// whatever is no regular file, and gives all files that it saw.
+// walk visits the regular files and links below a directory, which may be a link to
+// one, and what of it cannot be read, with the error. It passes over version control
+// and special files, enters no links, and gives all files that it saw.
 func (f *found) walk(ctx context.Context, root string, visit func(visited)) (seen, error) {
 	all := make(seen)
 	root = strings.TrimSuffix(root, "/") + "/"
@@ -213,14 +219,17 @@ func (f *found) walk(ctx context.Context, root string, visit func(visited)) (see
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			visit(visited{path: path, err: err})
+			visit(visited{path: path, err: ioError(err)})
 		case d.IsDir() && path != root && slices.Contains(versionControl[:], d.Name()):
 			f.passed.VersionControl++
 			return filepath.SkipDir
 		case d.IsDir():
+		case d.Type()&fs.ModeSymlink != 0:
+			all[path] = false
+			visit(visited{path: path, link: true})
 		case !d.Type().IsRegular():
 			all[path] = false
-			f.passed.Odd++
+			f.passed.addOdd(path)
 		default:
 			all[path] = true
 			visit(visited{path: path})
@@ -242,13 +251,27 @@ type visited struct {
 	// bundle: it may be one by its name, of a file that is there, and nobody has looked
 	// into it.
 	bundle bool
+	// link: it is one, and to is what it leads to, where that is below the same
+	// directory.
+	link bool
+	to   string
 }
 
-// look gives the regular files below a directory, and what of it cannot be read.
-// Whether files hold what their names say is looked up.
+// isArtifact reports whether it is to be judged: it is no evidence for another file.
+func (v visited) isArtifact() bool { return v.err == nil && v.artifact == "" && !v.bundle }
+
+// look gives the regular files below a directory, and what of it cannot be read, and
+// passes over links. Whether files hold what their names say is looked up.
 func (f *found) look(ctx context.Context, root string) ([]visited, error) {
 	var files []visited
-	if _, err := f.walk(ctx, root, func(v visited) { files = append(files, v) }); err != nil {
+	visit := func(v visited) {
+		if v.link {
+			f.passed.addOdd(v.path)
+			return
+		}
+		files = append(files, v)
+	}
+	if _, err := f.walk(ctx, root, visit); err != nil {
 		return nil, err
 	}
 	return files, lookInto(ctx, files)
@@ -276,13 +299,28 @@ func (p passedOver) String() string {
 	}{
 		{p.Bundles, "bundle", "bundles"},
 		{p.VersionControl, "version control directory", "version control directories"},
-		{p.Odd, "link or special file", "links or special files"},
 	} {
 		if c.n > 0 {
 			parts = append(parts, count(c.n, c.one, c.several))
 		}
 	}
+	if p.Odd > 0 {
+		parts = append(parts, count(p.Odd, "link or special file", "links or special files")+" ("+p.oddNames()+")")
+	}
 	return strings.Join(parts, ", ")
+}
+
+// oddNames names the first few.
+func (p passedOver) oddNames() string {
+	const most = 5
+	names := make([]string, 0, most)
+	for _, n := range p.OddNames[:min(most, len(p.OddNames))] {
+		names = append(names, string(n))
+	}
+	if more := len(p.OddNames) - most; more > 0 {
+		return listed(names) + fmt.Sprintf(", and %d more", more)
+	}
+	return listed(names)
 }
 
 // digestOf hashes an artifact's file.

@@ -263,13 +263,14 @@ func (in *inputs) addDirectory(root string) error {
 	if err != nil {
 		return err
 	}
+	files = in.followLinks(root, files)
 	for i, f := range files {
 		files[i].bundle = !in.evidence.given() && isBundleName(f.path) && seen[artifactOf(f.path)]
 	}
 	if err := lookInto(in.ctx, files); err != nil {
 		return err
 	}
-	for _, f := range files {
+	for _, f := range in.dropLinks(files, seen) {
 		if err := in.addVisited(f, seen); err != nil {
 			return err
 		}
@@ -283,7 +284,7 @@ func (in *inputs) addVisited(f visited, seen seen) error {
 	a := artifact{path: f.path, alone: true, bundle: f.bundle, seen: seen}
 	switch {
 	case f.err != nil:
-		a.err = ioError(f.err)
+		a.err = f.err
 		in.artifacts = append(in.artifacts, a)
 	case f.artifact != "":
 		in.passed.Bundles++

@@ -37,8 +37,8 @@ func newSignCommand(e *env) *cobra.Command {
 certificate for your identity, records each signature in the transparency log,
 and writes FILE.sigstore.json beside each file. No key is kept.
 
-In directories bundles and version control are passed over: a bundle is what holds
-one, not what is only called so. A bundle is written over another one, or over an
+In directories bundles, version control, links and special files are passed over: a
+bundle is what holds one, not what is only called so. A bundle is written over another one, or over an
 empty file, and never over anything else, nor through a link.
 
 The identity token comes from --identity-token, else from the surroundings

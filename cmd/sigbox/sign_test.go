@@ -33,8 +33,8 @@ func TestFindToSign(t *testing.T) {
 	if diff := cmp.Diff(want, sortedPaths(got.artifacts)); diff != "" {
 		t.Error(diff)
 	}
-	if want := (passedOver{Bundles: 4, VersionControl: 1}); got.passed != want {
-		t.Errorf("passed over %+v, want %+v", got.passed, want)
+	if diff := cmp.Diff(passedOver{Bundles: 4, VersionControl: 1}, got.passed); diff != "" {
+		t.Error(diff)
 	}
 	for arg, says := range map[string]string{
 		"d/app.sigstore.json": "sign the file that it is for: d/app", "d/old.sig": "sign the file that it is for: d/old", "gone": "there is no file gone",

@@ -14,8 +14,8 @@ import (
 )
 
 // findToSign resolves the arguments of sign: files, and directories with all below
-// them. In directories bundles, version control and whatever is no regular file are
-// passed over, and counted.
+// them. In directories bundles, version control and whatever is no regular file, a
+// link for one, are passed over, and told.
 func findToSign(ctx context.Context, f signFlags, args []string) (found, error) {
 	var all found
 	for _, arg := range args {
@@ -64,7 +64,7 @@ func (f *found) addBelow(ctx context.Context, root string) error {
 	for _, v := range files {
 		switch {
 		case v.err != nil:
-			return ioError(v.err)
+			return v.err
 		case v.artifact != "":
 			f.passed.Bundles++
 		default:

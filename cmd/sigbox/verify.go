@@ -27,6 +27,11 @@ FILE.sigstore, and what cosign wrote before: FILE.bundle, or FILE.sig with
 FILE.pem, .cert or .crt. Of several signatures one that verifies is enough; a file
 without any is not verified.
 
+A directory is verified when all that is in it is. Passed over, and told, are
+version control, special files, and links that lead nowhere or to what is judged
+anyway. Any other link is judged as a file by its own name, and if it is to a
+directory, it fails: name what is to be verified behind it.
+
 A file of checksums (SHA256SUMS, …_SHA256SUMS, …checksums.txt) is verified itself,
 then every file that it lists, which needs no signature of its own.
 
