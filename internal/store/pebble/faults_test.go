@@ -1,8 +1,10 @@
 package pebble_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -202,6 +204,82 @@ func TestNearlyFull(t *testing.T) {
 	}
 	fs.free.Store(1 << 30)
 	must(t, put(t, kv, "b"))
+}
+
+// TestFullBelowCommit fills the disk while a commit waits for what was committed before
+// to be written out. It does not wait for ever: its outcome is unknown, the store takes
+// nothing more, and what was acknowledged is there after a restart.
+func TestFullBelowCommit(t *testing.T) {
+	var full atomic.Bool
+	flush := make(chan struct{}) // closed when tables may be written: the disk is full by then
+	disk := &diskFS{}
+	disk.FS = errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(o errorfs.Op) error {
+		if strings.HasSuffix(o.Path, ".sst") && full.Load() {
+			<-flush
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	disk.free.Store(1 << 30)
+	waits := &heard{text: "a commit waits", yes: make(chan struct{})}
+	dir := t.TempDir()
+	kv, err := pebble.Open(t.Context(), dir, pebble.Options{FS: disk, MaxStall: time.Millisecond, Logger: slog.New(waits)})
+	must(t, err)
+	full.Store(true)
+	outcome := make(chan error, 1)
+	acknowledged := 0
+	go func() {
+		for {
+			if err := kv.Commit(t.Context(), store.Batch{Writes: []store.Pair{{Key: key(acknowledged), Value: make([]byte, 1<<20)}}}); err != nil {
+				outcome <- err
+				return
+			}
+			acknowledged++
+		}
+	}()
+	<-waits.yes
+	disk.free.Store(0)
+	close(flush)
+	if err := <-outcome; !errors.Is(err, store.ErrUnknown) || sigbox.KindOf(err) != sigbox.Fatal {
+		t.Errorf("expected ErrUnknown of kind fatal, found %v", err)
+	}
+	if err := put(t, kv, "after"); err == nil || sigbox.KindOf(err) != sigbox.Fatal || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("expected kind fatal, found %v", err)
+	}
+	if _, err := kv.Get(t.Context(), key(0)); err != nil {
+		t.Errorf("reads do not go on: %v", err)
+	}
+	disk.free.Store(1 << 30) // what waits in Pebble must not go on now
+	full.Store(false)
+	_ = kv.Close() // it says again what failed
+
+	copied := filepath.Join(t.TempDir(), "copy") // as a new process sees it
+	must(t, os.CopyFS(copied, os.DirFS(dir)))
+	again := open(t, copied)
+	defer func() { must(t, again.Close()) }()
+	for i := range acknowledged {
+		if _, err := again.Get(t.Context(), key(i)); err != nil {
+			t.Errorf("commit %d of %d: %v", i, acknowledged, err)
+		}
+	}
+	must(t, put(t, again, "after"))
+}
+
+// heard takes messages until one has a text.
+type heard struct {
+	text string
+	once sync.Once
+	yes  chan struct{} // closed then
+}
+
+func (h *heard) Enabled(context.Context, slog.Level) bool { return true }
+func (h *heard) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h *heard) WithGroup(string) slog.Handler            { return h }
+func (h *heard) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, h.text) {
+		h.once.Do(func() { close(h.yes) })
+	}
+	return nil
 }
 
 // TestFullAtTheStart: Pebble would try for ever to write out what its log holds.

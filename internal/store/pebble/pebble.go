@@ -47,6 +47,8 @@ const (
 
 	// defaultMinFree is what a flush and a compaction may need, and more.
 	defaultMinFree = 128 << 20
+
+	defaultMaxStall = 10 * time.Second
 )
 
 // Options change how a store is opened. The zero value is for use.
@@ -55,6 +57,8 @@ type Options struct {
 	Logger *slog.Logger
 	// MinFree is the space in bytes below which commits are refused; 0 is 128 MiB.
 	MinFree uint64
+	// MaxStall bounds how long a commit waits while the disk is full; 0 is 10 seconds.
+	MaxStall time.Duration
 	// FS is the file system; nil is the machine's.
 	FS vfs.FS
 }
@@ -69,10 +73,13 @@ func Open(ctx context.Context, dir string, o Options) (*KV, error) {
 	if o.MinFree == 0 {
 		o.MinFree = defaultMinFree
 	}
+	if o.MaxStall == 0 {
+		o.MaxStall = defaultMaxStall
+	}
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
-	kv := &KV{dir: dir, minFree: o.MinFree, log: o.Logger, failed: make(chan struct{}), wedged: make(chan struct{})}
+	kv := &KV{dir: dir, minFree: o.MinFree, maxStall: o.MaxStall, log: o.Logger, failed: make(chan struct{}), wedged: make(chan struct{})}
 	kv.fs = fuse{o.FS, kv}
 	if err := kv.roomToOpen(); err != nil {
 		return nil, err
@@ -173,23 +180,31 @@ func (kv *KV) options() *pebble.Options {
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			_ = kv.breakDown(fmt.Errorf("%s", i.String())) // reads of other data go on
 		},
-		DiskSlow: func(i pebble.DiskSlowInfo) { kv.log.Warn("store: the disk is slow", "what", i.String()) },
+		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { kv.log.Debug("store: a commit waits", "for", i.Reason) },
+		DiskSlow:        func(i pebble.DiskSlowInfo) { kv.log.Warn("store: the disk is slow", "what", i.String()) },
 	}
 	return o
 }
 
 // backgroundFailed is told that a flush or compaction has failed, which is then
-// tried again. On a full disk that may come out well. Anything else that goes wrong
+// tried again. On a full disk that may come out well, as long as no commit waits for
+// it: with memory full, Pebble lets one wait for ever. Anything else that goes wrong
 // with the disk, and a disk that is full while it says that it has room, will soon
 // hold up commits.
 func (kv *KV) backgroundFailed(err error) {
 	if kv.broken.Load() == nil {
 		kv.log.Error("store: background work failed", "err", err)
-		if ready := kv.ready(); ready == nil || sigbox.KindOf(ready) != sigbox.Unavailable {
+		if ready := kv.ready(); ready == nil || sigbox.KindOf(ready) != sigbox.Unavailable || kv.stalled() {
 			_ = kv.breakDown(err) // commits give it
 		}
 	}
 	time.Sleep(pause) // with Pebble's lock, which readers do not need
+}
+
+// stalled reports whether a commit has waited for too long.
+func (kv *KV) stalled() bool {
+	since := kv.applying.Load()
+	return since != nil && time.Since(*since) >= kv.maxStall
 }
 
 func openError(dir string, err error) error {
@@ -212,16 +227,19 @@ type KV struct {
 	db      *pebble.DB
 	dir     string
 	minFree uint64
-	fs      vfs.FS
-	log     *slog.Logger
-	locks   store.Locks
-	calls   gate
-	broken  atomic.Pointer[sigbox.Error] // set once: no commits any more
-	blown   atomic.Bool                  // set with broken: nothing is written any more
-	opened  atomic.Bool
-	failed  chan struct{} // closed with broken
-	once    sync.Once     // closes wedged
-	wedged  chan struct{} // closed when Pebble was stopped in mid-course: its locks may be held
+	// A commit that has waited for maxStall on a full disk is given up.
+	maxStall time.Duration
+	applying atomic.Pointer[time.Time] // when the commit under way was given to Pebble
+	fs       vfs.FS
+	log      *slog.Logger
+	locks    store.Locks
+	calls    gate
+	broken   atomic.Pointer[sigbox.Error] // set once: no commits any more
+	blown    atomic.Bool                  // set with broken: nothing is written any more
+	opened   atomic.Bool
+	failed   chan struct{} // closed with broken
+	once     sync.Once     // closes wedged
+	wedged   chan struct{} // closed when Pebble was stopped in mid-course: its locks may be held
 
 	mu sync.Mutex // orders commits: checks and write are one step
 }
@@ -379,7 +397,10 @@ func (kv *KV) apply(pb *pebble.Batch, checks []store.Check) error {
 			return errors.Join(err, pb.Close())
 		}
 	}
+	start := time.Now()
+	kv.applying.Store(&start)
 	err := kv.unless(kv.failed, func() error { return kv.db.ApplyNoSyncWait(pb, pebble.Sync) })
+	kv.applying.Store(nil)
 	switch {
 	case err == nil:
 		return nil
