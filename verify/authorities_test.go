@@ -86,6 +86,7 @@ func TestAuthorities(t *testing.T) {
 	w := sigboxtest.New(t)
 	b := w.Sign(artifact, sigboxtest.Options{})
 	unknown := pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 9999, 1}, Critical: true, Value: []byte{5, 0}}
+	explicitPolicy := pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 36}, Critical: true, Value: []byte{0x30, 3, 0x80, 1, 0}} // RFC 5280 §4.2.1.11, requireExplicitPolicy 0
 	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +121,8 @@ func TestAuthorities(t *testing.T) {
 		"names that are excluded":    {func(c *chainOf) { c.ca.ExcludedEmailAddresses = []string{"ada@example.com"} }, "does not lead to the trust root"},
 		"names and what is not known": {func(c *chainOf) {
 			c.root.PermittedEmailAddresses, c.ca.ExtraExtensions = []string{"example.com"}, []pkix.Extension{unknown}
-		}, "does not lead to the trust root"},
+		}, "critical extension that is not known"},
+		"a policy is required": {func(c *chainOf) { c.middle.ExtraExtensions = []pkix.Extension{explicitPolicy} }, "does not lead to the trust root"},
 		"names, critically, permitted": {func(c *chainOf) {
 			c.root.PermittedDNSDomainsCritical, c.root.PermittedEmailAddresses = true, []string{"example.com"}
 		}, ""},

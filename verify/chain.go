@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"slices"
 	"sync"
@@ -14,20 +13,17 @@ import (
 	"github.com/sigbox/sigbox/wire/cert"
 )
 
-// The identifiers below are read and never written.
-var (
-	oidSubjectAltName  = asn1.ObjectIdentifier{2, 5, 29, 17}
-	oidNameConstraints = asn1.ObjectIdentifier{2, 5, 29, 30}
-)
+// oidSubjectAltName is read and never written.
+var oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 
 // authority is a certificate authority of a trust root. The path from its
 // issuing certificate to the trust anchor is checked once.
 type authority struct {
-	chain       []*x509.Certificate // issuing certificate first, trust anchor last
-	validFor    sigbox.TimeRange    // of the trust root
-	constrained bool                // a certificate of the chain has name constraints
-	sound       func() error        // whether each certificate was issued by the next
-	name        string
+	chain    []*x509.Certificate // issuing certificate first, trust anchor last
+	validFor sigbox.TimeRange    // of the trust root
+	name     string
+	once     sync.Once
+	unsound  error // set by once
 	// issued are leaves that were found to be signed by a certificate of the
 	// chain, with the SCTs that were found good.
 	issued cache[issuance, []promise]
@@ -52,60 +48,17 @@ func (p *Parsed) newAuthority(ca *sigbox.CertificateAuthority) (*authority, erro
 	if err != nil {
 		return nil, err
 	}
-	a := &authority{chain: chain, validFor: ca.ValidFor, name: nameOf(ca)}
-	for _, c := range chain {
-		a.constrained = a.constrained || slices.ContainsFunc(c.Extensions, isNameConstraints)
-	}
-	if len(a.chain) == 0 {
+	if len(chain) == 0 {
 		return nil, sigbox.Errorf(sigbox.Invalid, "certificate authority %.200q: no certificates", ca.URI)
 	}
-	a.sound = sync.OnceValue(a.checkChain)
-	return a, nil
+	return &authority{chain: chain, validFor: ca.ValidFor, name: nameOf(ca)}, nil
 }
 
-func isNameConstraints(e pkix.Extension) bool { return e.Id.Equal(oidNameConstraints) }
-
-// checkChain checks what does not depend on leaf and time: that each certificate
-// may issue certificates for code signing and was issued by the next. The last
-// one is trusted as it is (sigstore_trustroot.proto, cert_chain).
-func (a *authority) checkChain() error {
-	for i, c := range a.chain {
-		if len(c.UnhandledCriticalExtensions) > 0 && !a.constrained {
-			return sigbox.Errorf(sigbox.NotVerified, "the authority's certificate %q has a critical extension that is not known, %v", c.Subject, c.UnhandledCriticalExtensions[0])
-		}
-		if !c.BasicConstraintsValid || !c.IsCA || c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0 {
-			return sigbox.Errorf(sigbox.NotVerified, "the authority's certificate %q may not issue certificates", c.Subject)
-		}
-		if !mayCodeSign(c, true) {
-			return sigbox.Errorf(sigbox.NotVerified, "the authority's certificate %q is not for code signing", c.Subject)
-		}
-		if i+1 < len(a.chain) {
-			if err := issuedBy(c, a.chain[i+1]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// mayCodeSign checks the extended key usage. For authorities, whose usages nest,
-// none or anyExtendedKeyUsage permits all.
-func mayCodeSign(c *x509.Certificate, isCA bool) bool {
-	if isCA && (len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)) {
-		return true
-	}
-	return slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageCodeSigning)
-}
-
-// issuedBy checks name, key usage and signature.
-func issuedBy(c, parent *x509.Certificate) error {
-	if !bytes.Equal(c.RawIssuer, parent.RawSubject) {
-		return sigbox.Mismatch(sigbox.NotVerified, "the certificate is of another issuer", parent.Subject, c.Issuer)
-	}
-	if err := c.CheckSignatureFrom(parent); err != nil {
-		return sigbox.Errorf(sigbox.NotVerified, "the certificate was not signed by %q: %s", parent.Subject, sigbox.DescribeX509(err))
-	}
-	return nil
+// sound reports whether the path from the issuing certificate to the trust anchor
+// holds, apart from time.
+func (a *authority) sound() error {
+	a.once.Do(func() { a.unsound = sigbox.CheckAuthorities(a.chain, x509.ExtKeyUsageCodeSigning) })
+	return a.unsound
 }
 
 // at checks what depends on time: the trust root's period and that of every
@@ -139,44 +92,15 @@ func (p path) check(l *leaf, r *root, t time.Time) ([]promise, error) {
 	if err := p.sound(); err != nil {
 		return nil, err
 	}
-	for below, ca := range p.certificates() {
-		if (ca.MaxPathLen > 0 || ca.MaxPathLenZero) && below > ca.MaxPathLen {
-			return nil, sigbox.Errorf(sigbox.NotVerified, "the authority's certificate %q allows %d authorities below it, the path has %d", ca.Subject, ca.MaxPathLen, below)
-		}
-	}
-	issuer := p.chain[p.index]
-	if err := issuedBy(l.cert, issuer); err != nil {
+	if err := sigbox.CheckIssued(l.cert, p.certificates(), x509.ExtKeyUsageCodeSigning, t); err != nil {
 		return nil, err
 	}
-	if p.constrained {
-		if err := p.library(l.cert, t); err != nil {
-			return nil, err
-		}
-	}
-	scts, err := r.promises(l, issuer)
+	scts, err := r.promises(l, p.chain[p.index])
 	if err != nil {
 		return nil, err
 	}
 	p.issued.put(key, scts, rememberChecks)
 	return scts, nil
-}
-
-// library leaves a path with name constraints to the standard library.
-func (p path) library(c *x509.Certificate, t time.Time) error {
-	opts := x509.VerifyOptions{
-		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: t,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
-	}
-	certs := p.certificates()
-	last := len(certs) - 1
-	opts.Roots.AddCert(certs[last])
-	for _, ca := range certs[:last] {
-		opts.Intermediates.AddCert(ca)
-	}
-	if _, err := c.Verify(opts); err != nil {
-		return sigbox.Errorf(sigbox.NotVerified, "the certificate does not lead to the trust root: %s", sigbox.DescribeX509(err))
-	}
-	return nil
 }
 
 // leaf is a signer's certificate, parsed.
@@ -224,7 +148,7 @@ func checkLeaf(c *x509.Certificate) error {
 		return refuse(StepCertificate, "the certificate is an authority's, expected a signer's")
 	case c.KeyUsage&x509.KeyUsageDigitalSignature == 0:
 		return refuse(StepCertificate, "the certificate's key usage does not include digital signatures")
-	case !mayCodeSign(c, false):
+	case !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageCodeSigning):
 		return refuse(StepCertificate, "the certificate is not for code signing")
 	}
 	return nil

@@ -41,7 +41,7 @@ func TestStrangersAskForNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	ada := sigboxtest.DefaultIdentity()
-	p, err := compile(sigbox.Policy{
+	p, err := compile(&sigbox.Policy{
 		Identities:     []sigbox.IdentityMatch{{Subject: ada.Subject, Issuer: ada.Issuer}},
 		PredicateTypes: []string{sigbox.AnyPredicateType},
 	})

@@ -57,7 +57,7 @@ func (t *trial) entries() error {
 		}
 		t.logged = append(t.logged, e)
 	}
-	if have := operators(t.logged, func(e logged) string { return operator(e.log.Operator, e.log.BaseURL) }); have < t.demands.LogEntries {
+	if have := operators(t.logged, func(e logged) string { return e.log.operator }); have < t.demands.LogEntries {
 		f := tooFew(StepLog, "entries in logs of the trust root", t.demands.LogEntries, have)
 		switch {
 		case unusable != nil:
@@ -137,12 +137,13 @@ func (l *rekor) checkInclusion(le *sigbox.LogEntry, promised bool) error {
 	if len(p.RootHash) != sha256.Size {
 		return mismatch(StepInclusion, "bytes of the root hash", sha256.Size, len(p.RootHash))
 	}
-	proof := make(tlog.RecordProof, len(p.Hashes))
-	for i, h := range p.Hashes {
+	var few [24]tlog.Hash // which are those of a proof in a tree of 16 million leaves
+	proof := tlog.RecordProof(few[:0])
+	for _, h := range p.Hashes {
 		if len(h) != sha256.Size {
 			return mismatch(StepInclusion, "bytes of a hash in the proof", sha256.Size, len(h))
 		}
-		proof[i] = tlog.Hash(h)
+		proof = append(proof, tlog.Hash(h))
 	}
 	if p.LogIndex < 0 || p.LogIndex >= p.TreeSize || p.TreeSize > sigbox.MaxTreeSize {
 		return refuse(StepInclusion, "index %d in a tree of %d leaves", p.LogIndex, p.TreeSize)
@@ -177,11 +178,8 @@ func (l *rekor) open(text string, v2 bool) (sigbox.Checkpoint, error) {
 	if err != nil {
 		return sigbox.Checkpoint{}, sigbox.Errorf(sigbox.NotVerified, "the trust root's log %q cannot sign checkpoints: no host in its URL, or a key of another type", l.BaseURL)
 	}
-	mark := "1"
-	if v2 {
-		mark = "2"
-	}
-	key := sha256.Sum256([]byte(mark + text))
+	var usual [512]byte // hold most, so that nothing is copied to the heap
+	key := signedText{v2, sha256.Sum256(append(usual[:0], text...))}
 	if cp, ok := l.checkpoints.get(key); ok {
 		return *cp, nil
 	}
@@ -194,14 +192,6 @@ func (l *rekor) open(text string, v2 bool) (sigbox.Checkpoint, error) {
 	}
 	l.checkpoints.put(key, &cp, rememberChecks)
 	return cp, nil
-}
-
-// verifier gives the one for checkpoints of v1 or v2.
-func (l *rekor) verifier(v2 bool) (*note.Verifier, error) {
-	if v2 {
-		return l.v2()
-	}
-	return l.v1()
 }
 
 // bind holds what an entry says against the bundle, all but the artifact's

@@ -5,6 +5,8 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
+	"net/url"
+	"strings"
 
 	"github.com/sigbox/sigbox"
 )
@@ -12,7 +14,7 @@ import (
 // rememberParsed is how many certificates, and how many keys, a [Parsed] holds.
 const rememberParsed = 1024
 
-// Parsed holds the certificates and keys of trust roots that were parsed. Verifiers
+// Parsed holds the certificates, keys and hosts of trust roots that were parsed. Verifiers
 // that are given the same one, as those are that policies of different people are
 // judged with, parse them but once between them. It says nothing about what was
 // checked. It holds a bounded number, in memory of its own, and is safe for
@@ -20,6 +22,7 @@ const rememberParsed = 1024
 type Parsed struct {
 	certificates cache[[sha256.Size]byte, *x509.Certificate] // by the hash of their DER
 	keys         cache[[sha256.Size]byte, crypto.PublicKey]
+	hosts        cache[string, string] // by base URL
 }
 
 // chain gives the certificates of an authority.
@@ -37,6 +40,35 @@ func (p *Parsed) chain(ca *sigbox.CertificateAuthority) ([]*x509.Certificate, er
 
 // key gives a key that a root lists.
 func (p *Parsed) key(der []byte) (crypto.PublicKey, error) { return remember(&p.keys, der, parseKey) }
+
+// host gives the host of a base URL, which may lack its scheme.
+func (p *Parsed) host(base string) string {
+	if host, ok := p.hosts.get(base); ok {
+		return host
+	}
+	host := hostOf(base)
+	p.hosts.put(strings.Clone(base), host, rememberParsed)
+	return host
+}
+
+func hostOf(base string) string {
+	if !strings.Contains(base, "://") {
+		base = "//" + base
+	}
+	u, err := url.Parse(base)
+	if err != nil {
+		return ""
+	}
+	return strings.Clone(u.Hostname())
+}
+
+// operator gives the name that thresholds count by.
+func (p *Parsed) operator(name, base string) string {
+	if name != "" {
+		return name
+	}
+	return p.host(base)
+}
 
 // parseKey reads a SubjectPublicKeyInfo, or the bare RSA key (PKCS #1) of the
 // first logs.

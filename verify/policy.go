@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"iter"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 type policy struct {
 	identities     []matcher
 	keys           []*signer
+	written        []sigbox.PublicKey // the keys, as they were given
 	threshold      int
 	predicateTypes []string
 	digests        []sigbox.NamedDigest
@@ -24,14 +26,14 @@ type policy struct {
 
 // matcher is an IdentityMatch.
 type matcher struct {
-	subject, issuer *pattern
+	subject, issuer pattern
 	extensions      []extensionMatcher
 }
 
 // extensionMatcher is for one extension of a certificate.
 type extensionMatcher struct {
 	arc  int
-	want *pattern
+	want pattern
 }
 
 // pattern matches a whole string.
@@ -57,26 +59,19 @@ func (p *pattern) String() string {
 // rememberPolicies is how many a Verifier keeps compiled.
 const rememberPolicies = 16
 
-// compiled is a policy with what was compiled of it. The source is a copy of its
-// own: callers may change theirs.
-type compiled struct {
-	source sigbox.Policy
-	policy *policy
-}
-
 // policies remembers a few that were compiled.
 type policies struct {
 	mu    sync.Mutex
-	known []compiled // guarded by mu
+	known []*policy // guarded by mu
 }
 
 // find gives what p was compiled to, or nil.
-func (c *policies) find(p sigbox.Policy) *policy {
+func (c *policies) find(p *sigbox.Policy) *policy {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range c.known {
-		if p.Equal(c.known[i].source) {
-			return c.known[i].policy
+	for _, known := range c.known {
+		if known.is(p) {
+			return known
 		}
 	}
 	return nil
@@ -84,12 +79,11 @@ func (c *policies) find(p sigbox.Policy) *policy {
 
 // compile checks that every field of p means something: what would be dropped is
 // refused instead.
-func (c *policies) compile(p sigbox.Policy) (*policy, error) {
+func (c *policies) compile(p *sigbox.Policy) (*policy, error) {
 	if known := c.find(p); known != nil {
 		return known, nil
 	}
-	own := p.Clone()
-	out, err := compile(own)
+	out, err := compile(p)
 	if err != nil {
 		return nil, err
 	}
@@ -98,16 +92,18 @@ func (c *policies) compile(p sigbox.Policy) (*policy, error) {
 	if len(c.known) == rememberPolicies {
 		c.known = slices.Delete(c.known, 0, 1)
 	}
-	c.known = append(c.known, compiled{own, out})
+	c.known = append(c.known, out)
 	return out, nil
 }
 
-func compile(p sigbox.Policy) (*policy, error) {
+// compile makes what shares nothing with p: callers may change theirs.
+func compile(p *sigbox.Policy) (*policy, error) {
 	if err := p.Check(); err != nil {
 		return nil, err
 	}
 	out := &policy{
-		threshold: max(p.Threshold, 1), predicateTypes: p.PredicateTypes, digests: p.Digests, signed: p.Signed, demands: p.Demands,
+		identities: make([]matcher, 0, len(p.Identities)), threshold: max(p.Threshold, 1),
+		predicateTypes: slices.Clone(p.PredicateTypes), digests: slices.Clone(p.Digests), signed: p.Signed, demands: p.Demands,
 	}
 	for i := range p.Identities {
 		m, err := newMatcher(&p.Identities[i])
@@ -121,9 +117,30 @@ func compile(p sigbox.Policy) (*policy, error) {
 		if err != nil {
 			return nil, sigbox.Errorf(sigbox.KindOf(err), "policy: key %d: %w", i+1, err)
 		}
-		out.keys = append(out.keys, s)
+		out.keys, out.written = append(out.keys, s), append(out.written, k)
+		out.written[i].Key = bytes.Clone(k.Key)
 	}
 	return out, nil
+}
+
+// is reports whether p was compiled of what says the same in the same order.
+func (p *policy) is(o *sigbox.Policy) bool {
+	return p.threshold == max(o.Threshold, 1) && p.signed.Equal(o.Signed) && p.demands == o.Demands &&
+		slices.Equal(p.predicateTypes, o.PredicateTypes) && slices.Equal(p.digests, o.Digests) &&
+		slices.EqualFunc(p.written, o.Keys, sigbox.PublicKey.Equal) && p.accepts(o.Identities)
+}
+
+// accepts reports whether these are the identities that p was compiled of.
+func (p *policy) accepts(ids []sigbox.IdentityMatch) bool {
+	if len(p.identities) != len(ids) {
+		return false
+	}
+	for i := range ids {
+		if !p.identities[i].is(&ids[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 func newMatcher(id *sigbox.IdentityMatch) (m matcher, err error) {
@@ -133,32 +150,66 @@ func newMatcher(id *sigbox.IdentityMatch) (m matcher, err error) {
 	if m.issuer, err = newPattern(id.Issuer, id.IssuerRegexp); err != nil {
 		return m, err
 	}
-	for arc := range sigbox.MaxExtensionArc + 1 {
-		_, literal := id.Extensions.Field(arc)
-		_, expr := id.ExtensionsRegexp.Field(arc)
-		if literal == nil || *literal == "" && *expr == "" {
-			continue
-		}
-		want, err := newPattern(*literal, *expr)
+	for arc, want := range extensionsOf(id) {
+		p, err := newPattern(want.literal, want.expr)
 		if err != nil {
 			return m, err
 		}
-		m.extensions = append(m.extensions, extensionMatcher{arc, want})
+		m.extensions = append(m.extensions, extensionMatcher{arc, p})
 	}
 	return m, nil
 }
 
+// is reports whether m was made of id.
+func (m *matcher) is(id *sigbox.IdentityMatch) bool {
+	if !m.subject.is(id.Subject, id.SubjectRegexp) || !m.issuer.is(id.Issuer, id.IssuerRegexp) {
+		return false
+	}
+	known := m.extensions
+	for arc, want := range extensionsOf(id) {
+		if len(known) == 0 || known[0].arc != arc || !known[0].want.is(want.literal, want.expr) {
+			return false
+		}
+		known = known[1:]
+	}
+	return len(known) == 0
+}
+
+// written is a pattern before it is compiled; one of its fields is set.
+type written struct{ literal, expr string }
+
+// extensionsOf gives the extensions that are looked at, by their arcs.
+func extensionsOf(id *sigbox.IdentityMatch) iter.Seq2[int, written] {
+	return func(yield func(int, written) bool) {
+		for arc := range sigbox.MaxExtensionArc + 1 {
+			_, literal := id.Extensions.Field(arc)
+			_, expr := id.ExtensionsRegexp.Field(arc)
+			if literal == nil || *literal == "" && *expr == "" {
+				continue
+			}
+			if !yield(arc, written{*literal, *expr}) {
+				return
+			}
+		}
+	}
+}
+
 // newPattern compiles a literal, or else a regular expression, which by itself is
 // a good one: "a)|(b" would reach out of the group.
-func newPattern(literal, expr string) (*pattern, error) {
+func newPattern(literal, expr string) (pattern, error) {
 	if expr == "" {
-		return &pattern{literal: literal}, nil
+		return pattern{literal: literal}, nil
 	}
 	re, err := regexp.Compile(`\A(?:` + expr + `)\z`)
-	if err != nil {
-		return nil, err
+	return pattern{expr, re}, err
+}
+
+// is reports whether p was made of these.
+func (p *pattern) is(literal, expr string) bool {
+	if p.re == nil {
+		return expr == "" && literal == p.literal
 	}
-	return &pattern{expr, re}, nil
+	return literal == "" && expr == p.literal
 }
 
 // named reports whether subject and issuer are the wanted ones.
@@ -168,10 +219,11 @@ func (m *matcher) named(id *sigbox.Identity) bool {
 
 // differing gives the first extension that is not as wanted, 0 if all are.
 func (m *matcher) differing(id *sigbox.Identity) (arc int, want *pattern) {
-	for _, e := range m.extensions {
+	for i := range m.extensions {
+		e := &m.extensions[i]
 		// What is not there matches nothing, not even an expression for nothing.
 		if _, found := id.Extensions.Field(e.arc); *found == "" || !e.want.match(*found) {
-			return e.arc, e.want
+			return e.arc, &e.want
 		}
 	}
 	return 0, nil
@@ -211,7 +263,8 @@ func orNone(s string) string {
 // wanted names the identities for people.
 func (p *policy) wanted() string {
 	var names []string
-	for _, m := range p.identities {
+	for i := range p.identities {
+		m := &p.identities[i]
 		names = append(names, describe(m.subject.String(), m.issuer.String()))
 	}
 	if n := len(names) - 4; n > 1 {

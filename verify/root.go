@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -87,20 +86,32 @@ func (r *root) allStampers() []*stamper {
 // rekor is a transparency log.
 type rekor struct {
 	*sigbox.TransparencyLog
-	host string
-	key  crypto.PublicKey
-	// v1 and v2 check checkpoints; v2 fails when the base URL names no host, v1 when
-	// the key is of a type that checkpoints are not signed with.
-	v1, v2 func() (*note.Verifier, error)
-	// checkpoints that were signed by one of them, by the SHA-256 of version and
-	// text.
-	checkpoints cache[[sha256.Size]byte, *sigbox.Checkpoint]
+	host     string // "" when the base URL names none
+	operator string
+	key      crypto.PublicKey
+	v1, v2   checker // of checkpoints
+	// checkpoints that were found signed.
+	checkpoints cache[signedText, *sigbox.Checkpoint]
+}
+
+// signedText names a checkpoint of a v1 or v2 log by its SHA-256.
+type signedText struct {
+	v2  bool
+	sum [sha256.Size]byte
+}
+
+// checker checks checkpoints once it is made, if it can be.
+type checker struct {
+	once     sync.Once
+	verifier *note.Verifier
+	err      error
 }
 
 // ctLog is a certificate log.
 type ctLog struct {
 	*sigbox.TransparencyLog
-	key crypto.PublicKey
+	operator string
+	key      crypto.PublicKey
 }
 
 // stamper is a timestamp authority.
@@ -153,7 +164,7 @@ func (p *Parsed) newCTLog(l *sigbox.TransparencyLog) (*ctLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ctLog{l, key}, nil
+	return &ctLog{l, p.operator(l.Operator, l.BaseURL), key}, nil
 }
 
 // newStamper prepares a timestamp authority.
@@ -166,7 +177,7 @@ func (p *Parsed) newStamper(ca *sigbox.CertificateAuthority) (*stamper, error) {
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "authority %.200q: %w", nameOf(ca), err)
 	}
-	return &stamper{a, nameOf(ca), operator(ca.Operator, ca.URI)}, nil
+	return &stamper{a, nameOf(ca), p.operator(ca.Operator, ca.URI)}, nil
 }
 
 // newRekor prepares a transparency log.
@@ -181,37 +192,24 @@ func (p *Parsed) newRekor(l *sigbox.TransparencyLog) (*rekor, error) {
 	if l.HashAlgorithm != sigbox.SHA256 {
 		return nil, sigbox.Mismatch(sigbox.Invalid, "log "+l.BaseURL+": hash of the tree", sigbox.SHA256, l.HashAlgorithm)
 	}
-	host := hostOf(l.BaseURL)
-	return &rekor{
-		TransparencyLog: l, host: host, key: key,
-		v1: sync.OnceValues(func() (*note.Verifier, error) { return note.NewRekorV1Verifier(key) }),
-		v2: sync.OnceValues(func() (*note.Verifier, error) { return note.NewVerifier(host, key) }),
-	}, nil
+	return &rekor{TransparencyLog: l, host: p.host(l.BaseURL), operator: p.operator(l.Operator, l.BaseURL), key: key}, nil
+}
+
+// verifier gives the one for checkpoints of v1 or v2. That of v2 fails when the base
+// URL names no host, either when the key is of a type that checkpoints are not
+// signed with.
+func (l *rekor) verifier(v2 bool) (*note.Verifier, error) {
+	if v2 {
+		l.v2.once.Do(func() { l.v2.verifier, l.v2.err = note.NewVerifier(l.host, l.key) })
+		return l.v2.verifier, l.v2.err
+	}
+	l.v1.once.Do(func() { l.v1.verifier, l.v1.err = note.NewRekorV1Verifier(l.key) })
+	return l.v1.verifier, l.v1.err
 }
 
 // same reports whether two listings are of one log.
 func (l *rekor) same(o *rekor) bool {
 	return l.host == o.host && bytes.Equal(l.PublicKey, o.PublicKey)
-}
-
-// hostOf gives the host of a base URL, which may lack its scheme.
-func hostOf(base string) string {
-	if !strings.Contains(base, "://") {
-		base = "//" + base
-	}
-	u, err := url.Parse(base)
-	if err != nil {
-		return ""
-	}
-	return u.Hostname()
-}
-
-// operator gives the name that thresholds count by.
-func operator(name, base string) string {
-	if name != "" {
-		return name
-	}
-	return hostOf(base)
 }
 
 // nameOf names an authority for people.

@@ -56,7 +56,7 @@ func promised(logs []*ctLog, s *cert.SCT, l *leaf, issuer *x509.Certificate) (pr
 			err = sigbox.Errorf(sigbox.NotVerified, "the trust root lists the log %s %s, the SCT is of %s", log.BaseURL, period(log.ValidFor), stamp(at))
 		}
 		if err == nil {
-			return promise{log.BaseURL, operator(log.Operator, log.BaseURL), s.LogID, at}, nil
+			return promise{log.BaseURL, log.operator, s.LogID, at}, nil
 		}
 		if first == nil {
 			first = err

@@ -308,7 +308,7 @@ func (t *trial) time() error {
 	for _, e := range t.logged {
 		if !e.at.IsZero() {
 			t.times = append(t.times, e.at)
-			by = append(by, operator(e.log.Operator, e.log.BaseURL))
+			by = append(by, e.log.operator)
 		}
 	}
 	demanded := t.demands.Times

@@ -229,7 +229,7 @@ func (v *Verifier) one(a *content, b *sigbox.Bundle, p *policy) (*Verdict, error
 
 // prepare checks what does not depend on a bundle.
 func (v *Verifier) prepare(a Artifact, p sigbox.Policy) (*policy, *content, error) {
-	policy, err := v.policies.compile(p)
+	policy, err := v.policies.compile(&p)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -50,6 +50,7 @@ const (
 func IdentityOf(c *x509.Certificate) (sigbox.Identity, error) {
 	id := sigbox.Identity{}
 	var issuer, issuerV1 string
+	var known texts
 	var seen uint32 // bit n: the extension .n was there
 	for _, ext := range c.Extensions {
 		if ext.Id.Equal(oidSubjectAltName) {
@@ -57,7 +58,7 @@ func IdentityOf(c *x509.Certificate) (sigbox.Identity, error) {
 				return sigbox.Identity{}, sigbox.Errorf(sigbox.Invalid, "certificate: more than one subject alternative name extension")
 			}
 			var err error
-			if id.Kind, id.Subject, err = parseSAN(ext.Value); err != nil {
+			if id.Kind, id.Subject, err = parseSAN(ext.Value, &known); err != nil {
 				return sigbox.Identity{}, err
 			}
 			continue
@@ -81,7 +82,7 @@ func IdentityOf(c *x509.Certificate) (sigbox.Identity, error) {
 			continue
 		}
 		var err error
-		if *field, err = parseText(arc, ext.Value); err != nil {
+		if *field, err = parseText(arc, ext.Value, &known); err != nil {
 			return sigbox.Identity{}, err
 		}
 	}
@@ -124,7 +125,7 @@ func fulcioArc(id asn1.ObjectIdentifier) (int, bool) {
 }
 
 // parseSAN reads a SubjectAltName extension that holds one name.
-func parseSAN(der []byte) (sigbox.SANKind, string, error) {
+func parseSAN(der []byte, known *texts) (sigbox.SANKind, string, error) {
 	var names, value cryptobyte.String
 	var tag cbasn1.Tag
 	in := cryptobyte.String(der)
@@ -148,7 +149,7 @@ func parseSAN(der []byte) (sigbox.SANKind, string, error) {
 	default:
 		return 0, "", sigbox.Errorf(sigbox.Invalid, "certificate: expected a subject alternative name that is an email address, a URI or a user name, found one with tag %#02x", uint8(tag))
 	}
-	name := string(value)
+	name := known.string(value)
 	return kind, name, checkSubject(kind, name)
 }
 
@@ -165,7 +166,7 @@ func readUserName(s *cryptobyte.String) bool {
 }
 
 // parseText reads the value of an extension below Fulcio's arc.
-func parseText(arc int, value []byte) (string, error) {
+func parseText(arc int, value []byte, known *texts) (string, error) {
 	text := cryptobyte.String(value)
 	if arc > arcLastRaw {
 		in := text
@@ -179,7 +180,26 @@ func parseText(arc int, value []byte) (string, error) {
 	if !utf8.Valid(text) {
 		return "", sigbox.Errorf(sigbox.Invalid, "certificate: extension 1.3.6.1.4.1.57264.1.%d is not valid UTF-8", arc)
 	}
-	return string(text), nil
+	return known.string(text), nil
+}
+
+// texts are those of one certificate, each but once: a commit, a repository or a
+// workflow stands in several of its extensions.
+type texts struct {
+	list [1 + sigbox.MaxExtensionArc]string // the name's, and each extension's
+	n    int
+}
+
+func (t *texts) string(b []byte) string {
+	for _, s := range t.list[:t.n] {
+		if s == string(b) {
+			return s
+		}
+	}
+	s := string(b)
+	t.list[t.n] = s
+	t.n++
+	return s
 }
 
 // checkSubject says whether name can be the subject alternative name of a kind.

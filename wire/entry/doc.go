@@ -34,6 +34,7 @@ const (
 	MaxBodySize = 16 << 20
 
 	maxCheckpointSize = 64 << 10
+	usualHashes       = 8  // to begin with
 	maxProofHashes    = 64 // a path in a tree of 2^63 leaves has 63
 	maxSignatures     = 32 // of one entry
 	maxCertificates   = 10 // PEM blocks of one verifier

@@ -142,6 +142,9 @@ func (r reader) inclusion(p *sigbox.Inclusion) error {
 			return r.Array(maxProofHashes, func() error {
 				var h []byte
 				err := r.hash32(&h)
+				if p.Hashes == nil {
+					p.Hashes = make([][]byte, 0, usualHashes)
+				}
 				p.Hashes = append(p.Hashes, h)
 				return err
 			})

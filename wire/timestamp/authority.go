@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/sigbox/sigbox"
@@ -25,7 +24,9 @@ type Authority struct {
 	serial   []byte
 	validFor sigbox.TimeRange // of the trust root
 	chain    sigbox.TimeRange // when all certificates are valid
-	trusted  func() error     // whether the chain holds within its time
+	path     []*x509.Certificate
+	once     sync.Once
+	broken   error // set by once: why the path does not hold within its time
 }
 
 // maxChain bounds an authority's chain, in certificates.
@@ -58,8 +59,7 @@ func NewParsedAuthority(chain []*x509.Certificate, validFor sigbox.TimeRange) (*
 	if err != nil {
 		return nil, err
 	}
-	a.validFor, a.chain = validFor, commonTime(chain)
-	a.trusted = sync.OnceValue(func() error { return verifyChain(chain, a.chain.Start) })
+	a.validFor, a.chain, a.path = validFor, commonTime(chain), chain
 	return a, nil
 }
 
@@ -68,7 +68,7 @@ func newAuthority(leaf *x509.Certificate) (*Authority, error) {
 	if err := checkLeaf(leaf); err != nil {
 		return nil, err
 	}
-	return &Authority{leaf: leaf, serial: integerContents(leaf)}, nil
+	return &Authority{leaf: leaf, serial: integerContents(leaf.SerialNumber)}, nil
 }
 
 // Certificate is the one that the authority signs with. It is not to be changed.
@@ -127,7 +127,8 @@ func (a *Authority) VerifyToken(t *Token, signature []byte) error {
 	if err := t.signer.verify(a.leaf.PublicKey); err != nil {
 		return err
 	}
-	return a.trusted()
+	a.once.Do(func() { a.broken = checkPath(a.path, a.chain.Start) })
+	return a.broken
 }
 
 // checkContent holds a token's content against its signed attributes.
@@ -180,7 +181,8 @@ func period(r sigbox.TimeRange) string {
 // verify checks the signature over the signed attributes, which are signed as a
 // SET OF and not under the tag that they are sent with (RFC 5652 §5.4).
 func (si *signerInfo) verify(pub crypto.PublicKey) error {
-	signed := si.hash.Sum(appendTLV(nil, asn1.SET, si.attributes)).Value
+	var usual [512]byte // hold most
+	signed := si.hash.Sum(appendTLV(usual[:0], asn1.SET, si.attributes)).Value
 	var ok bool
 	switch key := pub.(type) {
 	case *ecdsa.PublicKey:
@@ -212,6 +214,9 @@ func rsaOID(h sigbox.HashAlgorithm) string {
 // checkLeaf holds a leaf against RFC 3161 §2.3: for timestamping alone, said in a
 // critical extension, and no CA.
 func checkLeaf(c *x509.Certificate) error {
+	if len(c.UnhandledCriticalExtensions) > 0 {
+		return sigbox.Errorf(sigbox.Invalid, "timestamp authority %.200q: its certificate has a critical extension that is not known, %v", c.Subject, c.UnhandledCriticalExtensions[0])
+	}
 	if c.IsCA {
 		return sigbox.Errorf(sigbox.Invalid, "timestamp authority %.200q: the first certificate is a CA's, expected the leaf", c.Subject)
 	}
@@ -243,32 +248,18 @@ func commonTime(chain []*x509.Certificate) sigbox.TimeRange {
 	return r
 }
 
-// verifyChain checks the path from the leaf to the anchor, as of at: a moment at
-// which all certificates are valid, so that the answer holds for all such moments.
-func verifyChain(chain []*x509.Certificate, at time.Time) error {
-	last := len(chain) - 1
-	opts := x509.VerifyOptions{
-		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: at,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping},
+// checkPath checks the path from the leaf to the anchor, as of at: a moment at which
+// all certificates are valid, so that the answer holds for all such moments.
+func checkPath(chain []*x509.Certificate, at time.Time) error {
+	const usage = x509.ExtKeyUsageTimeStamping
+	err := sigbox.CheckAuthorities(chain[1:], usage)
+	if err == nil {
+		err = sigbox.CheckIssued(chain[0], chain[1:], usage, at)
 	}
-	opts.Roots.AddCert(chain[last])
-	for _, c := range chain[1:last] {
-		opts.Intermediates.AddCert(c)
-	}
-	if _, err := chain[0].Verify(opts); err != nil {
-		return sigbox.Errorf(sigbox.NotVerified, "the timestamp authority's certificate does not lead to its root: %s", sigbox.DescribeX509(err))
+	if err != nil {
+		return sigbox.Errorf(sigbox.NotVerified, "the timestamp authority's certificate does not lead to its root: %w", err)
 	}
 	return nil
-}
-
-// integerContents gives the contents octets of a certificate's serial number.
-func integerContents(c *x509.Certificate) []byte {
-	var b cryptobyte.Builder
-	b.AddASN1BigInt(c.SerialNumber)
-	s := cryptobyte.String(b.BytesOrPanic())
-	var v cryptobyte.String
-	s.ReadASN1(&v, asn1.INTEGER)
-	return v
 }
 
 func notVerified(format string, args ...any) *sigbox.Error {

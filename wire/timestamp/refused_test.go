@@ -8,6 +8,9 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1" // #nosec G505 -- what must be refused
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -216,6 +219,57 @@ func TestChainsRefused(t *testing.T) {
 		if sigbox.KindOf(err) != sigbox.Invalid || !at.Equal(time.Time{}) {
 			t.Errorf("%s: found %v, %v", name, at, err)
 		}
+	}
+}
+
+// TestPathsRefused: a leaf that its chain does not vouch for, or not for timestamps.
+// It is told once the token is known to be the leaf's.
+func TestPathsRefused(t *testing.T) {
+	key := ecdsaKey(t, elliptic.P256())
+	another := newAuthority(t, key) // its root has the same name and another key
+	for name, c := range map[string]struct {
+		option authorityOption
+		root   []byte // in place of its own
+		want   string
+	}{
+		"as it should be":        {},
+		"signed by another root": {root: another.chain[1], want: "was not signed by"},
+		"issued by another name": {root: certificate(t, &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "another"}, NotBefore: start, NotAfter: start.Add(48 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, &x509.Certificate{Subject: pkix.Name{CommonName: "another"}}, key.Public(), key), want: "of another issuer"},
+		"a root for TLS":         {option: func(_, root *x509.Certificate) { root.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, want: "is not for timestamps"},
+		"a root for timestamps":  {option: func(_, root *x509.Certificate) { root.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping} }},
+		"a root for no more CAs": {option: func(_, root *x509.Certificate) { root.MaxPathLenZero = true }},
+		"a root that names others": {option: func(leaf, root *x509.Certificate) {
+			leaf.DNSNames, root.PermittedDNSDomains = []string{"tsa.example"}, []string{"example.org"}
+		}, want: "does not lead to the trust root"},
+		"a root that names it": {option: func(leaf, root *x509.Certificate) {
+			leaf.DNSNames, root.PermittedDNSDomains = []string{"tsa.example"}, []string{"example"}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var options []authorityOption
+			if c.option != nil {
+				options = append(options, c.option)
+			}
+			a := newAuthority(t, key, options...)
+			ca := a.trusted()
+			if c.root != nil {
+				ca.Chain = [][]byte{a.chain[0], c.root}
+			}
+			known, err := timestamp.NewAuthority(ca)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp := a.respond(t, nil, now)
+			for range 2 { // what was refused is refused again
+				_, err := known.Verify(resp, signature)
+				switch {
+				case c.want == "" && err != nil:
+					t.Error(err)
+				case c.want != "" && (sigbox.KindOf(err) != sigbox.NotVerified || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "does not lead to its root")):
+					t.Errorf("found %v, expected %q", err, c.want)
+				}
+			}
+		})
 	}
 }
 

@@ -102,7 +102,7 @@ func (s *Signer) encode(leaf *x509.Certificate, policy []byte) {
 	oid := func(id string) []byte { return appendTLV(nil, asn1.OBJECT_IDENTIFIER, []byte(id)) }
 	integer := func(n byte) []byte { return appendTLV(nil, asn1.INTEGER, []byte{n}) }
 	hashAlg := algorithm{oid: hashOID(s.hash)}.marshal() // RFC 5754 §2: without NULL
-	serial := appendTLV(nil, asn1.INTEGER, integerContents(leaf))
+	serial := appendTLV(nil, asn1.INTEGER, integerContents(leaf.SerialNumber))
 
 	s.granted = appendTLV(nil, asn1.SEQUENCE, integer(0))
 	s.signedData, s.contentType = oid(oidSignedData), oid(oidTSTInfo)
@@ -173,7 +173,7 @@ func (s *Signer) info(req Request, now time.Time, serial *big.Int) []byte {
 	b := make([]byte, 0, 256)
 	b = append(b, s.infoHead...)
 	b = appendImprint(b, req.imprint())
-	b = appendTLV(b, asn1.INTEGER, positive(serial))
+	b = appendTLV(b, asn1.INTEGER, integerContents(serial))
 	b = appendTLV(b, asn1.GeneralizedTime, now.AppendFormat(nil, timeLayout))
 	b = append(b, s.accuracy...)
 	if req.Nonce != nil {
@@ -183,10 +183,11 @@ func (s *Signer) info(req Request, now time.Time, serial *big.Int) []byte {
 	return appendTLV(nil, asn1.SEQUENCE, b)
 }
 
-// positive gives the contents octets of a positive INTEGER.
-func positive(n *big.Int) []byte {
+// integerContents gives the contents octets of an INTEGER that is not negative
+// (X.690 §8.3).
+func integerContents(n *big.Int) []byte {
 	b := n.Bytes()
-	if b[0] >= 0x80 {
+	if len(b) == 0 || b[0] >= 0x80 {
 		b = append([]byte{0}, b...)
 	}
 	return b

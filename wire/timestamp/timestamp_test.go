@@ -179,6 +179,9 @@ func TestNewAuthorityRefuses(t *testing.T) {
 		"any usage": func(c, _ *x509.Certificate) {
 			c.ExtraExtensions = []pkix.Extension{usage(t, true, encoding.ObjectIdentifier{2, 5, 29, 37, 0})}
 		},
+		"something unknown and critical": func(c, _ *x509.Certificate) {
+			c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: encoding.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}})
+		},
 		"no usage":           func(c, _ *x509.Certificate) { c.ExtraExtensions = nil },
 		"not for signatures": func(c, _ *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment },
 	} {

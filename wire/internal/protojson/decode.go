@@ -289,32 +289,27 @@ func (d *Decoder) tooLong(n, limit int) error {
 	return sigbox.Errorf(sigbox.TooLarge, "%s: %d bytes, at most %d are read", d.place(), n, limit)
 }
 
-// Both alphabets, padded and not. Strict: the bits left over are zero. They are
+// Both alphabets, without padding. Strict: the bits left over are zero. They are
 // made once, since each of these methods copies the whole encoding.
 var (
-	stdPadded = base64.StdEncoding.Strict()
-	stdRaw    = base64.RawStdEncoding.Strict()
-	urlPadded = base64.URLEncoding.Strict()
-	urlRaw    = base64.RawURLEncoding.Strict()
+	standard = base64.RawStdEncoding.Strict()
+	urlSafe  = base64.RawURLEncoding.Strict()
 )
 
 // DecodeBase64 reads base64 of either alphabet (not of both), padded or not,
 // without white space and with nothing in the bits left over.
 func DecodeBase64(s []byte) ([]byte, error) {
-	std, url := stdPadded, urlPadded
-	if len(s)%4 != 0 {
-		std, url = stdRaw, urlRaw
-	}
-	b := make([]byte, std.DecodedLen(len(s)))
-	n, err := std.Decode(b, s)
-	if err != nil && bytes.ContainsAny(s, "-_") {
-		n, err = url.Decode(b, s)
-	}
-	if err != nil {
+	text := bytes.TrimRight(s, "=")
+	if padding := len(s) - len(text); padding > 0 && (padding > 2 || len(s)%4 != 0) {
 		return nil, notBase64(s)
 	}
+	b := make([]byte, base64.RawStdEncoding.DecodedLen(len(text)))
+	n, err := standard.Decode(b, text)
+	if err != nil && bytes.ContainsAny(text, "-_") {
+		n, err = urlSafe.Decode(b, text)
+	}
 	// Package base64 passes over line ends, wherever they are.
-	if text := bytes.TrimRight(s, "="); len(text) != base64.RawStdEncoding.EncodedLen(n) {
+	if err != nil || len(text) != base64.RawStdEncoding.EncodedLen(n) {
 		return nil, notBase64(s)
 	}
 	return b[:n], nil
