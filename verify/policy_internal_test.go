@@ -1,0 +1,100 @@
+package verify
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox"
+)
+
+// TestPolicyIs: what was compiled of one policy is never taken for another's,
+// whichever field differs, and not touched when the caller changes theirs.
+func TestPolicyIs(t *testing.T) {
+	t.Parallel()
+	p := examplePolicy(t)
+	compiled, err := compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := p.Clone(); !compiled.is(&o) {
+		t.Fatal("a policy is not what was compiled of it")
+	}
+	places := 0
+	eachPlace(reflect.ValueOf(p).Elem(), "policy", func(place string) {
+		places++
+		if compiled.is(p) {
+			t.Errorf("%s: a policy that differs there is taken for the same", place)
+		}
+	})
+	if !compiled.is(p) {
+		t.Error("a change of the caller's slices reached what was compiled")
+	}
+	if places < 40 {
+		t.Errorf("%d places were changed: expected all fields", places)
+	}
+}
+
+func examplePolicy(t *testing.T) *sigbox.Policy {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spki, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	day := sigbox.TimeRange{Start: time.Unix(1e9, 0), End: time.Unix(2e9, 0)}
+	return &sigbox.Policy{
+		Identities: []sigbox.IdentityMatch{
+			{Subject: "ada@example.com", Issuer: "https://issuer.example"},
+			{SubjectRegexp: ".*@example.com", IssuerRegexp: "https://.*", ExtensionsRegexp: sigbox.Extensions{SourceRepositoryURI: "https://a/.*"}},
+			{Subject: "grace@example.com", IssuerRegexp: "https://.*", Extensions: sigbox.Extensions{SourceRepositoryURI: "https://a/b"}},
+		},
+		Keys: []sigbox.PublicKey{{Key: spki, Details: sigbox.ECDSAP256SHA256, ValidFor: day}}, Threshold: 2,
+		PredicateTypes: []string{"https://slsa.dev/provenance/v1"},
+		Digests:        []sigbox.NamedDigest{{Algorithm: "sha256", Value: fmt.Sprintf("%064d", 1)}},
+		Signed:         day, Demands: sigbox.Demands{LogEntries: 1, Times: 1},
+	}
+}
+
+// eachPlace changes each value that v is made of, calls then, and changes it back.
+func eachPlace(v reflect.Value, place string, then func(place string)) {
+	change := func(to reflect.Value) {
+		old := reflect.New(v.Type()).Elem()
+		old.Set(v)
+		v.Set(to)
+		then(place)
+		v.Set(old)
+	}
+	if at, ok := v.Interface().(time.Time); ok {
+		change(reflect.ValueOf(at.Add(time.Second)))
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		change(reflect.ValueOf(v.String() + "x").Convert(v.Type()))
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		change(reflect.ValueOf(v.Int() + 1).Convert(v.Type()))
+	case reflect.Uint8:
+		change(reflect.ValueOf(v.Uint() ^ 1).Convert(v.Type()))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			eachPlace(v.Field(i), place+"."+v.Type().Field(i).Name, then)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			eachPlace(v.Index(i), fmt.Sprintf("%s[%d]", place, i), then)
+		}
+		change(reflect.AppendSlice(reflect.MakeSlice(v.Type(), 0, v.Len()+1), v.Slice(0, v.Len()-1)))
+		change(reflect.Append(v, reflect.Zero(v.Type().Elem())))
+	default:
+		panic(place + " is of a kind that nobody thought of: " + v.Kind().String())
+	}
+}
