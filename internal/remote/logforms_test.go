@@ -41,6 +41,7 @@ type formLog struct {
 	logKey  LogKey
 	entries []cert.Entry // of certificate logs
 	before  int          // entries in older trees (v1)
+	older   []jsonObject // what is said of them; nil is the truth
 	most    int          // entries that get-entries gives at once
 	origin  string
 	index   map[string]int // by leaf hash in base64
@@ -180,6 +181,26 @@ func (l *formLog) static(path string) []byte {
 
 type jsonObject map[string]any
 
+// shards says which trees were filled before.
+func (l *formLog) shards() []jsonObject {
+	if l.older != nil {
+		return l.older
+	}
+	if l.before == 0 {
+		return nil
+	}
+	return []jsonObject{l.shard("log.example.com - 5", l.before-1, l.signer), l.shard("log.example.com - 6", 1, l.signer)}
+}
+
+// shard is an earlier tree.
+func (l *formLog) shard(origin string, size int, signer *note.Signer) jsonObject {
+	text, err := note.Sign(sigbox.Checkpoint{Origin: origin, Size: uint64(size)}, signer)
+	if err != nil {
+		panic(err)
+	}
+	return jsonObject{"treeSize": size, "signedTreeHead": text}
+}
+
 // api answers by RFC 6962 or by Rekor v1.
 func (l *formLog) api(r *http.Request) any {
 	q := r.URL.Query()
@@ -189,7 +210,7 @@ func (l *formLog) api(r *http.Request) any {
 	}
 	switch path := r.URL.Path; {
 	case l.form == formV1 && path == "/api/v1/log":
-		return jsonObject{"rootHash": "", "treeSize": l.shown, "signedTreeHead": l.note(), "inactiveShards": []jsonObject{{"treeSize": l.before}}}
+		return jsonObject{"rootHash": "", "treeSize": l.shown, "signedTreeHead": l.note(), "inactiveShards": l.shards()}
 	case (l.form == formV1 || l.form == formCT) && max(number("lastSize"), number("second"), number("tree_size")) > len(l.leaves):
 		return nil
 	case l.form == formV1 && path == "/api/v1/log/proof":
@@ -520,6 +541,50 @@ func TestEntryOfAnotherIndex(t *testing.T) {
 		})
 		if e, err := r.Entry(t.Context(), want); sigbox.KindOf(err) != sigbox.NotVerified {
 			t.Errorf("%s: entry %d of the tree is taken for %d: %v", name, e.Index, e.LogIndex, err)
+		}
+	}
+}
+
+// TestEarlierTrees: how many entries were in earlier trees of a v1 log is what the log
+// has signed.
+func TestEarlierTrees(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := note.NewSigner("log.example.com", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newFormLog(t, formV1, 3)
+	elsewhere, err := note.NewSigner("other.example.com", l.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := func(id int) string { return fmt.Sprintf("log.example.com - %d", id) }
+	good := l.shard(tree(6), 10, l.signer)
+	l.older = []jsonObject{good, l.shard(tree(5), 20, l.signer)}
+	if r := l.mustOpen(t, ""); r.LogIndex(2) != 32 {
+		t.Errorf("expected index 32, found %d", r.LogIndex(2))
+	}
+	many := make([]jsonObject, maxShards+1)
+	for i := range many {
+		many[i] = l.shard(tree(1000+i), 1, l.signer)
+	}
+	for name, older := range map[string][]jsonObject{
+		"unsigned":               {{"treeSize": 10}},
+		"signed by another":      {good, l.shard(tree(5), 20, foreign)},
+		"another size":           {{"treeSize": 11, "signedTreeHead": good["signedTreeHead"]}},
+		"a negative size":        {{"treeSize": -1, "signedTreeHead": good["signedTreeHead"]}},
+		"twice":                  {good, good},
+		"the head's own tree":    {l.shard(v1Origin, 2, l.signer)},
+		"of another log":         {l.shard("other.example.com - 6", 10, elsewhere)},
+		"of a log of one tree":   {l.shard("log.example.com", 10, l.signer)},
+		"more than one believes": many,
+	} {
+		l.older = older
+		if _, err := l.open(t, ""); err == nil {
+			t.Errorf("%s: it is believed", name)
 		}
 	}
 }

@@ -165,6 +165,9 @@ func (k *LogKey) open(text string) (sigbox.Checkpoint, error) {
 	return note.Open(text, v)
 }
 
+// treeMark stands between host and tree ID in the origin of a v1 log.
+const treeMark = " - "
+
 // isV1Origin tells "host - tree ID", which Rekor v1 has, from a v2 log's host.
 func isV1Origin(origin string) bool {
 	tree, ok := treeOf(origin)
@@ -173,7 +176,7 @@ func isV1Origin(origin string) bool {
 
 // treeOf gives the tree ID in the origin of a v1 log.
 func treeOf(origin string) (tree uint64, ok bool) {
-	host, id, ok := strings.Cut(origin, " - ")
+	host, id, ok := strings.Cut(origin, treeMark)
 	tree, err := strconv.ParseUint(id, 10, 64)
 	return tree, ok && err == nil && host != ""
 }
@@ -238,8 +241,10 @@ type LogReader struct {
 	// the URL of one with Rekor v1's routes, ct the prefix of a certificate log, each
 	// "" for other logs.
 	tiles, server, ct string
-	// before is how many entries of a v1 log are in trees before this one.
+	// before is how many entries of a v1 log are in trees before this one: shards, as
+	// the server says.
 	before  uint64
+	shards  []shardV1
 	key     *LogKey
 	head    sigbox.Checkpoint
 	text    string // of the head
@@ -268,6 +273,9 @@ func (c *Client) OpenLog(ctx context.Context, cfg LogConfig) (*LogReader, error)
 	}
 	if r.head.Size > uint64(sigbox.MaxTreeSize) {
 		return nil, sigbox.Errorf(sigbox.Invalid, "the log %.100q says that it has %d entries", r.head.Origin, r.head.Size)
+	}
+	if err := r.countShards(); err != nil {
+		return nil, err
 	}
 	if r.key.ct {
 		r.ct = strings.TrimRight(cfg.URL, "/")
@@ -358,10 +366,17 @@ type logInfoV1 struct {
 	SignedTreeHead string `json:"signedTreeHead"`
 	TreeSize       int64  `json:"treeSize"`
 	// Inactive are trees that the log has filled before this one.
-	Inactive []struct {
-		TreeSize int64 `json:"treeSize"`
-	} `json:"inactiveShards"`
+	Inactive []shardV1 `json:"inactiveShards"`
 }
+
+// shardV1 is InactiveShardLogInfo of openapi.yaml.
+type shardV1 struct {
+	SignedTreeHead string `json:"signedTreeHead"`
+	TreeSize       int64  `json:"treeSize"`
+}
+
+// maxShards bounds the trees that a v1 log may have filled.
+const maxShards = 100
 
 // findV1 asks a server of Rekor v1, whose checkpoint is part of its answer.
 func (r *LogReader) findV1(ctx context.Context, base string) error {
@@ -380,15 +395,35 @@ func (r *LogReader) findV1(ctx context.Context, base string) error {
 	if err := decodeJSON(resp.body, &info); err != nil || info.SignedTreeHead == "" {
 		return badAnswer(req, "what a Rekor v1 log says of itself").WithCause(err)
 	}
-	for _, tree := range info.Inactive {
-		if tree.TreeSize < 0 || tree.TreeSize > sigbox.MaxTreeSize {
-			return badAnswer(req, "sizes of its trees")
-		}
-		r.before += uint64(tree.TreeSize)
+	if len(info.Inactive) > maxShards {
+		return badAnswer(req, "at most "+strconv.Itoa(maxShards)+" earlier trees")
 	}
-	r.server = base
+	r.server, r.shards = base, info.Inactive
 	if r.tiles == "" {
 		r.text = info.SignedTreeHead
+	}
+	return nil
+}
+
+// countShards counts the entries of the trees that a v1 log has filled before the
+// head's. Each size is what the log has signed, and each tree is another one.
+func (r *LogReader) countShards() error {
+	seen := map[string]bool{r.head.Origin: true}
+	host, _, _ := strings.Cut(r.head.Origin, treeMark)
+	for _, shard := range r.shards {
+		cp, _, err := openBy(shard.SignedTreeHead, r.cfg.Keys)
+		if err != nil {
+			return sigbox.Errorf(sigbox.NotVerified, "an earlier tree of the log %.100q: %w", r.head.Origin, err)
+		}
+		of, _, _ := strings.Cut(cp.Origin, treeMark)
+		switch {
+		case of != host || !isV1Origin(cp.Origin) || seen[cp.Origin]:
+			return sigbox.Mismatch(sigbox.NotVerified, "an earlier tree of the log", "another tree of "+strconv.Quote(clip(host)), strconv.Quote(clip(cp.Origin)))
+		case cp.Size > uint64(sigbox.MaxTreeSize) || cp.Size != uint64(shard.TreeSize): // #nosec G115 -- negative ones are larger than all
+			return sigbox.Mismatch(sigbox.NotVerified, "size of an earlier tree of the log", cp.Size, shard.TreeSize)
+		}
+		seen[cp.Origin] = true
+		r.before += cp.Size
 	}
 	return nil
 }
