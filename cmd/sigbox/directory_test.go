@@ -182,6 +182,32 @@ func TestLinksInDirectory(t *testing.T) {
 	}
 }
 
+// TestParentOfLink: what is above the target of a link is not what is above the link.
+func TestParentOfLink(t *testing.T) {
+	w := signedDirectory(t)
+	if err := errors.Join(os.MkdirAll("far/in", 0o700), os.Symlink("../far/in", "d/hop"), os.WriteFile("far/a", []byte("A"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	w.write("far/a"+bundleSuffix, "a"+bundleSuffix)
+	for _, args := range [][]string{{"d/hop/.."}, {"d/hop/../"}, {"d/hop/../a"}, {"d/hop/../a" + bundleSuffix}, {"d/a", "d/hop/../a"}, {"d/hop/../*"}, {"d/h*/../a"}, {"d/hop/../in/../a"}} {
+		status := w.verify(args...)
+		if said := w.stdout.String() + w.stderr.String(); status != exitNotVerified || !strings.Contains(said, "far/a") || strings.Contains(said, "/d/hop") {
+			t.Errorf("%s: status %d: %s", args, status, said)
+		}
+	}
+	all, err := findToSign(t.Context(), signFlags{}, []string{"d/hop/../a", "d/a", "far"})
+	if diff := cmp.Diff([]string{"d/a", "far/a"}, sortedPaths(all.artifacts)); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	for path, want := range map[string]string{
+		"d/../d//./a": "d/../d//./a", "d/hop/../new": "far/new", "d/gone/../a": "d/gone/../a", "./-": "./-", "..": "..", "../": "../", "d/hop/..": "far", "d/hop/../b..c": "far/b..c",
+	} {
+		if got := resolveUp(path); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+}
+
 // TestLinkUnreadable: a link that cannot be followed may lead to anything.
 func TestLinkUnreadable(t *testing.T) {
 	if os.Geteuid() == 0 {

@@ -126,6 +126,21 @@ func (a artifact) key() artifactKey {
 	return k
 }
 
+// resolveUp gives a path that [filepath.Clean] may shorten: that takes for granted that
+// .. leads back, and behind a link it leads to the parent of what is linked.
+func resolveUp(path string) string {
+	up := strings.LastIndex("/"+filepath.ToSlash(path)+"/", "/../")
+	if up < 0 || sameFile(filepath.Clean(path), path) {
+		return path
+	}
+	up += len("..")
+	resolved, err := filepath.EvalSymlinks(path[:up])
+	if err != nil {
+		return path // there is nothing
+	}
+	return filepath.Join(resolved, path[up:])
+}
+
 // dedupe makes one of what was named twice.
 func (f *found) dedupe() {
 	places := make(map[artifactKey]int, len(f.artifacts))

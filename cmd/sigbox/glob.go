@@ -40,7 +40,7 @@ type expansion struct{ matches []string }
 // slash. Directories that are links are not entered for "**", so it ends.
 func (e *expansion) below(dir string, parts []string) error {
 	if len(parts) == 0 || parts[0] == "" && len(parts) == 1 { // a slash at the end
-		e.matches = append(e.matches, filepath.Clean(dir))
+		e.matches = append(e.matches, filepath.Clean(resolveUp(dir)))
 		return nil
 	}
 	first, rest := parts[0], parts[1:]
@@ -101,7 +101,7 @@ func (e *expansion) enter(path string, rest []string) error {
 		if _, err := os.Lstat(path); err != nil {
 			return ignoreAbsent(err)
 		}
-		e.matches = append(e.matches, filepath.Clean(path))
+		e.matches = append(e.matches, filepath.Clean(resolveUp(path)))
 		return nil
 	}
 	info, err := os.Stat(path)

@@ -199,11 +199,11 @@ func (in *inputs) addPath(arg string) error {
 		return usage("--checksums is for files, and %s is a directory", arg)
 	case info.IsDir():
 		in.walked = true
-		return in.addDirectory(arg)
+		return in.addDirectory(resolveUp(arg))
 	case !info.Mode().IsRegular():
 		return usage("%s is no regular file", arg)
 	}
-	return in.addNamed(arg)
+	return in.addNamed(resolveUp(arg))
 }
 
 // addPattern takes what matches a pattern as if each had been named, as a file.

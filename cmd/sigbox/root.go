@@ -171,14 +171,16 @@ func printError(w io.Writer, err error) {
 	}
 }
 
-// splitHint gives an error's text without its next step, and the next step.
+// splitHint gives an error's text without its next step, and the next step, which may
+// be that of a cause that the text names.
 func splitHint(err error) (text, hint string) {
 	text = err.Error()
-	e, ok := errors.AsType[*sigbox.Error](err)
-	if !ok || e.Hint == "" {
-		return text, ""
+	for e, ok := errors.AsType[*sigbox.Error](err); ok; e, ok = errors.AsType[*sigbox.Error](e.Err) {
+		if said := " (" + e.Hint + ")"; e.Hint != "" && strings.Contains(text, said) {
+			return strings.Replace(text, said, "", 1), e.Hint
+		}
 	}
-	return strings.Replace(text, " ("+e.Hint+")", "", 1), e.Hint
+	return text, ""
 }
 
 // noArgs refuses arguments, as a wrong usage.

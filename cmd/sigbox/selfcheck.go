@@ -51,7 +51,7 @@ func signedDigest(b *sigbox.Bundle) (sigbox.Digest, error) {
 func statementSubject(payload []byte) (sigbox.Digest, error) {
 	s, err := statement.Parse(payload)
 	if err != nil {
-		return sigbox.Digest{}, sigbox.Errorf(sigbox.Invalid, "this is no in-toto statement: %w", err)
+		return sigbox.Digest{}, err
 	}
 	for name, value := range s.Subjects[0].Digests {
 		if _, known := sigbox.HashByName(name); !known {

@@ -94,6 +94,7 @@ func (e *env) sign(ctx context.Context, f signFlags, args []string) error {
 // prepareToSign does all that comes before the first signature: it reads what the
 // flags name, asks who is to be asked, and logs in.
 func (e *env) prepareToSign(ctx context.Context, f signFlags, args []string) (*signRun, error) {
+	f.bundle = resolveUp(f.bundle)
 	found, err := findToSign(ctx, f, args)
 	if err != nil {
 		return nil, err
@@ -249,7 +250,7 @@ func (r *signRun) bundle(ctx context.Context, a artifact) (*sigbox.Bundle, sigbo
 		return nil, sigbox.Digest{}, err
 	}
 	if _, err := statementSubject(statement); err != nil {
-		return nil, sigbox.Digest{}, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", a.path, err)
+		return nil, sigbox.Digest{}, err
 	}
 	b, err := r.signer.Envelope(ctx, sigbox.InTotoPayloadType, statement)
 	return b, r.signer.Hash().Sum(statement), err

@@ -83,6 +83,9 @@ func TestSignOver(t *testing.T) {
 	if _, err := findToSign(t.Context(), signFlags{}, []string{"both", "both.sigstore.json"}); err == nil || !strings.Contains(err.Error(), "both.sigstore.json, which is to be signed itself") {
 		t.Errorf("both: %v", err)
 	}
+	if _, err := findToSign(t.Context(), signFlags{bundle: "gone/b"}, []string{"new"}); exitStatus(err) != exitUsage {
+		t.Errorf("no directory: %v", err)
+	}
 	if left, err := filepath.Glob(".*"); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %q, %v", left, err)
 	}
@@ -106,6 +109,18 @@ func TestSignOverLink(t *testing.T) {
 		}
 	}
 	if _, err := findToSign(t.Context(), signFlags{}, []string{"other"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSignNoStatement: a file that is no statement is named once, and so is what it is
+// not.
+func TestSignNoStatement(t *testing.T) {
+	tree(t, map[string]string{"app": "hello\n"})
+	run := &signRun{flags: signFlags{inToto: true}}
+	_, err := run.one(t.Context(), artifact{path: "app"})
+	err = failedToSign(signReport{Failed: []failedJSON{{Artifact: "app", err: err}}})
+	if exitStatus(err) != exitNotVerified || !strings.HasPrefix(err.Error(), "app: the payload is not an in-toto statement: not valid JSON") {
 		t.Error(err)
 	}
 }

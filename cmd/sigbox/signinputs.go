@@ -44,14 +44,14 @@ func (f *found) addToSign(ctx context.Context, arg string) error {
 	case err != nil:
 		return ioError(err)
 	case info.IsDir():
-		return f.addBelow(ctx, arg)
+		return f.addBelow(ctx, resolveUp(arg))
 	case !info.Mode().IsRegular():
 		return usage("%s is no regular file", arg)
 	}
 	if a, _, ok := evidenceIn(arg); ok {
 		return &usageError{msg: arg + " is a bundle or a part of one", hint: "sign the file that it is for: " + a}
 	}
-	return f.addFile(arg)
+	return f.addFile(resolveUp(arg))
 }
 
 // addBelow takes what is below a directory. What cannot be read there ends the run,
@@ -118,7 +118,7 @@ func checkOutput(path string) error {
 		err = e.Err // of the bundle, not of a file that nobody has heard of
 	}
 	if err != nil {
-		return sigbox.Errorf(sigbox.Internal, "a bundle cannot be written to %s: %w", path, err).WithHint("say with --bundle where to write")
+		return configured(sigbox.Errorf(sigbox.Internal, "a bundle cannot be written to %s: %w", path, err).WithHint("say with --bundle where to write"))
 	}
 	return nil
 }
@@ -157,5 +157,5 @@ func refuseLink(path string) error {
 	if err != nil {
 		return ioError(err)
 	}
-	return &usageError{msg: "cannot write a bundle to " + path + ": it is a link, to " + to, hint: "remove the link, or say with --bundle where to write"}
+	return &usageError{msg: "cannot write a bundle to " + path + ": it is a link, to " + to, hint: "remove the link, or name a file with --bundle"}
 }

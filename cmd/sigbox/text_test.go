@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"unicode"
@@ -143,5 +144,26 @@ func TestFileName(t *testing.T) {
 			t.Errorf("%q became %s, want %s", name, got, want)
 		}
 		seen[want] = name
+	}
+}
+
+// TestSplitHint: the next step stands on a line of its own also when a cause knows it.
+func TestSplitHint(t *testing.T) {
+	cause := sigbox.Errorf(sigbox.Invalid, "no policy").WithHint("quote it")
+	for _, tt := range []struct {
+		err        error
+		text, hint string
+	}{
+		{cause, "no policy", "quote it"},
+		{fmt.Errorf("a.yaml: %w", cause), "a.yaml: no policy", "quote it"},
+		{sigbox.Errorf(sigbox.Invalid, "a.yaml: %w", cause), "a.yaml: no policy", "quote it"},
+		{sigbox.Errorf(sigbox.Invalid, "a.yaml").WithCause(cause), "a.yaml: no policy", "quote it"},
+		{sigbox.Errorf(sigbox.Invalid, "a.yaml: %v", "no policy").WithCause(io.EOF), "a.yaml: no policy: EOF", ""},
+		{sigbox.Errorf(sigbox.Invalid, "a.yaml: %w", cause).WithHint("see there"), "a.yaml: no policy (quote it)", "see there"},
+		{io.EOF, "EOF", ""},
+	} {
+		if text, hint := splitHint(tt.err); text != tt.text || hint != tt.hint {
+			t.Errorf("%v: %q, %q", tt.err, text, hint)
+		}
 	}
 }
