@@ -19,30 +19,23 @@ const signer = "dev@example.com"
 // measureProcesses measures what a person waits for: an instance that starts, a
 // file that is signed. Whole processes, from fork to exit.
 func measureProcesses(ctx context.Context, c config, t *table) error {
-	i, err := startIssuer(ctx)
+	w, err := openWorkshop(ctx, c)
 	if err != nil {
 		return err
 	}
-	defer i.stop()
-	s, err := startSigbox(ctx, c, i.url)
-	if err != nil {
-		return err
-	}
-	defer s.stop()
+	defer w.close()
 	time.Sleep(3 * time.Second) // idle: what the start needed is given back
-	idle, err := s.memory("VmRSS")
+	idle, err := w.server.memory("VmRSS")
 	if err != nil {
 		return err
 	}
-	t.add("serve, from an empty directory to ready", "", millis(s.ready), "", "")
+	t.add("serve, from an empty directory to ready", "", millis(w.server.ready), "", "")
 	t.add("serve, resident when idle", "", fmt.Sprintf("%d MB", idle>>20), "", "")
 	info, err := os.Stat(filepath.Join(c.bin, "sigbox"))
 	if err != nil {
 		return err
 	}
 	t.add("the program, stripped", "", fmt.Sprintf("%.1f MB", float64(info.Size())/1e6), "", "")
-
-	w := &workshop{config: c, server: s, issuer: i, artifact: filepath.Join(c.work, "artifact.bin")}
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
@@ -57,6 +50,25 @@ type workshop struct {
 	artifact string
 	root     string // trusted_root.json
 	signing  string // signing_config.v0.2.json
+}
+
+// openWorkshop starts what there is to be in a workshop. The file comes with prepare.
+func openWorkshop(ctx context.Context, c config) (*workshop, error) {
+	i, err := startIssuer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := startSigbox(ctx, c, i.url)
+	if err != nil {
+		i.stop()
+		return nil, err
+	}
+	return &workshop{config: c, server: s, issuer: i, artifact: filepath.Join(c.work, "artifact.bin")}, nil
+}
+
+func (w *workshop) close() {
+	w.server.stop()
+	w.issuer.stop()
 }
 
 func (w *workshop) prepare(ctx context.Context) error {

@@ -27,17 +27,11 @@ const (
 // measureVerify measures verification: whole processes beside cosign, and with
 // the program verification the library beside sigstore-go.
 func measureVerify(ctx context.Context, c config, t *table) error {
-	i, err := startIssuer(ctx)
+	w, err := openWorkshop(ctx, c)
 	if err != nil {
 		return err
 	}
-	defer i.stop()
-	s, err := startSigbox(ctx, c, i.url)
-	if err != nil {
-		return err
-	}
-	defer s.stop()
-	w := &workshop{config: c, server: s, issuer: i, artifact: filepath.Join(c.work, "artifact.bin")}
+	defer w.close()
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
