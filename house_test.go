@@ -54,6 +54,7 @@ var rooms = []room{
 	{path: "internal/instance", floor: 3, below: []string{"", "wire", "internal/atomicfile", "internal/jsonerr"}},
 	service("ca"), service("ctlog"), service("rekor"), service("rekor1"), service("search"), service("tsa"), service("tuf"), service("oidc"),
 
+	{path: "oci", floor: 2, below: []string{"", "wire"}},
 	{path: "internal/tlog", floor: 2, knows: []string{"internal/store"}, below: []string{"", "wire/note"}},
 	{path: "internal/store", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{""}},
 	{path: "internal/keys", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{"", "internal/jsonerr"}},
@@ -73,13 +74,13 @@ var rooms = []room{
 
 // only names the few rooms that may import a package.
 var only = map[string][]string{
-	"net/http":                           {"cmd", "internal/app", "internal/httpapi", "internal/remote", "internal/web", "internal/oidc", "internal/store/s3"},
+	"net/http":                           {"cmd", "internal/app", "internal/httpapi", "internal/remote", "internal/web", "internal/oidc", "internal/store/s3", "oci"},
 	module + "/internal/store/pebble":    {"internal/app"},
 	module + "/internal/store/dir":       {"internal/app"},
 	module + "/internal/store/s3":        {"internal/app"},
 	module + "/internal/store/memory":    {"internal/app", "sigboxtest", "internal/store"},
 	module + "/internal/store/storetest": {},
-	"crypto/tls":                         {"internal/app", "internal/remote"},
+	"crypto/tls":                         {"internal/app", "internal/remote", "oci"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest", "internal/fixture", "internal/hostile", "internal/flawed"},
 }

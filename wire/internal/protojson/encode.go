@@ -66,6 +66,12 @@ func (e *Encoder) String(field, v string) {
 	e.quote(v)
 }
 
+// Raw writes v, a JSON value, as it stands.
+func (e *Encoder) Raw(field string, v []byte) {
+	e.field(field)
+	e.buf = append(e.buf, v...)
+}
+
 // Bytes writes v in standard base64.
 func (e *Encoder) Bytes(field string, v []byte) {
 	e.field(field)

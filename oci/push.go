@@ -1,0 +1,191 @@
+package oci
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/bundle"
+	"github.com/sigbox/sigbox/wire/manifest"
+	"github.com/sigbox/sigbox/wire/statement"
+)
+
+// AttachBundle puts a bundle into ref's repository, as a referrer of the image that
+// ref names, and gives its manifest. Annotations are added to those that say what the
+// bundle holds, unless a name is theirs. To do it again with the same annotations
+// changes nothing.
+//
+// Where the registry keeps no list of referrers, the index under the tag that stands
+// for it is changed, without loss when others do so at the same time.
+func (c *Client) AttachBundle(ctx context.Context, ref Reference, content []byte, annotations map[string]string) (manifest.Descriptor, error) {
+	var none manifest.Descriptor
+	b, err := bundle.Parse(content)
+	if err != nil {
+		return none, err
+	}
+	subject, err := c.Describe(ctx, ref)
+	if err != nil {
+		return none, err
+	}
+	layer := manifest.Describe(bundle.MediaTypeV03, content)
+	config := manifest.Describe(manifest.TypeEmpty, manifest.Empty())
+	m := &manifest.Manifest{
+		SchemaVersion: 2, MediaType: manifest.TypeImage, ArtifactType: bundle.MediaTypeV03,
+		Config: &config, Layers: []manifest.Descriptor{layer},
+		Subject:     &manifest.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size},
+		Annotations: bundleAnnotations(b, annotations),
+	}
+	errs := c.each(2, func(i int) error {
+		if i == 0 {
+			return c.pushEmpty(ctx, ref)
+		}
+		return c.pushBlob(ctx, ref, layer, bytesBody(content))
+	})
+	for _, err := range errs {
+		if err != nil {
+			return none, err
+		}
+	}
+	return c.pushReferrer(ctx, ref, m)
+}
+
+// bundleAnnotations says what a bundle holds, for who looks for one.
+func bundleAnnotations(b *sigbox.Bundle, more map[string]string) map[string]string {
+	out := map[string]string{}
+	for k, v := range more {
+		out[k] = v
+	}
+	out[annotationContent] = "message-signature"
+	if b.Envelope == nil {
+		return out
+	}
+	out[annotationContent] = "dsse-envelope"
+	if s, err := statement.Parse(b.Envelope.Payload); err == nil {
+		out[annotationPredicate] = s.PredicateType
+	}
+	return out
+}
+
+// pushReferrer puts a manifest with a subject, and sees to it that it is listed.
+func (c *Client) pushReferrer(ctx context.Context, ref Reference, m *manifest.Manifest) (manifest.Descriptor, error) {
+	body, err := manifest.Append(nil, m)
+	if err != nil {
+		return manifest.Descriptor{}, err
+	}
+	d := manifest.Describe(m.Type(), body)
+	subject := ref.At(m.Subject.Digest)
+	h, err := c.pushManifest(ctx, ref.At(d.Digest), m.Type(), body)
+	if err != nil {
+		return d, err
+	}
+	c.forgetReferrers(subject)
+	// distribution-spec v1.1.1, Pushing Manifests with Subject.
+	if told, err := sigbox.ParseDigest(h.Get("OCI-Subject")); err == nil && told.Equal(m.Subject.Digest) {
+		return d, nil
+	}
+	d.ArtifactType, d.Annotations = m.Kind(), m.Annotations
+	return d, c.listReferrer(ctx, subject, d)
+}
+
+// forgetReferrers makes the lists of a subject be asked for again.
+func (c *Client) forgetReferrers(subject Reference) {
+	c.listings.forgetPrefix(subject.String() + " ")
+}
+
+// pushEmpty sees to it that a repository has the empty blob.
+func (c *Client) pushEmpty(ctx context.Context, ref Reference) error {
+	_, err := c.empties.do(ctx, ref.Repository(), func(ctx context.Context) (struct{}, error) {
+		d := manifest.Describe(manifest.TypeEmpty, manifest.Empty())
+		there, err := c.hasBlob(ctx, ref, d.Digest)
+		if err != nil || there {
+			return struct{}{}, err
+		}
+		return struct{}{}, c.pushBlob(ctx, ref, d, bytesBody(manifest.Empty()))
+	})
+	return err
+}
+
+// hasBlob asks whether a repository has a blob. It asks as a writer, so that no second
+// token is needed.
+func (c *Client) hasBlob(ctx context.Context, ref Reference, d sigbox.Digest) (bool, error) {
+	a, err := c.access(ctx, ref, push)
+	if err != nil {
+		return false, err
+	}
+	got, err := c.read(ctx, a, request{method: http.MethodHead, path: "/blobs/" + d.String()}, "blob "+ref.At(d).String(), 0, http.StatusOK, http.StatusNotFound)
+	return err == nil && got.status == http.StatusOK, err
+}
+
+// maxAnswer bounds what a registry answers to what is written, in bytes.
+const maxAnswer = 64 << 10
+
+// pushBlob uploads a blob (distribution-spec v1.1.1, POST then PUT).
+func (c *Client) pushBlob(ctx context.Context, ref Reference, d manifest.Descriptor, body func() (io.ReadCloser, error)) error {
+	a, err := c.access(ctx, ref, push)
+	if err != nil {
+		return err
+	}
+	what := "upload of a blob to " + ref.Repository()
+	started, err := c.read(ctx, a, request{method: http.MethodPost, path: "/blobs/uploads/"}, what, maxAnswer, http.StatusAccepted)
+	if err != nil {
+		return err
+	}
+	return c.finishUpload(ctx, a, started, what, d, body)
+}
+
+// finishUpload sends a blob to where an upload was started.
+func (c *Client) finishUpload(ctx context.Context, a *access, started *answer, what string, d manifest.Descriptor, body func() (io.ReadCloser, error)) error {
+	at, err := uploadAt(started, d.Digest)
+	if err != nil {
+		return err
+	}
+	_, err = c.read(ctx, a, request{
+		method: http.MethodPut, at: at, body: body, size: d.Size, header: http.Header{"Content-Type": {"application/octet-stream"}},
+	}, what, maxAnswer, http.StatusCreated)
+	return err
+}
+
+// uploadAt is where to send a blob of a digest.
+func uploadAt(started *answer, d sigbox.Digest) (string, error) {
+	base, err := url.Parse(started.url)
+	if err != nil {
+		return "", sigbox.Errorf(sigbox.Internal, "an address that cannot be read").WithCause(err)
+	}
+	at, err := base.Parse(started.header.Get("Location"))
+	if err != nil || started.header.Get("Location") == "" {
+		return "", sigbox.Errorf(sigbox.Unavailable, "registry %s does not say where to upload to", base.Host)
+	}
+	if at.Host == base.Host {
+		at.Scheme = base.Scheme // behind a proxy that speaks TLS some say http
+	}
+	q := at.Query()
+	q.Set("digest", d.String())
+	at.RawQuery = q.Encode()
+	return at.String(), nil
+}
+
+// pushManifest puts a manifest under ref's digest or tag.
+func (c *Client) pushManifest(ctx context.Context, ref Reference, mediaType string, body []byte, conditions ...string) (http.Header, error) {
+	a, err := c.access(ctx, ref, push)
+	if err != nil {
+		return nil, err
+	}
+	r := request{
+		method: http.MethodPut, path: "/manifests/" + ref.identifier(), body: bytesBody(body), size: int64(len(body)),
+		header: http.Header{"Content-Type": {mediaType}, "Content-Length": {strconv.Itoa(len(body))}},
+		once:   ref.digest.IsZero(), // what stands under a tag may be another by then
+	}
+	for i := 0; i+1 < len(conditions); i += 2 {
+		r.header.Set(conditions[i], conditions[i+1])
+	}
+	got, err := c.read(ctx, a, r, "manifest "+ref.String(), maxAnswer, http.StatusCreated, http.StatusOK, http.StatusAccepted)
+	if err != nil {
+		return nil, err
+	}
+	c.contents.forget(ref.String())
+	c.tags.forget(ref.String())
+	return got.header, nil
+}

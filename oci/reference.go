@@ -1,0 +1,92 @@
+package oci
+
+import (
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/sigbox/sigbox"
+)
+
+// Reference names an image or artifact in a registry, by tag, by digest or by both;
+// then the digest counts.
+type Reference struct {
+	repo   name.Repository
+	tag    string
+	digest sigbox.Digest
+}
+
+// maxReference bounds a reference, in bytes: a host's name, 255 of a repository, 128
+// of a tag, and a digest.
+const maxReference = 1024
+
+// ParseReference reads a reference as Docker does: "debian" is Docker Hub's, and
+// where there is neither tag nor digest the tag is "latest". The error is of kind
+// Invalid.
+func ParseReference(s string) (Reference, error) {
+	if len(s) > maxReference {
+		return Reference{}, sigbox.Errorf(sigbox.Invalid, "image reference of %d bytes: at most %d are read", len(s), maxReference)
+	}
+	if base, rest, found := strings.Cut(s, "://"); found {
+		return Reference{}, sigbox.Errorf(sigbox.Invalid, "image reference %q: %s:// does not belong there", s, base).WithHint("write %s", rest)
+	}
+	base, digest, pinned := strings.Cut(s, "@")
+	tagged, err := name.NewTag(base, name.WithDefaultTag(""))
+	if err != nil {
+		return Reference{}, sigbox.Errorf(sigbox.Invalid, "image reference %q cannot be read", s).
+			WithHint("write it as in registry.example/repository:tag or repository@sha256:…, in lower case").WithCause(err)
+	}
+	r := Reference{repo: tagged.Repository, tag: tagged.TagStr()}
+	if pinned {
+		if r.digest, err = sigbox.ParseDigest(digest); err != nil {
+			return Reference{}, sigbox.Errorf(sigbox.Invalid, "image reference %q: %w", s, err)
+		}
+	} else if r.tag == "" {
+		r.tag = name.DefaultTag
+	}
+	return r, nil
+}
+
+// String gives the reference in full.
+func (r Reference) String() string {
+	s := r.repo.Name()
+	if r.tag != "" {
+		s += ":" + r.tag
+	}
+	if !r.digest.IsZero() {
+		s += "@" + r.digest.String()
+	}
+	return s
+}
+
+// Repository gives "registry.example/app".
+func (r Reference) Repository() string { return r.repo.Name() }
+
+// Tag gives the tag, or "".
+func (r Reference) Tag() string { return r.tag }
+
+// Digest gives the digest, or zero.
+func (r Reference) Digest() sigbox.Digest { return r.digest }
+
+// IsZero reports whether r is no reference.
+func (r Reference) IsZero() bool { return r.repo.RepositoryStr() == "" }
+
+// At gives the reference to a digest in the same repository.
+func (r Reference) At(d sigbox.Digest) Reference { return Reference{repo: r.repo, digest: d} }
+
+// Tagged gives the reference to a tag in the same repository.
+func (r Reference) Tagged(tag string) Reference { return Reference{repo: r.repo, tag: tag} }
+
+// identifier is what stands behind /manifests/.
+func (r Reference) identifier() string {
+	if !r.digest.IsZero() {
+		return r.digest.String()
+	}
+	return r.tag
+}
+
+// fallback is the tag of what belongs to a digest where there is no referrers API
+// (distribution-spec v1.1.1, Referrers Tag Schema); with a suffix it is cosign's.
+func (r Reference) fallback(suffix string) Reference {
+	return r.Tagged(r.digest.Algorithm.String() + "-" + r.digest.Hex() + suffix)
+}
