@@ -45,8 +45,9 @@ rest.
 Without --data it reads a log over the network, and checks its entries in the same
 way: against its tiles, and these against the signed checkpoint. A log without tiles
 has to prove its entries: Rekor v1 one by one, a certificate log of RFC 6962 many at
-a time. --from and --to check a part of a long log, which is proven by itself: what
-was ended can be gone on with.
+a time. --from and --to check a part of a long log, which is proven by itself. A check
+that is ended says up to where it has compared the log with its signed head, which a
+log with tiles is in parts of 65,536 entries, and how to go on from there.
 
 Exit status: 0 nothing was found or all was repaired, 1 something was found, 3 the
 log could not be read.`,
@@ -201,7 +202,7 @@ func (e *env) fsckRemote(ctx context.Context, f *fsckFlags) ([]fsckJSON, error) 
 		Origin: head.Origin, OK: report.Found == 0 && err == nil, Size: head.Size, RootHash: hex.EncodeToString(head.Root[:]), Entries: report.Entries,
 		Bytes: report.Bytes, Tiles: report.Tiles, Found: report.Found, Lost: report.Found, Findings: []findingJSON{},
 	}
-	if f.from > 0 || f.to > 0 {
+	if f.from > 0 || f.to > 0 || err != nil {
 		j.From, j.To = &report.From, &report.Done
 	}
 	for _, f := range report.Findings {
@@ -210,10 +211,19 @@ func (e *env) fsckRemote(ctx context.Context, f *fsckFlags) ([]fsckJSON, error) 
 	if !f.hashesOnly {
 		j.Content = says.counts()
 	}
-	if err != nil && report.Done > report.From {
-		e.note("The check was ended after entry %d of %d: go on with --from %d.", report.Done-1, report.To, report.Done)
+	if err != nil {
+		e.note("%s", endedFsck(report))
 	}
 	return []fsckJSON{j}, err
+}
+
+// endedFsck says what a check that was ended has proven.
+func endedFsck(r *remote.LogReport) string {
+	s := fmt.Sprintf("The check was ended at entry %d of %d. ", r.Read, r.To)
+	if r.Done == r.From {
+		return s + "Nothing is proven: check less at once, with --to."
+	}
+	return s + fmt.Sprintf("What is before entry %d was compared with the signed tree: go on with --from %d.", r.Done, r.Done)
 }
 
 // leafChecker checks the leaves of a log by themselves, and counts them.

@@ -53,9 +53,10 @@ type LogFinding struct {
 
 // LogReport is what a check has seen.
 type LogReport struct {
-	// From and To are the entries that were to be checked, Done is where the check
-	// came to: To, unless the log could not be read to the end.
-	From, To, Done uint64
+	// From and To are the entries that were to be checked. What is before Done was
+	// compared with the signed tree, or is among the findings: To, unless the log
+	// could not be read to the end. Read is how far it was read.
+	From, To, Done, Read uint64
 
 	Entries, Bytes, Tiles uint64
 	Findings              []LogFinding
@@ -77,7 +78,7 @@ func (r *LogReader) Check(ctx context.Context, o LogCheck) (*LogReport, error) {
 	if o.From > o.To {
 		return nil, sigbox.Errorf(sigbox.NotFound, "the log %.100q has no entry %d: it has %d entries", r.head.Origin, o.From, r.head.Size)
 	}
-	c := &logCheck{log: r, o: o, report: &LogReport{From: o.From, To: o.To, Done: o.From}}
+	c := &logCheck{log: r, o: o, missed: o.To, report: &LogReport{From: o.From, To: o.To, Done: o.From, Read: o.From}}
 	c.looks.SetLimit(runtime.GOMAXPROCS(0))
 	var err error
 	switch {
@@ -87,7 +88,11 @@ func (r *LogReader) Check(ctx context.Context, o LogCheck) (*LogReport, error) {
 	default:
 		err = c.parts(ctx)
 	}
-	err = errors.Join(err, c.looks.Wait())
+	if err = errors.Join(err, c.looks.Wait()); err == nil {
+		c.report.Done = o.To
+	} else {
+		c.report.Done = max(o.From, min(c.report.Done, c.missed))
+	}
 	slices.SortStableFunc(c.report.Findings, func(a, b LogFinding) int { return cmp.Compare(a.at, b.at) })
 	return c.report, err
 }
@@ -104,6 +109,7 @@ type logCheck struct {
 
 	mu     sync.Mutex
 	report *LogReport // guarded by mu while entries are looked at
+	missed uint64     // guarded by mu; the first entry that could not be looked at, or To
 }
 
 // whole checks a log with tiles.
@@ -140,13 +146,14 @@ func (c *logCheck) parts(ctx context.Context) error {
 			c.look(ctx, from, p.leaves[from-n*size:to-n*size])
 		}
 		c.through(to)
+		c.report.Done = to
 		return nil
 	})
 }
 
-// through notes that all is checked up to an index.
+// through notes that all is read up to an index.
 func (c *logCheck) through(to uint64) {
-	c.report.Done = to
+	c.report.Read = to
 	if c.o.Progress != nil {
 		c.o.Progress(to-c.o.From, c.o.To-c.o.From)
 	}
@@ -288,6 +295,9 @@ func (c *logCheck) look(ctx context.Context, from uint64, leaves []Leaf) {
 			index := from + uint64(i) // #nosec G115 -- not negative
 			err := c.o.Entry(ctx, index, &leaves[i])
 			if k := sigbox.KindOf(err); err != nil && (k == sigbox.Unavailable || ctx.Err() != nil) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.missed = min(c.missed, index)
 				return err
 			}
 			if err != nil {
@@ -312,14 +322,39 @@ func (c *logCheck) up(ctx context.Context, level int, h tlog.Hash) error {
 	if err := c.compare(ctx, level, full); err != nil {
 		return err
 	}
+	root := subtree(full)
+	if level == 1 {
+		if err := c.prove(ctx, c.counts[level], root); err != nil {
+			return err
+		}
+	}
 	c.counts[level]++
-	return c.up(ctx, level+1, subtree(full))
+	return c.up(ctx, level+1, root)
+}
+
+// provenAtOnce is how many entries a tile of level 1 stands for: as many of a log that
+// is read as a whole are compared with the signed tree at once, so that a check that
+// is ended need not begin anew.
+const provenAtOnce = tileWidth * tileWidth
+
+// prove compares the root of a full tile of level 1 with the signed tree. Where that
+// has another one, the end of the check will show what is wrong.
+func (c *logCheck) prove(ctx context.Context, n uint64, root tlog.Hash) error {
+	at := tlog.StoredHashIndex(2*tileHeight, int64(n)) // #nosec G115 -- 63 bits
+	signed, err := c.log.hashes(ctx, c.log.head).ReadHashes([]int64{at})
+	if err = tileError(err); err != nil && !broken(err) {
+		return err
+	}
+	if err == nil && signed[0] == root && c.report.Done == n*provenAtOnce {
+		c.report.Done += provenAtOnce
+	}
+	return nil
 }
 
 // compare fetches the tile of a level that comes next, and compares it with the
 // hashes that follow from below.
 func (c *logCheck) compare(ctx context.Context, level int, want []tlog.Hash) error {
-	n, at := c.counts[level], c.report.Done
+	n, at := c.counts[level], c.report.Read
 	name := fmt.Sprintf("tile/%d/%s", level, tileIndex(n))
 	tile, err := c.log.fetchTile(ctx, tlog.Tile{H: tileHeight, L: level, N: int64(n), W: len(want)}) // #nosec G115 -- 63 bits
 	switch {

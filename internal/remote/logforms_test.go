@@ -708,6 +708,61 @@ func TestLogCheckStops(t *testing.T) {
 	}
 }
 
+// TestWholeCheckStops: of a log that is read as a whole, what is told to be proven when
+// the rest cannot be read was compared with the signed tree.
+func TestWholeCheckStops(t *testing.T) {
+	l := newTiledLog(t, numbered(140_000, "leaf ")...)
+	stopsAt := func(path string) func(string, []byte) []byte {
+		return func(p string, body []byte) []byte {
+			if p == path {
+				panic(http.ErrAbortHandler)
+			}
+			return body
+		}
+	}
+	forged := stopsAt("/tile/entries/530")
+	for name, tt := range map[string]struct {
+		tamper     func(string, []byte) []byte
+		entry      func(index uint64) error
+		done, read uint64
+	}{
+		"in the first part": {tamper: stopsAt("/tile/entries/200"), read: 200 * 256},
+		"in the third part": {tamper: stopsAt("/tile/entries/530"), done: 2 * 65_536, read: 530 * 256},
+		"an entry that cannot be looked at": {entry: func(index uint64) error {
+			if index == 70_000 {
+				return sigbox.Errorf(sigbox.Unavailable, "no answer")
+			}
+			return nil
+		}, done: 70_000, read: 140_000},
+		"a part that is not the signed tree's": {tamper: func(path string, body []byte) []byte {
+			if path == "/tile/0/255" || path == "/tile/entries/255" { // the two agree with each other
+				body = slices.Clone(body)
+			}
+			switch path {
+			case "/tile/0/255":
+				h := tlog.RecordHash([]byte("leaf 99999"))
+				copy(body, h[:])
+			case "/tile/entries/255":
+				copy(body[2:], "leaf 99999")
+			}
+			return forged(path, body)
+		}, read: 530 * 256},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l.set(tt.tamper)
+			r := l.mustOpen(t, "")
+			o := LogCheck{}
+			if tt.entry != nil {
+				o.Entry = func(_ context.Context, index uint64, _ *Leaf) error { return tt.entry(index) }
+			}
+			report, err := r.Check(t.Context(), o)
+			if sigbox.KindOf(err) != sigbox.Unavailable || report.Done != tt.done || report.Read != tt.read {
+				t.Errorf("%+v, %v", report, err)
+			}
+		})
+	}
+}
+
 // TestRangeRoot: a part of a tree and its outermost proofs give the root, and nothing
 // else does.
 func TestRangeRoot(t *testing.T) {
