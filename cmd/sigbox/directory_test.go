@@ -347,6 +347,15 @@ func TestTooLargeForBundles(t *testing.T) {
 			t.Errorf("%s: status %d: %s%s", args, status, &w.stdout, &w.stderr)
 		}
 	}
+	if err := os.Rename(large, "d/large"); err != nil {
+		t.Fatal(err)
+	}
+	if status := w.run("inspect", "d/large"); status != exitNotVerified || w.stderr.String() != "sigbox: there is no bundle beside d/large, and it is too large to be one\n  next: expected d/large.sigstore.json\n" {
+		t.Errorf("status %d: %s", status, &w.stderr)
+	}
+	if err := os.Rename("d/large", large); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := findToSign(t.Context(), signFlags{bundle: large}, []string{"app"}); exitStatus(err) != exitUsage || !strings.Contains(err.Error(), "is larger than the 33554432 bytes that are read of bundles") {
 		t.Error(err)
 	}

@@ -113,6 +113,8 @@ func toInspect(path string) (sources []evidence, artifact string, err error) {
 	switch bundles, err := readBundles(path); {
 	case sigbox.KindOf(err) == sigbox.TooLarge && isBundleName(path):
 		return nil, "", err
+	case sigbox.KindOf(err) == sigbox.TooLarge:
+		return nil, "", sigbox.Errorf(sigbox.NotFound, "there is no bundle beside %s, and it is too large to be one", path).WithHint("expected %s%s", path, bundleSuffix)
 	case len(bundles) == 0:
 		return nil, "", sigbox.Errorf(sigbox.NotFound, "%s is no bundle, and there is none beside it", path).WithCause(err).
 			WithHint("expected %s%s", path, bundleSuffix)

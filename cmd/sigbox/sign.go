@@ -38,8 +38,8 @@ certificate for your identity, records each signature in the transparency log,
 and writes FILE.sigstore.json beside each file. No key is kept.
 
 In directories bundles, version control, links and special files are passed over: a
-bundle is what holds one, not what is only called so. A bundle is written over another one, or over an
-empty file, and never over anything else, nor through a link.
+bundle is what holds one, not what is only called so. A bundle is written over
+another one, or over an empty file, and over nothing else, nor through a link.
 
 The identity token comes from --identity-token, else from the surroundings
 (SIGSTORE_ID_TOKEN, GitHub Actions, GitLab, Buildkite, Google Cloud, a file that

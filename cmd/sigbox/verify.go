@@ -29,8 +29,8 @@ without any is not verified.
 
 A directory is verified when all that is in it is. Passed over, and told, are
 version control, special files, and links that lead nowhere or to what is judged
-anyway. Any other link is judged as a file by its own name, and if it is to a
-directory, it fails: name what is to be verified behind it.
+anyway. Any other link is judged like a file of its own name, or is not verified if
+it is to a directory. A link that is named stands for what it leads to.
 
 A file of checksums (SHA256SUMS, …_SHA256SUMS, …checksums.txt) is verified itself,
 then every file that it lists, which needs no signature of its own.
