@@ -39,7 +39,7 @@ func (c *cache[K, V]) put(k K, v V, limit int) {
 	if c.known == nil && c.putFew(k, v) {
 		return
 	}
-	if len(c.known) >= limit {
+	if _, there := c.known[k]; !there && len(c.known) >= limit {
 		for other := range c.known {
 			delete(c.known, other)
 			break

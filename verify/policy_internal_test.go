@@ -40,6 +40,21 @@ func TestPolicyIs(t *testing.T) {
 	}
 }
 
+// TestExtensionsAreTold: the same value of another extension is another policy.
+func TestExtensionsAreTold(t *testing.T) {
+	t.Parallel()
+	with := func(x sigbox.Extensions) *sigbox.Policy {
+		return &sigbox.Policy{Identities: []sigbox.IdentityMatch{{Subject: "ada@example.com", Issuer: "https://issuer.example", Extensions: x}}}
+	}
+	compiled, err := compile(with(sigbox.Extensions{SourceRepositoryURI: "x"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if compiled.is(with(sigbox.Extensions{SourceRepositoryOwnerURI: "x"})) {
+		t.Error("a repository's owner is taken for the repository")
+	}
+}
+
 func examplePolicy(t *testing.T) *sigbox.Policy {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
