@@ -23,6 +23,9 @@ type Checker struct {
 	issuers map[fingerprint]issuer // guarded by mu
 }
 
+// maxIssuers bounds the issuers that a checker keeps.
+const maxIssuers = 1024
+
 // issuer is the certificate that a row holds, or why it does not.
 type issuer struct {
 	der []byte
@@ -90,6 +93,9 @@ func (c *Checker) issuer(ctx context.Context, fp fingerprint) ([]byte, error) {
 		err = sigbox.Errorf(sigbox.NotFound, "CT log: the issuer %x is not in the log's rows", fp)
 	case err == nil:
 		err = checkFingerprint(fp, der)
+	}
+	if len(c.issuers) >= maxIssuers {
+		clear(c.issuers)
 	}
 	c.issuers[fp] = issuer{der, err}
 	return der, err

@@ -289,7 +289,24 @@ func (w *diskDir) RemoveAll(name string) error {
 	return w.d.do("remove a directory", func() error { return w.Writes.RemoveAll(name) })
 }
 
-func (w *diskDir) SyncDir(name string) error {
+func (w *diskDir) OpenDir(name string) (dir.Dir, error) {
+	if err := w.d.err("open a directory"); err != nil {
+		return nil, err
+	}
+	d, err := w.Writes.OpenDir(name)
+	return diskDirOpen{d, w, name}, err
+}
+
+// diskDirOpen is a directory that is open.
+type diskDirOpen struct {
+	dir.Dir
+	w    *diskDir
+	name string
+}
+
+func (o diskDirOpen) Sync() error { return o.w.syncDir(o.name) }
+
+func (w *diskDir) syncDir(name string) error {
 	err := w.d.err("sync a directory") // a cut is what makes the difference
 	w.mu.Lock()
 	defer w.mu.Unlock()

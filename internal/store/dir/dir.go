@@ -209,15 +209,19 @@ func (b *Blob) forget(dir string) {
 
 // sync makes the names in a directory durable. When that fails, nobody knows which
 // of them are, and a second try would say yes to what the kernel has let go of:
-// nothing is written any more until the directory is opened again.
+// nothing is written any more until the directory is opened again. One that cannot be
+// opened now can be synced later.
 func (b *Blob) sync(dir string) error {
-	err := b.writes.SyncDir(dir)
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
+	d, err := b.writes.OpenDir(dir)
+	if err != nil {
 		return err
 	}
-	b.broken.CompareAndSwap(nil, sigbox.Errorf(sigbox.Fatal, "the directory %s could not be synced: nothing is written to it any more", path.Join(b.path, dir)).
-		WithHint("look for disk errors in the system's log, then restart").WithCause(err))
-	return err
+	if err := d.Sync(); err != nil {
+		b.broken.CompareAndSwap(nil, sigbox.Errorf(sigbox.Fatal, "the directory %s could not be synced: nothing is written to it any more", path.Join(b.path, dir)).
+			WithHint("look for disk errors in the system's log, then restart").WithCause(err))
+		return errors.Join(err, d.Close())
+	}
+	return d.Close()
 }
 
 // Get implements [store.Blob].

@@ -42,29 +42,50 @@ func (w badWrites) Create(name string) (File, error) {
 	return &bad, err
 }
 
-// badSync is a directory whose names cannot be made durable, once.
-type badSync struct {
+// badDirs is a directory that fails once: its names cannot be made durable, or it
+// cannot be opened for that.
+type badDirs struct {
 	Writes
-	failed *bool
+	sync, open *bool // set: it will fail
 }
 
-func (w badSync) SyncDir(name string) error {
-	if !*w.failed {
-		*w.failed = true
+func (w badDirs) OpenDir(name string) (Dir, error) {
+	if *w.open {
+		*w.open = false
+		return nil, syscall.EMFILE
+	}
+	d, err := w.Writes.OpenDir(name)
+	return badDir{d, w.sync}, err
+}
+
+type badDir struct {
+	Dir
+	sync *bool
+}
+
+func (d badDir) Sync() error {
+	if *d.sync {
+		*d.sync = false
 		return syscall.EIO
 	}
-	return w.Writes.SyncDir(name)
+	return d.Dir.Sync()
 }
 
 // After a directory could not be synced, nothing is said to be durable in it, and
 // what is there can be read.
 func TestFailedDirectorySync(t *testing.T) {
 	path := t.TempDir()
-	failed := true
-	b, err := OpenWith(path, Options{Writes: func(w Writes) Writes { return badSync{w, &failed} }})
+	var sync, open bool
+	b, err := OpenWith(path, Options{Writes: func(w Writes) Writes { return badDirs{w, &sync, &open} }})
 	must(t, err)
 	must(t, b.Put(t.Context(), "before", []byte("1")))
-	failed = false
+	// A directory that could not be opened is synced the next time.
+	open = true
+	if err := b.Put(t.Context(), "later", []byte("1")); !errors.Is(err, syscall.EMFILE) {
+		t.Fatalf("expected EMFILE, found %v", err)
+	}
+	must(t, b.Put(t.Context(), "later", []byte("1")))
+	sync = true
 	if err := b.Put(t.Context(), "a", []byte("1")); err == nil || sigbox.KindOf(err) != sigbox.Internal {
 		t.Fatalf("expected kind internal, found %v", err)
 	}

@@ -1,7 +1,6 @@
 package dir
 
 import (
-	"errors"
 	"io"
 	"os"
 )
@@ -21,8 +20,8 @@ type Writes interface {
 	Remove(name string) error
 	// RemoveAll removes a directory with all that is in it.
 	RemoveAll(name string) error
-	// SyncDir makes the names in a directory durable.
-	SyncDir(name string) error
+	// OpenDir opens a directory, to make the names in it durable.
+	OpenDir(name string) (Dir, error)
 }
 
 // File is a file that is being written.
@@ -30,6 +29,13 @@ type File interface {
 	io.WriteCloser
 	// Sync makes what was written durable.
 	Sync() error
+}
+
+// Dir is a directory that is open.
+type Dir interface {
+	// Sync makes the names in it durable.
+	Sync() error
+	io.Closer
 }
 
 // rooted is Writes on a directory of the machine.
@@ -41,10 +47,4 @@ func (r rooted) Create(name string) (File, error) {
 
 func (r rooted) Mkdir(name string) error { return r.Root.Mkdir(name, dirMode) }
 
-func (r rooted) SyncDir(name string) error {
-	d, err := r.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
+func (r rooted) OpenDir(name string) (Dir, error) { return r.Open(name) }
