@@ -83,10 +83,25 @@ func (l *Log) learn() {
 		}
 		k.complete.Store(true)
 		select {
-		case <-l.outgrown:
+		case <-l.relearn:
 		case <-l.stop:
 			return
 		}
+		// Another process may go on to write, and drop the next filter as well.
+		if l.known.Load() == nil && l.pause(relearnPause) != nil {
+			return
+		}
+	}
+}
+
+// relearnPause is the time between the loss of a filter and the next one.
+const relearnPause = time.Minute
+
+// renewKnown has the filter read anew.
+func (l *Log) renewKnown() {
+	select {
+	case l.relearn <- struct{}{}:
+	default:
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sigbox/sigbox/internal/store"
 )
@@ -138,6 +140,35 @@ func TestKnownOfTwoWriters(t *testing.T) {
 	if r := add(t, a, "2"); !r.Existing || r.Index != 1 {
 		t.Errorf("index %d, existing: %v", r.Index, r.Existing)
 	}
+}
+
+// A filter that was dropped, since another process has written, is read anew after a
+// while, with that one's keys.
+func TestKnownIsReadAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig(t)
+		a, b := openLog(t, cfg), openLog(t, cfg)
+		synctest.Wait()
+		for i := range 3 {
+			theirs, ours := fmt.Sprint("theirs ", i), fmt.Sprint("ours ", i)
+			add(t, a, theirs)
+			add(t, b, ours)
+			if b.known.Load() != nil {
+				t.Fatal("a filter is used that lacks another process's keys")
+			}
+			time.Sleep(relearnPause)
+			synctest.Wait()
+			k := b.known.Load()
+			if k == nil || !k.complete.Load() {
+				t.Fatal("the log has no filter")
+			}
+			for _, leaf := range []string{theirs, ours} {
+				if key := LeafHash([]byte(leaf)); k.lacks(&key) {
+					t.Errorf("%q is new", leaf)
+				}
+			}
+		}
+	})
 }
 
 // unlisted has dedup rows that cannot be listed, or one too many.

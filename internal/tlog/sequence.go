@@ -191,6 +191,7 @@ func (l *Log) follow() error {
 			l.head.Store(snap)
 			l.known.Store(nil) // keys of others are not in it
 			l.epoch.Add(1)
+			l.renewKnown()
 			return nil
 		}
 		if !errors.Is(err, store.ErrConflict) {
@@ -288,10 +289,7 @@ func (l *Log) publishHead(next *snapshot, requests []*request) {
 		}
 	}
 	if keys != nil && keys.full(next.Size) {
-		select {
-		case l.outgrown <- struct{}{}:
-		default:
-		}
+		l.renewKnown()
 	}
 	l.metrics.entries.Add(float64(added))
 	l.metrics.size.Set(float64(next.Size))

@@ -244,8 +244,8 @@ type Log struct {
 	done   sync.WaitGroup // sequencer, mover and what else runs beside them
 	full   chan struct{}  // tells the mover of a full bundle; capacity 1
 	stop   chan struct{}  // closed by Close: the mover ends
-	// outgrown tells learn that the log has outgrown its filter; capacity 1.
-	outgrown chan struct{}
+	// relearn tells learn that the filter is too small, or was dropped; capacity 1.
+	relearn chan struct{}
 	// sequenced is closed when the sequencer has ended.
 	sequenced chan struct{}
 	once      sync.Once
@@ -310,7 +310,7 @@ func newLog(cfg Config) (*Log, error) {
 	cfg.defaults()
 	l := &Log{
 		cfg: cfg, log: cfg.Logger.With("log", cfg.Origin), tiles: newTileCache(cachedTiles, cachedAbove),
-		full: make(chan struct{}, 1), outgrown: make(chan struct{}, 1), stop: make(chan struct{}), sequenced: make(chan struct{}),
+		full: make(chan struct{}, 1), relearn: make(chan struct{}, 1), stop: make(chan struct{}), sequenced: make(chan struct{}),
 	}
 	l.metrics = newMetrics()
 	l.queue.init(cfg.MaxPending)
