@@ -51,7 +51,9 @@ type logFlags struct {
 	ignoreHistory bool
 }
 
+// register adds the flags to one of the log commands, whose arguments are no files.
 func (f *logFlags) register(e *env, cmd *cobra.Command) {
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	fs := cmd.Flags()
 	fs.StringVar(&f.log, "log", "", "the log to read: v2, v1 or ct of the instance, or the `URL` of any (default the instance's newest transparency log)")
 	fs.StringVar(&f.key, "key", "", "`FILE` with the log's public key (PEM, or C2SP name+hash+key), in place of a trust root")

@@ -56,7 +56,6 @@ log could not be read.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return e.fsck(cmd.Context(), cmd.Flags().Changed("data"), &f)
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f.register(e, cmd)
 	f.data.register(cmd)

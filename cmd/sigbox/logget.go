@@ -29,7 +29,6 @@ issued the certificate. Use verify to know who signed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return e.getEntries(cmd.Context(), &f, args[0])
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f.register(e, cmd)
 	return cmd

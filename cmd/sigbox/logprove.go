@@ -39,7 +39,6 @@ with --to NEW, that the checkpoint in NEW does.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return e.prove(cmd.Context(), &f, first(args))
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f.register(e, cmd)
 	fs := cmd.Flags()

@@ -61,7 +61,6 @@ times, --after and --before rely on the server's clock.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return e.searchLog(cmd.Context(), &f)
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f.register(e, cmd)
 	fs := cmd.Flags()

@@ -34,7 +34,6 @@ many signers, and when the log took them, if it signs that.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return e.logStats(cmd.Context(), &f, sample, save)
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f.register(e, cmd)
 	cmd.Flags().Uint64Var(&sample, "last", sample, "how many of the newest entries are looked at; 0 for none")
