@@ -133,9 +133,11 @@ func refuseFor(step Step, err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
 	}
-	e := sigbox.Error{Msg: err.Error(), Err: err}
-	if inner, ok := errors.AsType[*sigbox.Error](err); ok {
+	var e sigbox.Error
+	if inner, ok := err.(*sigbox.Error); ok { //nolint:errorlint // what wraps one has words of its own
 		e = *inner
+	} else {
+		e = *sigbox.Errorf(sigbox.NotVerified, "%w", err)
 	}
 	e.Kind = sigbox.NotVerified
 	if !strings.HasPrefix(e.Msg, step.String()) {

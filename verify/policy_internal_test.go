@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -111,5 +112,22 @@ func eachPlace(v reflect.Value, place string, then func(place string)) {
 		change(reflect.Append(v, reflect.Zero(v.Type().Elem())))
 	default:
 		panic(place + " is of a kind that nobody thought of: " + v.Kind().String())
+	}
+}
+
+// TestRefusedOnce: what another package said is said once, with what it was said of.
+func TestRefusedOnce(t *testing.T) {
+	t.Parallel()
+	inner := sigbox.Errorf(sigbox.Invalid, "a proof").WithHint("ask again")
+	for want, err := range map[string]error{
+		StepInclusion.String() + ": no proof":                        errors.New("no proof"),
+		StepInclusion.String() + ": a proof (ask again)":             inner,
+		StepInclusion.String() + ": of entry 3: a proof (ask again)": fmt.Errorf("of entry 3: %w", inner),
+		StepInclusion.String() + ": of entry 3: no proof":            sigbox.Errorf(sigbox.Invalid, "of entry 3: %w", errors.New("no proof")),
+	} {
+		got := refuseFor(StepInclusion, err)
+		if got.Error() != want || sigbox.KindOf(got) != sigbox.NotVerified {
+			t.Errorf("found %q, expected %q", got, want)
+		}
 	}
 }

@@ -129,7 +129,7 @@ func readImprint(s *cryptobyte.String) (imprint, error) {
 	}
 	h, ok := hashByOID(alg.oid)
 	if !ok {
-		return imprint{}, sigbox.Errorf(sigbox.Invalid, "timestamp: the hash of the message imprint is not supported: expected SHA-256, SHA-384 or SHA-512").WithCause(BadAlgorithm)
+		return imprint{}, sigbox.Errorf(sigbox.Invalid, "timestamp: hash of the message imprint: %w: expected SHA-256, SHA-384 or SHA-512", BadAlgorithm)
 	}
 	d := sigbox.Digest{Algorithm: h, Value: value}
 	return imprint{d, alg.null}, checkLength(d)
@@ -150,5 +150,5 @@ func appendImprint(dst []byte, m imprint) []byte {
 
 // malformed is the error for DER that is not what RFC 3161 or RFC 5652 say.
 func malformed(field string) error {
-	return sigbox.Errorf(sigbox.Invalid, "timestamp: %s is missing or malformed: expected DER as in RFC 3161", field).WithCause(BadDataFormat)
+	return sigbox.Errorf(sigbox.Invalid, "timestamp: %s is missing, or %w: expected DER as in RFC 3161", field, BadDataFormat)
 }

@@ -108,7 +108,7 @@ func (r Response) granted() error {
 	if len(r.Failures) > 0 {
 		reason = r.Failures[0]
 	}
-	return sigbox.Errorf(sigbox.Denied, "the timestamp authority did not grant the request: status %d, %s, %.200q", r.Status, reason.Error(), strings.Join(r.Text, "; ")).WithCause(reason)
+	return sigbox.Errorf(sigbox.Denied, "the timestamp authority did not grant the request: status %d, %w, %.200q", r.Status, reason, strings.Join(r.Text, "; "))
 }
 
 // Marshal writes r as DER.
