@@ -134,7 +134,7 @@ func refuseFor(step Step, err error) *Failure {
 		return f
 	}
 	var e sigbox.Error
-	if inner, ok := err.(*sigbox.Error); ok { //nolint:errorlint // what wraps one has words of its own
+	if inner, ok := err.(*sigbox.Error); ok { // what wraps one has words of its own
 		e = *inner
 	} else {
 		e = *sigbox.Errorf(sigbox.NotVerified, "%w", err)
