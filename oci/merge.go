@@ -67,10 +67,12 @@ func (c *Client) merge(ctx context.Context, at Reference, next change) error {
 	return sigbox.Errorf(sigbox.Conflict, "%s: others change it all the time", at).WithHint("try again")
 }
 
-// mergeOnce makes one change, and reports whether one was needed.
+// mergeOnce makes one change, and reports whether one was sent: also a write of which
+// the outcome was not known at first is to be watched.
 func (c *Client) mergeOnce(ctx context.Context, at Reference, next change) (written bool, err error) {
 	for attempt := 1; ; attempt++ {
-		written, err = c.tryMerge(ctx, at, next)
+		sent, err := c.tryMerge(ctx, at, next)
+		written = written || sent
 		if err == nil || attempt >= c.cfg.Limits.Attempts || ctx.Err() != nil || !mayPass(err) {
 			return written, err
 		}
@@ -86,6 +88,7 @@ func mayPass(err error) bool {
 	return k == sigbox.Unavailable || k == sigbox.Conflict || errors.Is(err, context.DeadlineExceeded)
 }
 
+// tryMerge reads and writes, and reports whether it came to writing.
 func (c *Client) tryMerge(ctx context.Context, at Reference, next change) (bool, error) {
 	started := time.Now()
 	v, m, err := c.tagNow(ctx, at)
@@ -102,7 +105,7 @@ func (c *Client) tryMerge(ctx context.Context, at Reference, next change) (bool,
 	ctx, cancel := context.WithTimeout(ctx, max(c.cfg.Settle, patience*time.Since(started)))
 	defer cancel()
 	_, err = c.pushManifest(ctx, at, m.Type(), body, unchanged(v)...)
-	return err == nil, err
+	return true, err
 }
 
 // unchanged is the condition that a tag is as it was read, for registries that heed it

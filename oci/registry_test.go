@@ -197,7 +197,7 @@ func (w *world) putImage(repo, tag, content string) oci.Reference {
 
 // client is one that waits for nothing and knows no credentials.
 func client(change ...func(*oci.Config)) *oci.Client {
-	cfg := oci.Config{Keychain: nobody{}, Wait: noWait, Settle: time.Millisecond}
+	cfg := oci.Config{Keychain: nobody{}, Wait: noWait, Settle: 10 * time.Second}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -223,3 +223,5 @@ func all(t testing.TB, c *oci.Client, ref oci.Reference, q oci.Query) []*oci.Att
 	}
 	return out
 }
+
+func paging(n int) func(*world) { return func(w *world) { w.pageSize = n } }
