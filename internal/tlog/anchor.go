@@ -23,11 +23,19 @@ type Anchor interface {
 
 // ErrAnchor is in the chain of the error of a log that is shut because its anchor
 // contradicts it, is gone or cannot be read.
-var ErrAnchor = errors.New("the log and its anchor disagree")
+var ErrAnchor = errors.New("log and anchor are not known to agree")
 
 // errContradicted is ErrAnchor when the anchor was read and shows another log, or a
 // longer one.
 var errContradicted = fmt.Errorf("%w about the log's entries", ErrAnchor)
+
+// becauseOf is ErrAnchor with its reason, or without when that is nil.
+func becauseOf(err error) error {
+	if err == nil {
+		return ErrAnchor
+	}
+	return fmt.Errorf("%w: %w", ErrAnchor, err)
+}
 
 const (
 	// anchorPatience is how long opening a log waits for its anchor; what has not
@@ -39,8 +47,8 @@ const (
 )
 
 // startAnchor compares the head with the anchor, beside everything else, and waits
-// a while for the outcome. Until it is known the log is shut: what is there is read,
-// nothing is written.
+// a while for the outcome; if there are no entries to be read meanwhile, as long as it
+// takes. Until it is known the log is shut: what is there is read, nothing is written.
 func (l *Log) startAnchor(ctx context.Context) {
 	l.shut.Store(l.shutFor("the anchor has not answered yet").WithCause(ErrAnchor))
 	tried := make(chan struct{})
@@ -49,9 +57,13 @@ func (l *Log) startAnchor(ctx context.Context) {
 			l.anchor()
 		}
 	})
+	var enough <-chan time.Time
+	if l.Head().Size > 0 {
+		enough = time.After(anchorPatience)
+	}
 	select {
 	case <-tried:
-	case <-time.After(anchorPatience):
+	case <-enough:
 		l.tellShut()
 	case <-ctx.Done():
 	}
@@ -114,7 +126,7 @@ func (l *Log) checkAnchor(ctx context.Context) *sigbox.Error {
 		return l.notCompared(err)
 	}
 	if err := l.storeAnchor(ctx, l.Head()); err != nil {
-		return l.shutFor("the anchor cannot be written").WithCause(errors.Join(ErrAnchor, err))
+		return l.shutFor("the anchor cannot be written").WithCause(becauseOf(err))
 	}
 	if err := l.acceptClock(ctx); err != nil {
 		return l.notCompared(err)
@@ -164,14 +176,14 @@ func (l *Log) contradicted(ctx context.Context) (why *sigbox.Error, err error) {
 		if ctx.Err() != nil {
 			return nil, l.readError(ctx, err)
 		}
-		return l.shutFor("the anchor cannot be read").WithCause(errors.Join(ErrAnchor, err)), nil
+		return l.shutFor("the anchor cannot be read").WithCause(becauseOf(err)), nil
 	}
 	if text == l.anchored {
 		return nil, nil
 	}
 	cp, err := note.Open(text, l.cfg.Signers[0].Verifier())
 	if err != nil || cp.Origin != l.cfg.Origin {
-		return l.anchorError("the anchor is not one of this log").WithCause(errors.Join(ErrAnchor, err)), nil
+		return l.anchorError("the anchor is not one of this log").WithCause(becauseOf(err)), nil
 	}
 	snap := l.head.Load()
 	if cp.Size > snap.Size {

@@ -252,6 +252,17 @@ func TestAnchorThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg, anchor := anchoredConfig(t)
 		answer := make(chan struct{})
+		time.AfterFunc(time.Minute, func() { close(answer) })
+		cfg.Anchor = slowAnchor{anchor, answer}
+		begun := time.Now()
+		first := openLog(t, cfg) // a log without entries waits
+		if took := time.Since(begun); took != time.Minute {
+			t.Errorf("beginning took %v", took)
+		}
+		add(t, first, "first")
+		closeLog(t, first)
+
+		answer = make(chan struct{})
 		cfg.Anchor = slowAnchor{anchor, answer}
 		start := time.Now()
 		l := openLog(t, cfg)
