@@ -73,7 +73,16 @@ func (l *Log) startAnchor(ctx context.Context) {
 // read now may come later. It gives false if the log stays shut, since its anchor
 // contradicts it, and if it is closed. tried is called after the first try.
 func (l *Log) awaitAnchor(tried func()) bool {
-	why := l.tryAnchor()
+	ctx, cancel := context.WithCancel(l.ctx) // ends when the log is closed: there is nothing to bring to the anchor
+	defer cancel()
+	l.done.Go(func() {
+		defer cancel()
+		select {
+		case <-l.stop:
+		case <-ctx.Done():
+		}
+	})
+	why := l.tryAnchor(ctx)
 	tried()
 	if why == nil {
 		return true
@@ -82,18 +91,18 @@ func (l *Log) awaitAnchor(tried func()) bool {
 		if why.Kind == sigbox.Fatal || l.pause(wait) != nil {
 			return false
 		}
-		why = l.tryAnchor()
+		why = l.tryAnchor(ctx)
 	}
 	l.log.Info("log and anchor agree: entries are taken", "size", l.Head().Size)
 	return true
 }
 
 // tryAnchor opens the log for writing, or says why not.
-func (l *Log) tryAnchor() *sigbox.Error {
-	why := l.checkAnchor(l.ctx)
+func (l *Log) tryAnchor(ctx context.Context) *sigbox.Error {
+	why := l.checkAnchor(ctx)
 	l.shut.Store(why)
 	switch {
-	case why == nil || l.ctx.Err() != nil:
+	case why == nil || ctx.Err() != nil:
 	case why.Kind == sigbox.Fatal:
 		l.fail(why)
 	default:

@@ -60,8 +60,12 @@ type slowAnchor struct {
 }
 
 func (a slowAnchor) Load(ctx context.Context) (string, error) {
-	<-a.answer
-	return a.memoryAnchor.Load(ctx)
+	select {
+	case <-a.answer:
+		return a.memoryAnchor.Load(ctx)
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 func (a *memoryAnchor) size(t testing.TB) int64 {
@@ -272,6 +276,12 @@ func TestAnchorThatHangs(t *testing.T) {
 		if err := l.Err(); err == nil || !strings.Contains(err.Error(), "has not answered yet") {
 			t.Errorf("found %v", err)
 		}
+		closed := time.Now()
+		closeLog(t, l)
+		if took := time.Since(closed); took > 0 {
+			t.Errorf("closing took %v", took)
+		}
+		l = openLog(t, cfg)
 		close(answer)
 		synctest.Wait()
 		must(t, l.Err())
