@@ -305,12 +305,14 @@ func (e *env) printFsck(reports []fsckJSON, o *outputFlag) error {
 		switch {
 		case !r.OK && r.Found == 0:
 			verdict = "not all could be read"
+		case !r.OK && r.Lost == 0:
+			verdict = fmt.Sprintf("DAMAGED: %s, which --repair mends", countMany(r.Found, "finding", "findings"))
 		case !r.OK:
 			verdict = fmt.Sprintf("DAMAGED: %s, %d of which cannot be mended from the log itself", countMany(r.Found, "finding", "findings"), r.Lost)
 		case r.Found > 0:
 			verdict = countMany(r.Found, "finding", "findings") + ", all repaired"
 		}
-		fmt.Fprintf(e.stdout, "%s: %s, %d bytes, %d tiles: %s\n", printable(r.Origin), countMany(r.Entries, "entry", "entries"), r.Bytes, r.Tiles, verdict)
+		fmt.Fprintf(e.stdout, "%s: %s, %d bytes, %s: %s\n", printable(r.Origin), countMany(r.Entries, "entry", "entries"), r.Bytes, countMany(r.Tiles, "tile", "tiles"), verdict)
 		if r.Content != nil {
 			fmt.Fprintf(e.stdout, "  %s\n", r.Content)
 		}

@@ -187,11 +187,11 @@ func (s *statsJSON) print(e *env) error {
 	row("entries", "%d", s.Size)
 	row("root hash", "%s", s.RootHash)
 	if s.Seen != nil {
-		row("last seen", "%s, %d entries", ago(e.now().Sub(s.Seen.Time)), s.Seen.Size)
+		row("last seen", "%s, %s", ago(e.now().Sub(s.Seen.Time)), countMany(s.Seen.Size, "entry", "entries"))
 		row("since then", "%s more, and consistent", countMany(s.Seen.Grown, "entry", "entries"))
 	}
 	if n := s.Sample; n != nil {
-		row("newest", "%d entries of %d bytes on average", n.Entries, n.Bytes/n.Entries)
+		row("newest", "%s of %d bytes on average", countMany(n.Entries, "entry", "entries"), n.Bytes/n.Entries)
 		for _, k := range n.Kinds {
 			row("", "%d %s", k.Entries, k.Kind)
 		}
