@@ -66,9 +66,10 @@ type access struct {
 	asked         bool
 }
 
-// access gives the access to ref's repository, for writing if actions say so.
-func (c *connection) access(ctx context.Context, ref Reference, actions string) (*access, error) {
-	scopes := []string{ref.repo.Scope(actions)}
+// access gives the access to ref's repository, for writing if actions say so, and to
+// what more is in scope.
+func (c *connection) access(ctx context.Context, ref Reference, actions string, more ...string) (*access, error) {
+	scopes := append([]string{ref.repo.Scope(actions)}, more...)
 	key := ref.repo.RegistryStr() + " " + strings.Join(scopes, " ")
 	return c.accesses.do(ctx, key, func(ctx context.Context) (*access, error) {
 		e, err := c.endpoint(ctx, ref.repo.RegistryStr())
@@ -220,16 +221,15 @@ func bytesBody(b []byte) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
 }
 
-// unreachable is the error of a registry that gave no answer.
+// unreachable is the error of a registry that gave no answer, or was not asked.
 func unreachable(host string, err error) error {
-	kind := sigbox.Unavailable
 	if ours, ok := errors.AsType[*sigbox.Error](err); ok {
-		kind = ours.Kind
+		return sigbox.Errorf(ours.Kind, "registry %s: %w", host, ours)
 	}
 	if inner, ok := errors.AsType[*url.Error](err); ok {
 		err = inner.Err // its address may hold what a registry signed
 	}
-	return sigbox.Errorf(kind, "registry %s does not answer", host).WithCause(err)
+	return sigbox.Errorf(sigbox.Unavailable, "registry %s does not answer", host).WithCause(err)
 }
 
 // refusal is the error for an answer with a status that was not expected. It closes

@@ -77,12 +77,8 @@ func (a *Attachment) Bundle() (*sigbox.Bundle, error) {
 	case Bundle:
 		return bundle.Parse(a.Content)
 	case Signature:
-		p, err := cosign.ParsePayload(a.Content)
-		if err != nil {
+		if err := checkPayload(a.Content, a.Subject.digest); err != nil {
 			return nil, err
-		}
-		if !p.Digest.Equal(a.Subject.digest) {
-			return nil, sigbox.Mismatch(sigbox.NotVerified, "the signature is of another image", a.Subject.digest, p.Digest)
 		}
 		return cosign.FromImage(a.Annotations, nil)
 	case Attestation:

@@ -76,18 +76,23 @@ func (c *Client) pushReferrer(ctx context.Context, ref Reference, m *manifest.Ma
 		return manifest.Descriptor{}, err
 	}
 	d := manifest.Describe(m.Type(), body)
+	return d, c.putReferrer(ctx, ref, m, d, body)
+}
+
+// putReferrer is pushReferrer for a manifest as it is.
+func (c *Client) putReferrer(ctx context.Context, ref Reference, m *manifest.Manifest, d manifest.Descriptor, body []byte) error {
 	subject := ref.At(m.Subject.Digest)
 	h, err := c.pushManifest(ctx, ref.At(d.Digest), m.Type(), body)
 	if err != nil {
-		return d, err
+		return err
 	}
-	c.forgetReferrers(subject)
+	defer c.forgetReferrers(subject)
 	// distribution-spec v1.1.1, Pushing Manifests with Subject.
 	if told, err := sigbox.ParseDigest(h.Get("OCI-Subject")); err == nil && told.Equal(m.Subject.Digest) {
-		return d, nil
+		return nil
 	}
 	d.ArtifactType, d.Annotations = m.Kind(), m.Annotations
-	return d, c.listReferrer(ctx, subject, d)
+	return c.listReferrer(ctx, subject, d)
 }
 
 // forgetReferrers makes the lists of a subject be asked for again.
@@ -122,13 +127,27 @@ func (c *Client) hasBlob(ctx context.Context, ref Reference, d sigbox.Digest) (b
 // maxAnswer bounds what a registry answers to what is written, in bytes.
 const maxAnswer = 64 << 10
 
-// pushBlob uploads a blob (distribution-spec v1.1.1, POST then PUT).
+// pushBlob uploads a blob (distribution-spec v1.1.1, POST then PUT). An upload that
+// broke off is begun anew.
 func (c *Client) pushBlob(ctx context.Context, ref Reference, d manifest.Descriptor, body func() (io.ReadCloser, error)) error {
 	a, err := c.access(ctx, ref, push)
 	if err != nil {
 		return err
 	}
-	what := "upload of a blob to " + ref.Repository()
+	const most = 3
+	for attempt := 1; ; attempt++ {
+		err := c.tryPush(ctx, a, d, body)
+		if err == nil || attempt == most || ctx.Err() != nil || sigbox.KindOf(err) != sigbox.Unavailable {
+			return err
+		}
+		if err := c.cfg.Wait(ctx, backoff(attempt)); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Client) tryPush(ctx context.Context, a *access, d manifest.Descriptor, body func() (io.ReadCloser, error)) error {
+	what := "upload of a blob to " + a.repo.Name()
 	started, err := c.read(ctx, a, request{method: http.MethodPost, path: "/blobs/uploads/"}, what, maxAnswer, http.StatusAccepted)
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ func ParseReference(s string) (Reference, error) {
 	}
 	base, digest, pinned := strings.Cut(s, "@")
 	tagged, err := name.NewTag(base, name.WithDefaultTag(""))
-	if err != nil {
+	if err != nil || !isHost(tagged.RegistryStr()) || !isRepository(tagged.RepositoryStr()) || !isTag(tagged.TagStr()) {
 		return Reference{}, sigbox.Errorf(sigbox.Invalid, "image reference %q cannot be read", s).
 			WithHint("write it as in registry.example/repository:tag or repository@sha256:…, in lower case").WithCause(err)
 	}
@@ -46,6 +46,43 @@ func ParseReference(s string) (Reference, error) {
 	}
 	return r, nil
 }
+
+// isHost reports whether a registry's name is one of a host, not of a path.
+func isHost(s string) bool {
+	return s != "" && !strings.HasPrefix(s, ".") && !strings.Contains(s, "..") && !strings.ContainsFunc(s, func(r rune) bool {
+		return !isLowerAlphanumeric(r) && (r < 'A' || r > 'Z') && !strings.ContainsRune(".-_:[]", r)
+	})
+}
+
+// isRepository holds a name against distribution-spec v1.1.1, Pulling manifests:
+// parts of lower-case letters and digits, with one dot, one or two underscores or any
+// number of dashes between them.
+func isRepository(s string) bool {
+	for part := range strings.SplitSeq(s, "/") {
+		words := strings.FieldsFunc(part, func(r rune) bool { return !isLowerAlphanumeric(r) })
+		if len(words) == 0 || !strings.HasPrefix(part, words[0]) {
+			return false
+		}
+		rest := part[len(words[0]):]
+		for _, w := range words[1:] {
+			separator, after, _ := strings.Cut(rest, w)
+			if separator != "." && separator != "_" && separator != "__" && strings.Trim(separator, "-") != "" {
+				return false
+			}
+			rest = after
+		}
+		if rest != "" {
+			return false
+		}
+	}
+	return true
+}
+
+func isLowerAlphanumeric(r rune) bool { return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' }
+
+// isTag holds the beginning of a tag, of which the letters are known to be right,
+// against the same. There may be none.
+func isTag(s string) bool { return s == "" || s[0] != '.' && s[0] != '-' }
 
 // String gives the reference in full.
 func (r Reference) String() string {
@@ -88,5 +125,9 @@ func (r Reference) identifier() string {
 // fallback is the tag of what belongs to a digest where there is no referrers API
 // (distribution-spec v1.1.1, Referrers Tag Schema); with a suffix it is cosign's.
 func (r Reference) fallback(suffix string) Reference {
-	return r.Tagged(r.digest.Algorithm.String() + "-" + r.digest.Hex() + suffix)
+	return r.Tagged(fallbackTag(r.digest, suffix))
+}
+
+func fallbackTag(d sigbox.Digest, suffix string) string {
+	return d.Algorithm.String() + "-" + d.Hex() + suffix
 }

@@ -1,6 +1,11 @@
 package cosign
 
 import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"strconv"
+
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sigbox/sigbox"
@@ -137,4 +142,48 @@ func FromImage(annotations map[string]string, envelope []byte) (*sigbox.Bundle, 
 		return nil, sigbox.Errorf(sigbox.Invalid, "image signature: an envelope where a signature belongs, or a signature in place of an envelope")
 	}
 	return b, nil
+}
+
+// Annotations gives those of a layer under a tag of cosign's that holds what b does:
+// the payload that b's message signature is over, or b's envelope. A log's entry is in
+// them only with its promise, which Rekor v1 gives.
+func Annotations(b *sigbox.Bundle) map[string]string {
+	out := map[string]string{AnnotationSignature: ""}
+	if b.Message != nil {
+		out[AnnotationSignature] = base64.StdEncoding.EncodeToString(b.Message.Signature)
+	}
+	for i, der := range b.Certificates {
+		name := AnnotationCertificate
+		if i > 0 {
+			name = AnnotationChain
+		}
+		out[name] += string(pem.EncodeToMemory(&pem.Block{Type: certificate, Bytes: der}))
+	}
+	if len(b.Timestamps) > 0 {
+		e := protojson.NewEncoder(nil)
+		e.Document(func() { e.Bytes("SignedRFC3161Timestamp", b.Timestamps[0]) })
+		out[AnnotationTimestamp] = string(e.Done())
+	}
+	for i := range b.Entries {
+		if le := &b.Entries[i]; len(le.SignedEntryTimestamp) > 0 {
+			out[AnnotationBundle] = string(appendPromise(le))
+			break
+		}
+	}
+	return out
+}
+
+// appendPromise writes what readPromise reads.
+func appendPromise(le *sigbox.LogEntry) []byte {
+	e := protojson.NewEncoder(nil)
+	e.Document(func() {
+		e.Bytes("SignedEntryTimestamp", le.SignedEntryTimestamp)
+		e.Object("Payload", func() {
+			e.Bytes("body", le.Body)
+			e.Raw("integratedTime", strconv.AppendInt(nil, le.IntegratedTime, 10))
+			e.Raw("logIndex", strconv.AppendInt(nil, le.LogIndex, 10))
+			e.String("logID", hex.EncodeToString(le.LogID))
+		})
+	})
+	return e.Done()
 }

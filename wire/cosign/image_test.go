@@ -138,3 +138,34 @@ func TestFromImage(t *testing.T) {
 		}
 	}
 }
+
+// TestAnnotations: what is written for cosign is read as what it was.
+func TestAnnotations(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	v := verifier(t, w.Root())
+	b := w.Sign([]byte(payload), sigboxtest.Options{Kind: "hashedrekord 0.0.1"})
+	b.Certificates = append(b.Certificates, b.Certificates[0]) // a chain
+	written := cosign.Annotations(b)
+	if want := annotations(sigboxtest.LegacyFiles(b)); written[cosign.AnnotationSignature] != want[cosign.AnnotationSignature] || written[cosign.AnnotationBundle] != want[cosign.AnnotationBundle] {
+		t.Errorf("found %q, expected %q", written, want)
+	}
+	if !strings.HasPrefix(written[cosign.AnnotationChain], "-----BEGIN CERTIFICATE-----\n") || strings.Count(written[cosign.AnnotationCertificate], "BEGIN") != 1 {
+		t.Errorf("found %q", written)
+	}
+	again, err := cosign.FromImage(written, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Verify(verify.Bytes([]byte(payload)), again, ada()); err != nil {
+		t.Error(err)
+	}
+	if len(again.Timestamps) != 1 || len(again.Entries) != 1 {
+		t.Errorf("found %d timestamps and %d entries", len(again.Timestamps), len(again.Entries))
+	}
+	// A log of version 2 promises nothing, and an envelope is not in the annotations.
+	attested := cosign.Annotations(w.Attest(statement, sigboxtest.Options{NoTimestamp: true}))
+	if _, ok := attested[cosign.AnnotationBundle]; ok || attested[cosign.AnnotationSignature] != "" || attested[cosign.AnnotationTimestamp] != "" {
+		t.Errorf("found %q", attested)
+	}
+}

@@ -1,0 +1,164 @@
+package oci
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/manifest"
+)
+
+// repository is a [Reference] as one end of a copy.
+type repository struct {
+	c   *Client
+	ref Reference
+}
+
+func (r Reference) store(c *Client) (store, error) {
+	if r.IsZero() {
+		return nil, sigbox.Errorf(sigbox.Invalid, "no image reference to copy from or to")
+	}
+	return repository{c, r}, nil
+}
+
+func (r repository) root(ctx context.Context) (manifest.Descriptor, error) {
+	return r.c.Describe(ctx, r.ref)
+}
+
+func (r repository) manifest(ctx context.Context, d sigbox.Digest) (content, error) {
+	v, err := r.c.manifestOf(ctx, r.ref.At(d))
+	if err == nil && v.missing {
+		err = notThere(r.ref.At(d))
+	}
+	return v, err
+}
+
+func (r repository) attached(ctx context.Context, image sigbox.Digest) ([]attached, error) {
+	ref := r.ref.At(image)
+	var all []attached
+	for d, err := range r.c.Referrers(ctx, ref, "") {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, attached{Descriptor: d, image: image})
+	}
+	for _, k := range []Kind{Signature, Attestation, SBOM} {
+		suffix := legacyKinds[k].suffix
+		v, err := r.c.manifestOf(ctx, ref.fallback(suffix))
+		if err != nil {
+			return nil, err
+		}
+		if !v.missing {
+			d := manifest.Descriptor{MediaType: v.mediaType, Digest: v.digest, Size: int64(len(v.body))}
+			all = append(all, attached{Descriptor: d, image: image, suffix: suffix})
+		}
+	}
+	return all, nil
+}
+
+// open streams a blob; its reader gives up on one that stands still.
+func (r repository) open(ctx context.Context, d manifest.Descriptor) (io.ReadCloser, error) {
+	a, err := r.c.access(ctx, r.ref, pull)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	resp, err := a.do(ctx, request{method: http.MethodGet, path: "/blobs/" + d.Digest.String()}) //nolint:bodyclose // the reader closes it
+	if err != nil {
+		stop(err)
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		err := refusal(resp, "blob "+r.ref.At(d.Digest).String())
+		stop(err)
+		return nil, err
+	}
+	body := &watchedBody{Reader: resp.Body, stop: stop, patience: r.c.cfg.Limits.Stall}
+	return readCloser{body, func() error { defer stop(nil); return resp.Body.Close() }}, nil
+}
+
+type readCloser struct {
+	io.Reader
+	close func() error
+}
+
+func (r readCloser) Close() error { return r.close() }
+
+func (r repository) has(ctx context.Context, d manifest.Descriptor) (bool, error) {
+	at := r.ref.At(d.Digest)
+	a, err := r.c.access(ctx, at, push)
+	if err != nil {
+		return false, err
+	}
+	got, err := r.c.read(ctx, a, request{
+		method: http.MethodHead, path: "/manifests/" + at.identifier(), header: http.Header{"Accept": {manifestTypes}},
+	}, at.String(), 0, http.StatusOK, http.StatusNotFound)
+	return err == nil && got.status == http.StatusOK, err
+}
+
+func (r repository) put(ctx context.Context, m *manifest.Manifest, d manifest.Descriptor, body []byte) error {
+	_, err := r.c.pushManifest(ctx, r.ref.At(d.Digest), m.Type(), body)
+	return err
+}
+
+// putBlob mounts a blob of the same registry, and else sends what is not there.
+func (r repository) putBlob(ctx context.Context, d manifest.Descriptor, from store, open func() (io.ReadCloser, error)) (fate, error) {
+	source, ok := from.(repository)
+	if ok && source.ref.repo.RegistryStr() == r.ref.repo.RegistryStr() {
+		return r.mount(ctx, d, source, open)
+	}
+	there, err := r.c.hasBlob(ctx, r.ref, d.Digest)
+	if err != nil || there {
+		return present, err
+	}
+	return sent, r.c.pushBlob(ctx, r.ref, d, open)
+}
+
+// mount takes a blob over from another repository (distribution-spec v1.1.1, Mounting
+// a blob from another repository).
+func (r repository) mount(ctx context.Context, d manifest.Descriptor, source repository, open func() (io.ReadCloser, error)) (fate, error) {
+	if source.ref.repo == r.ref.repo {
+		return present, nil
+	}
+	a, err := r.c.access(ctx, r.ref, push, source.ref.repo.Scope(transport.PullScope))
+	if err != nil {
+		return sent, err
+	}
+	what := "upload of a blob to " + r.ref.Repository()
+	q := url.Values{"mount": {d.Digest.String()}, "from": {source.ref.repo.RepositoryStr()}}
+	started, err := r.c.read(ctx, a, request{method: http.MethodPost, path: "/blobs/uploads/?" + q.Encode()}, what, maxAnswer, http.StatusCreated, http.StatusAccepted)
+	if err != nil || started.status == http.StatusCreated {
+		return mounted, err
+	}
+	return sent, r.c.finishUpload(ctx, a, started, what, d, open)
+}
+
+// attach puts a referrer's manifest once more, since the registry says only then
+// whether it lists it; layers under a tag are added to those that are there.
+func (r repository) attach(ctx context.Context, a attached, m *manifest.Manifest, body []byte) error {
+	if a.suffix == "" {
+		return r.c.putReferrer(ctx, r.ref, m, a.Descriptor, body)
+	}
+	at := r.ref.At(a.image).fallback(a.suffix)
+	now, err := r.c.fetchManifest(ctx, at)
+	if err != nil || now.digest.Equal(a.Digest) {
+		return err
+	}
+	if !now.missing {
+		return r.c.addLayers(ctx, at, m.Layers, m.Annotations)
+	}
+	_, err = r.c.pushManifest(ctx, at, m.Type(), body)
+	return err
+}
+
+func (r repository) finish(ctx context.Context, root manifest.Descriptor, body []byte) error {
+	if r.ref.tag == "" {
+		return nil
+	}
+	_, err := r.c.pushManifest(ctx, r.ref.Tagged(r.ref.tag), root.MediaType, body)
+	return err
+}
