@@ -376,7 +376,7 @@ func (q *question) askV1(ctx context.Context, r *remote.LogReader, digest string
 	head, _ := r.Head()
 	if !r.IsV1() || digest == "" && !q.params.Has("subject") {
 		return out, sigbox.Errorf(sigbox.Invalid, "the server of the log %.100q cannot search for this", head.Origin).
-			WithHint("Rekor v1 finds by --hash, --file and --identity; any log can be read as a whole: --scan")
+			WithHint("Rekor v1 finds by --hash, --file and --identity; sigbox log search --scan reads any log as a whole")
 	}
 	ids, err := r.Retrieve(ctx, digest, q.params.Get("subject"))
 	if err != nil {
