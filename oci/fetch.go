@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/manifest"
@@ -35,17 +34,12 @@ func (c *connection) read(ctx context.Context, a *access, r request, what string
 	}
 }
 
-// errBroken marks an answer that broke off or stood still.
-var errBroken = errors.New("the answer breaks off")
-
 func (c *connection) readOnce(ctx context.Context, a *access, r request, what string, limit int64, okay []int) (*answer, error) {
 	release, err := c.slot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
 	resp, err := a.do(ctx, r)
 	if err != nil {
 		return nil, err
@@ -57,10 +51,9 @@ func (c *connection) readOnce(ctx context.Context, a *access, r request, what st
 	if resp.ContentLength > limit && r.method != http.MethodHead {
 		return nil, tooLarge(what, resp.ContentLength, limit)
 	}
-	body := &watchedBody{Reader: io.LimitReader(resp.Body, limit+1), stop: stop, patience: c.cfg.Limits.Stall}
-	b, err := io.ReadAll(body)
+	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	switch {
-	case err != nil && ctx.Err() != nil && !errors.Is(context.Cause(ctx), errBroken):
+	case err != nil && ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case err != nil:
 		return nil, sigbox.Errorf(sigbox.Unavailable, "%s: %w after %d bytes", what, errBroken, len(b)).WithHint("try again later")
@@ -81,19 +74,6 @@ func contains(all []int, one int) bool {
 
 func tooLarge(what string, size, limit int64) error {
 	return sigbox.Errorf(sigbox.TooLarge, "%s has %d bytes or more: at most %d are read", what, size, limit)
-}
-
-// watchedBody gives up on a body that stands still.
-type watchedBody struct {
-	io.Reader
-	stop     context.CancelCauseFunc
-	patience time.Duration
-}
-
-func (b *watchedBody) Read(p []byte) (int, error) {
-	t := time.AfterFunc(b.patience, func() { b.stop(errBroken) })
-	defer t.Stop()
-	return b.Reader.Read(p)
 }
 
 // content is what a name in a repository stands for.

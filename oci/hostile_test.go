@@ -159,6 +159,28 @@ func TestBrokenAnswers(t *testing.T) {
 	}
 }
 
+// TestStalledRefusals: a refusal that never ends is one all the same.
+func TestStalledRefusals(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{403, 503, 401} {
+		w, ref := bundleWorld(t, 1)
+		w.before = func(rw http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/v2/" {
+				return false
+			}
+			rw.WriteHeader(status)
+			_, _ = rw.Write([]byte(`{"errors":[`))
+			rw.(http.Flusher).Flush()
+			<-r.Context().Done()
+			return true
+		}
+		good, errs := outcome(client(func(cfg *oci.Config) { cfg.Limits.Stall = 20 * time.Millisecond }), ref)
+		if good != 0 || len(errs) != 1 || !strings.Contains(errs[0].Error(), fmt.Sprint(status)) {
+			t.Errorf("%d: found %d, %v", status, good, errs)
+		}
+	}
+}
+
 // TestFailedListing: a list that cannot be read is an error, and never an empty list.
 func TestFailedListing(t *testing.T) {
 	t.Parallel()

@@ -60,33 +60,20 @@ func (r repository) attached(ctx context.Context, image sigbox.Digest) ([]attach
 	return all, nil
 }
 
-// open streams a blob; its reader gives up on one that stands still.
 func (r repository) open(ctx context.Context, d manifest.Descriptor) (io.ReadCloser, error) {
 	a, err := r.c.access(ctx, r.ref, pull)
 	if err != nil {
 		return nil, err
 	}
-	ctx, stop := context.WithCancelCause(ctx)
-	resp, err := a.do(ctx, request{method: http.MethodGet, path: "/blobs/" + d.Digest.String()}) //nolint:bodyclose // the reader closes it
+	resp, err := a.do(ctx, request{method: http.MethodGet, path: "/blobs/" + d.Digest.String()})
 	if err != nil {
-		stop(err)
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		err := refusal(resp, "blob "+r.ref.At(d.Digest).String())
-		stop(err)
-		return nil, err
+		return nil, refusal(resp, "blob "+r.ref.At(d.Digest).String())
 	}
-	body := &watchedBody{Reader: resp.Body, stop: stop, patience: r.c.cfg.Limits.Stall}
-	return readCloser{body, func() error { defer stop(nil); return resp.Body.Close() }}, nil
+	return resp.Body, nil
 }
-
-type readCloser struct {
-	io.Reader
-	close func() error
-}
-
-func (r readCloser) Close() error { return r.close() }
 
 func (r repository) has(ctx context.Context, d manifest.Descriptor) (bool, error) {
 	at := r.ref.At(d.Digest)

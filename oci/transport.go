@@ -103,22 +103,25 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // send makes one attempt.
 func (g *guard) send(req *http.Request, attempt int) (*http.Response, error) {
-	out := req.Clone(req.Context())
+	ctx, stop := context.WithCancelCause(req.Context())
+	out := req.Clone(ctx)
 	out.Header.Set("User-Agent", g.cfg.UserAgent)
 	if attempt > 1 && req.GetBody != nil {
 		body, err := req.GetBody()
 		if err != nil {
+			stop(err)
 			return nil, err
 		}
 		out.Body = body
 	}
 	resp, err := g.inner.RoundTrip(out)
 	if err != nil {
+		stop(err)
 		return nil, err
 	}
 	g.stats.requests.Add(1)
 	g.stats.written.Add(max(req.ContentLength, 0))
-	resp.Body = &countedBody{ReadCloser: resp.Body, read: &g.stats.read}
+	resp.Body = &watchedBody{ReadCloser: resp.Body, read: &g.stats.read, ctx: ctx, stop: stop, patience: g.cfg.Limits.Stall}
 	return resp, nil
 }
 
@@ -162,7 +165,7 @@ func isPassingStatus(status int) bool {
 // isPassing reports whether a connection failed in a way that may be another next time.
 func isPassing(err error) bool {
 	var network net.Error
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errBroken) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
 		errors.As(err, &network) && network.Timeout()
 }
@@ -292,13 +295,30 @@ func drain(resp *http.Response) {
 	_ = resp.Body.Close()
 }
 
-type countedBody struct {
+// errBroken marks an answer that broke off or stood still.
+var errBroken = errors.New("the answer breaks off")
+
+// watchedBody counts what is read, and gives up on an answer that stands still.
+type watchedBody struct {
 	io.ReadCloser
-	read *atomic.Int64
+	read     *atomic.Int64
+	ctx      context.Context // the request's, to be ended with it
+	stop     context.CancelCauseFunc
+	patience time.Duration
 }
 
-func (b *countedBody) Read(p []byte) (int, error) {
+func (b *watchedBody) Read(p []byte) (int, error) {
+	t := time.AfterFunc(b.patience, func() { b.stop(errBroken) })
+	defer t.Stop()
 	n, err := b.ReadCloser.Read(p)
 	b.read.Add(int64(n))
+	if err != nil && errors.Is(context.Cause(b.ctx), errBroken) {
+		err = errBroken
+	}
 	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	defer b.stop(nil)
+	return b.ReadCloser.Close()
 }

@@ -93,3 +93,15 @@ func BenchmarkHostileFile(b *testing.B) {
 		b.Run(name, func(b *testing.B) { hostile.Benchmark(b, parse, hostileFiles()...) })
 	}
 }
+
+func parsePayload(b []byte) error {
+	_, err := cosign.ParsePayload(b)
+	return err
+}
+
+// TestLimitsOfPayloads: a payload is small, as a whole and in what a signer added.
+func TestLimitsOfPayloads(t *testing.T) {
+	inputs := append(hostile.JSON(), hostile.Member("optional", strings.Replace(payload, `{"a":"b"}`, "@", 1))...)
+	hostile.Test(t, parsePayload, append(inputs,
+		hostile.FillTo("many names", 256<<10, strings.Replace(payload, `"a":"b"}}`, "", 1), `"#":0,`, `"":0}}`))...)
+}

@@ -14,6 +14,8 @@
 package manifest
 
 import (
+	"bytes"
+	"errors"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -45,6 +47,9 @@ const (
 	// bytes.
 	maxAnnotations = 256
 	maxText        = 256
+	// maxMembers bounds the members of all objects together: their names are
+	// remembered, so that none stands twice. It is more than MaxDescriptors have.
+	maxMembers = 1 << 17
 )
 
 // Manifest is a manifest of an image or artifact, which has Config and Layers, or an
@@ -56,8 +61,8 @@ type Manifest struct {
 	MediaType    string            `json:"mediaType,omitempty"`
 	ArtifactType string            `json:"artifactType,omitempty"`
 	Config       *Descriptor       `json:"config,omitempty"`
-	Layers       []Descriptor      `json:"layers,omitempty"`
-	Manifests    []Descriptor      `json:"manifests,omitempty"`
+	Layers       []Descriptor      `json:"layers,omitzero"`
+	Manifests    []Descriptor      `json:"manifests,omitzero"`
 	Subject      *Descriptor       `json:"subject,omitempty"`
 	Annotations  map[string]string `json:"annotations,omitempty"`
 	// Other are the members that are not known, an object; nil if there are none.
@@ -143,6 +148,9 @@ func Parse(b []byte) (*Manifest, error) {
 	if len(b) > MaxSize {
 		return nil, sigbox.Errorf(sigbox.TooLarge, "%s of %d bytes: at most %d are read", what, len(b), MaxSize)
 	}
+	if bytes.Count(b, []byte{':'}) > maxMembers { // which stand in texts as well
+		return nil, sigbox.Errorf(sigbox.TooLarge, "%s: more than %d members", what, maxMembers)
+	}
 	m := new(Manifest)
 	if err := json.Unmarshal(b, m, reading); err != nil {
 		return nil, jsonerr.Of(what, err)
@@ -159,7 +167,7 @@ func Append(dst []byte, m *Manifest) ([]byte, error) {
 	if err := m.check(); err != nil {
 		return nil, sigbox.Errorf(sigbox.KindOf(err), "manifest: %w", err)
 	}
-	b, err := json.Marshal(m, writing)
+	b, err := json.Marshal(m.withLists(), writing)
 	if err != nil {
 		return nil, jsonerr.Of("manifest", err)
 	}
@@ -167,6 +175,18 @@ func Append(dst []byte, m *Manifest) ([]byte, error) {
 		return nil, sigbox.Errorf(sigbox.TooLarge, "manifest of %d bytes: registries take %d", len(b), MaxSize)
 	}
 	return append(dst, b...), nil
+}
+
+// withLists gives m with the list that its kind must have, if it is empty.
+func (m *Manifest) withLists() *Manifest {
+	c := *m
+	if m.IsIndex() && m.Manifests == nil {
+		c.Manifests = []Descriptor{}
+	}
+	if !m.IsIndex() && m.Layers == nil {
+		c.Layers = []Descriptor{}
+	}
+	return &c
 }
 
 func (m *Manifest) check() error {
@@ -235,15 +255,7 @@ func one(d *Descriptor) []Descriptor {
 
 // reading and writing are how JSON is read and written.
 var (
-	reading = json.WithUnmarshalers(json.UnmarshalFromFunc(func(dec *jsontext.Decoder, d *sigbox.Digest) error {
-		var s string
-		if err := json.UnmarshalDecode(dec, &s); err != nil {
-			return err
-		}
-		var err error
-		*d, err = sigbox.ParseDigest(s)
-		return err
-	}))
+	reading = json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFromFunc(readDigest), json.UnmarshalFromFunc(readDescriptors)))
 	writing = json.JoinOptions(
 		json.Deterministic(true),
 		json.WithMarshalers(json.MarshalToFunc(func(enc *jsontext.Encoder, d sigbox.Digest) error {
@@ -251,6 +263,39 @@ var (
 		})),
 	)
 )
+
+func readDigest(dec *jsontext.Decoder, d *sigbox.Digest) error {
+	var s string
+	if err := json.UnmarshalDecode(dec, &s); err != nil {
+		return err
+	}
+	var err error
+	*d, err = sigbox.ParseDigest(s)
+	return err
+}
+
+// readDescriptors reads a list that does not grow without end; null is none.
+func readDescriptors(dec *jsontext.Decoder, all *[]Descriptor) error {
+	if dec.PeekKind() != '[' {
+		return errors.ErrUnsupported // lists are read so, and what is none is refused
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	*all = []Descriptor{}
+	for dec.PeekKind() != ']' {
+		if len(*all) == MaxDescriptors {
+			return sigbox.Errorf(sigbox.TooLarge, "more than %d layers or manifests", MaxDescriptors)
+		}
+		var d Descriptor
+		if err := json.UnmarshalDecode(dec, &d); err != nil {
+			return err
+		}
+		*all = append(*all, d)
+	}
+	_, err := dec.ReadToken()
+	return err
+}
 
 // quoted shortens a text of the sender's.
 func quoted(s string) string {

@@ -36,6 +36,20 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestEmptyLists: what a manifest must have it has, if it be empty.
+func TestEmptyLists(t *testing.T) {
+	t.Parallel()
+	config := manifest.Describe(manifest.TypeEmpty, manifest.Empty())
+	for want, m := range map[string]*manifest.Manifest{
+		`"manifests":[]`: {SchemaVersion: 2, MediaType: manifest.TypeIndex},
+		`"layers":[]`:    {SchemaVersion: 2, MediaType: manifest.TypeImage, Config: &config},
+	} {
+		if b, err := manifest.Append(nil, m); err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("found %s, %v", b, err)
+		}
+	}
+}
+
 func TestRead(t *testing.T) {
 	t.Parallel()
 	m, err := manifest.Parse([]byte(image))
@@ -107,6 +121,9 @@ func TestRefused(t *testing.T) {
 		"many annotations":      {replace(image, `"c":"d"`, annotations(300)+`"c":"d"`), sigbox.TooLarge, "annotations"},
 		"many of a descriptor":  {replace(image, `"a":"b"`, annotations(300)+`"a":"b"`), sigbox.TooLarge, "annotations"},
 		"many layers":           {replace(image, `"layers":[`, `"layers":[`+strings.Repeat(config+",", manifest.MaxDescriptors)), sigbox.TooLarge, "layers"},
+		"many members":          {replace(index, `[1,2]`, `{`+strings.Repeat(`"":0,`, 1<<17)+`"":0}`), sigbox.TooLarge, "members"},
+		"layers are no list":    {replace(image, `"layers":[`, `"layers":{},"x":[`), sigbox.Invalid, "/layers: expected a list"},
+		"a list breaks off":     {image[:strings.Index(image, `"layers":[`)+10], sigbox.Invalid, "ends early"},
 		"too large":             {image + strings.Repeat(" ", manifest.MaxSize), sigbox.TooLarge, "bytes"},
 		"more behind":           {image + "{}", sigbox.Invalid, "not valid JSON"},
 		"no JSON":               {"<html>", sigbox.Invalid, "not valid JSON"},
