@@ -3,6 +3,7 @@ package oci_test
 import (
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -284,5 +285,37 @@ func TestLayout(t *testing.T) {
 	}
 	if got := all(t, client(), w.ref("cosign", ":v1"), oci.Query{}); len(got) != 1 || got[0].Kind != oci.Signature {
 		t.Errorf("found %d attachments", len(got))
+	}
+}
+
+// TestMount: within a registry no blob is sent, if it knows how.
+func TestMount(t *testing.T) {
+	t.Parallel()
+	r := newRelease(t)
+	r.world.before = func(rw http.ResponseWriter, req *http.Request) bool {
+		digest := req.URL.Query().Get("mount")
+		if digest == "" {
+			return false
+		}
+		if from := req.URL.Query().Get("from"); from != "app" || !strings.HasPrefix(req.URL.Path, "/v2/promoted/blobs/") {
+			t.Errorf("mount from %q to %s", from, req.URL.Path)
+		}
+		rec := httptest.NewRecorder()
+		r.world.serve(rec, httptest.NewRequest(http.MethodHead, "/v2/app/blobs/"+digest, nil))
+		if rec.Code != http.StatusOK {
+			t.Errorf("%s is not there", digest)
+		}
+		rw.WriteHeader(http.StatusCreated)
+		return true
+	}
+	got, err := client().Copy(t.Context(), r.index, r.world.ref("promoted", ":v1"))
+	if err != nil || got.Blobs != 0 || got.Mounted == 0 || got.Bytes != 0 {
+		t.Errorf("found %+v, %v", got, err)
+	}
+	if got, err = client().Copy(t.Context(), r.index, r.world.ref("app", ":again")); err != nil || got.Blobs+got.Mounted != 0 {
+		t.Errorf("in one repository: %+v, %v", got, err)
+	}
+	if d, err := client().Describe(t.Context(), r.world.ref("app", ":again")); err != nil || !d.Digest.Equal(r.index.Digest()) {
+		t.Errorf("found %+v, %v", d, err)
 	}
 }

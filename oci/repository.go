@@ -121,6 +121,10 @@ func (r repository) mount(ctx context.Context, d manifest.Descriptor, source rep
 	if err != nil || started.status == http.StatusCreated {
 		return mounted, err
 	}
+	// The registry mounts nothing, and has begun an upload instead.
+	if there, err := r.c.hasBlob(ctx, r.ref, d.Digest); err != nil || there {
+		return present, err
+	}
 	return sent, r.c.finishUpload(ctx, a, started, what, d, open)
 }
 
