@@ -65,7 +65,7 @@ var rooms = []room{
 	{path: "internal/flawed", floor: 1, below: []string{}},
 
 	// Bundles of another shape.
-	{path: "wire/cosign", floor: 1, knows: []string{"", "internal/jsonerr", "wire/bundle", "wire/entry", "wire/internal"}, bans: io},
+	{path: "wire/cosign", floor: 1, knows: []string{"", "internal/jsonerr", "wire/bundle", "wire/entry", "wire/internal", "wire/statement"}, bans: io},
 	// A bundle holds log entries.
 	{path: "wire/bundle", floor: 1, knows: []string{"", "internal/jsonerr", "wire/entry", "wire/internal"}, bans: io},
 	{path: "wire", floor: 1, knows: []string{"", "internal/jsonerr"}, bans: io},

@@ -17,6 +17,7 @@ import (
 	"syscall"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/oci"
 )
 
 // versionControl are the directories that hold a repository's history.
@@ -24,10 +25,16 @@ var versionControl = [...]string{".git", ".hg", ".svn", ".jj", ".bzr"}
 
 // artifact is what is signed or verified.
 type artifact struct {
-	// One of these says what it is: a file, a digest, or standard input.
-	path   string
-	digest sigbox.NamedDigest
-	stdin  bool
+	// One of these says what it is: a file, a digest, standard input, or an image, whose
+	// digest is there as well once it is resolved, or what cosign signed for an image.
+	path    string
+	digest  sigbox.NamedDigest
+	stdin   bool
+	image   oci.Reference
+	payload []byte
+
+	// name is what an image was called.
+	name string
 
 	// list is what the file holds when it is one of checksums.
 	list *checksumFile
@@ -76,6 +83,8 @@ func (a artifact) String() string {
 	switch {
 	case a.stdin:
 		return "-"
+	case !a.image.IsZero():
+		return a.name
 	case a.path == "":
 		return a.digest.String()
 	}
@@ -116,10 +125,14 @@ type artifactKey struct {
 	path   string
 	digest sigbox.NamedDigest
 	stdin  bool
+	image  string
 }
 
 func (a artifact) key() artifactKey {
 	k := artifactKey{digest: a.digest, stdin: a.stdin}
+	if !a.image.IsZero() {
+		k.image = a.image.String()
+	}
 	if a.path != "" {
 		k.path = filepath.Clean(a.path)
 	}

@@ -32,7 +32,7 @@ func TestHeadings(t *testing.T) {
 			headings = append(headings, h)
 		}
 	}
-	want := []string{"Artifact and bundle", "Who may have signed", "What is demanded besides", "Trust", "Output"}
+	want := []string{"Artifact and bundle", "Images", "Who may have signed", "What is demanded besides", "Trust", "Output"}
 	if diff := cmp.Diff(want, headings); diff != "" {
 		t.Error(diff)
 	}
@@ -49,7 +49,7 @@ func TestHeadings(t *testing.T) {
 // TestVerifyCompletes: flags with a few values complete them, and those with text that
 // nobody can guess complete nothing; the others complete files.
 func TestVerifyCompletes(t *testing.T) {
-	files := []string{"bundle", "signature", "certificate", "rfc3161-timestamp", "key", "policy", "trusted-root"}
+	files := []string{"bundle", "signature", "certificate", "rfc3161-timestamp", "key", "policy", "trusted-root", "registry-cacert"}
 	b := newBench(t)
 	cmd := newVerifyCommand(b.env)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {

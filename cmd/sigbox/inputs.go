@@ -141,7 +141,7 @@ func (in *inputs) check() error {
 		if a.path == "" && in.lists.checksums.always() {
 			return usage("--checksums is for files, and %s is none", a.what())
 		}
-		if a.path == "" && !in.evidence.given() {
+		if a.path == "" && a.image.IsZero() && !in.evidence.given() {
 			return &usageError{msg: "there is nothing beside " + a.what() + " to look for a bundle in", hint: "name it: --bundle FILE"}
 		}
 		if a.stdin && in.evidence.bundle == "-" {
@@ -185,6 +185,10 @@ func (in *inputs) add(arg string) error {
 }
 
 func (in *inputs) addPath(arg string) error {
+	if ref, ok, err := imageOf(arg); ok || err != nil {
+		in.addImage(arg, ref)
+		return err
+	}
 	info, err := os.Stat(arg)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && isDigest(arg):
@@ -192,7 +196,7 @@ func (in *inputs) addPath(arg string) error {
 	case errors.Is(err, fs.ErrNotExist) && isPattern(arg):
 		return in.addPattern(arg)
 	case errors.Is(err, fs.ErrNotExist):
-		return &usageError{msg: "there is no file " + arg, hint: "name files, directories or digests like sha256:…"}
+		return &usageError{msg: "there is no file " + arg, hint: "name files, directories, images with their registry, or digests like sha256:…"}
 	case err != nil:
 		return ioError(err)
 	case info.IsDir() && in.lists.checksums.always():

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/oci"
 	"github.com/sigbox/sigbox/verify"
 )
 
@@ -30,6 +31,7 @@ type judge struct {
 	source   string // of the trust, for people
 	offline  bool
 	lookup   *lookup
+	images   *oci.Client // nil where there are none
 	// held are buffers for small artifacts.
 	held sync.Pool
 	// parts are the files that were read as evidence, by their clean paths.
@@ -149,6 +151,10 @@ func (j *judge) list(ctx context.Context, a artifact) outcome {
 func (j *judge) one(ctx context.Context, a artifact) outcome {
 	o := outcome{artifact: a, err: a.err}
 	if a.err != nil || !o.isListed(ctx) {
+		return o
+	}
+	if !a.image.IsZero() && !j.evidence.given() {
+		j.image(ctx, &o)
 		return o
 	}
 	if len(a.listed) == 0 || a.alone && len(a.evidence()) > 0 {
@@ -343,6 +349,8 @@ func (j *judge) verifyBy(ctx context.Context, a artifact, bundles []*sigbox.Bund
 		return j.verifier.VerifyAll(verify.Reader(readerWith(ctx, j.stdin)), bundles, p)
 	case a.list != nil:
 		return j.verifier.VerifyAll(verify.Bytes(a.list.content), bundles, p)
+	case a.payload != nil:
+		return j.verifier.VerifyAll(verify.Bytes(a.payload), bundles, p)
 	case a.path == "":
 		return j.verifier.VerifyAll(verify.Named(a.digest), bundles, p)
 	}

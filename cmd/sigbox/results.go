@@ -147,6 +147,9 @@ func (r *reporter) result(o outcome) verifyResult {
 		return j
 	}
 	j.Digest = o.verdicts[0].Digest().String()
+	if !o.artifact.image.IsZero() { // and not that of what cosign signed for it
+		j.Digest = o.artifact.digest.String()
+	}
 	for i, v := range o.verdicts {
 		s := r.signature(v)
 		s.locate(o.from[v.Bundle()])

@@ -16,8 +16,10 @@ import (
 	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/internal/keys"
+	"github.com/sigbox/sigbox/oci"
 	"github.com/sigbox/sigbox/sign"
 	"github.com/sigbox/sigbox/wire/bundle"
+	"github.com/sigbox/sigbox/wire/cosign"
 	"github.com/sigbox/sigbox/wire/timestamp"
 )
 
@@ -50,6 +52,8 @@ Kubernetes mounts), else from a login in the browser.`,
 	}
 	f.trust.register(e, cmd, forSigning)
 	f.login.register(cmd)
+	f.registry.register(cmd, "sign")
+	cmd.Flags().StringArrayVarP(&f.annotations, "annotation", "a", nil, "`NAME=VALUE` to sign with images, of your own choice (repeatable)")
 	cmd.Flags().StringVar(&f.bundle, "bundle", "", "`FILE` to write the bundle to, when one file is signed (default FILE"+bundleSuffix+")")
 	cmd.Flags().StringVar(&f.key, "key", "", "`FILE` with a private key to sign with, in place of an identity")
 	cmd.Flags().StringVar(&f.passphrase, "passphrase", "", "`SOURCE` of the key file's passphrase: env:NAME, file:PATH or credential:NAME")
@@ -61,11 +65,13 @@ Kubernetes mounts), else from a login in the browser.`,
 }
 
 type signFlags struct {
-	trust  trustFlags
-	login  loginFlags
-	bundle string
-	inToto bool
-	yes    bool
+	trust       trustFlags
+	login       loginFlags
+	registry    registryFlags
+	bundle      string
+	annotations []string
+	inToto      bool
+	yes         bool
 	// key and passphrase say what to sign with in place of an identity.
 	key, passphrase string
 	output          outputFlag
@@ -99,6 +105,10 @@ func (e *env) prepareToSign(ctx context.Context, f signFlags, args []string) (*s
 	if err != nil {
 		return nil, err
 	}
+	run := &signRun{flags: f, found: found}
+	if err := e.findImagesToSign(ctx, run); err != nil {
+		return nil, err
+	}
 	t, err := e.loadTrust(ctx, f.trust, forSigning)
 	if err != nil {
 		return nil, err
@@ -106,15 +116,12 @@ func (e *env) prepareToSign(ctx context.Context, f signFlags, args []string) (*s
 	if err := e.confirmPublic(f, t); err != nil {
 		return nil, err
 	}
-	signer, err := e.newSigner(f, t)
-	if err != nil {
+	run.instance = t.name
+	if run.signer, err = e.newSigner(f, t); err != nil {
 		return nil, err
 	}
-	id, err := signer.Identity(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &signRun{flags: f, found: found, instance: t.name, signer: signer, identity: id}, nil
+	run.identity, err = run.signer.Identity(ctx)
+	return run, err
 }
 
 // confirmPublic asks before a person's name goes into a public log for ever.
@@ -181,6 +188,9 @@ type signRun struct {
 	signer   *sign.Signer
 	identity sigbox.Identity // not with --key
 	bar      *progress
+	// images is nil where there are none; annotations are for them.
+	images      *oci.Client
+	annotations map[string]string
 
 	mu     sync.Mutex // guards what follows
 	signed []signedJSON
@@ -211,7 +221,7 @@ func (r *signRun) note(a artifact, done signedJSON, err error) error {
 		r.signed = append(r.signed, done)
 		return nil
 	}
-	r.failed = append(r.failed, failedJSON{Artifact: fileName(a.path), Error: err.Error(), err: err})
+	r.failed = append(r.failed, failedJSON{Artifact: fileName(a.String()), Error: err.Error(), err: err})
 	if sigbox.KindOf(err) == sigbox.Internal {
 		return nil // of the file system
 	}
@@ -228,6 +238,10 @@ func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
 	if err != nil {
 		return signedJSON{}, err
 	}
+	if !a.image.IsZero() && r.flags.bundle == "" {
+		m, err := r.images.AttachBundle(ctx, a.image, data, nil)
+		return newSignedJSON(a, d, a.image.At(m.Digest).String(), b), err
+	}
 	out := r.flags.bundleOf(a)
 	if err := atomicfile.Replace(out, append(data, '\n'), 0o644); err != nil {
 		return signedJSON{}, ioError(err)
@@ -237,6 +251,10 @@ func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
 
 // bundle signs one file, and gives its digest.
 func (r *signRun) bundle(ctx context.Context, a artifact) (*sigbox.Bundle, sigbox.Digest, error) {
+	if d := a.image.Digest(); !d.IsZero() {
+		b, err := r.signer.Envelope(ctx, sigbox.InTotoPayloadType, cosign.AppendStatement(nil, d, r.annotations))
+		return b, d, err
+	}
 	if !r.flags.inToto {
 		digests, err := promptly(ctx, func() ([]sigbox.Digest, error) { return digestOf(ctx, a.path, r.signer.Hash()) })
 		if err != nil {
@@ -284,7 +302,7 @@ type failedJSON struct {
 }
 
 func newSignedJSON(a artifact, d sigbox.Digest, out string, b *sigbox.Bundle) signedJSON {
-	j := signedJSON{Artifact: fileName(a.path), Digest: d.String(), Bundle: fileName(out)}
+	j := signedJSON{Artifact: fileName(a.String()), Digest: d.String(), Bundle: fileName(out)}
 	if len(b.Entries) > 0 {
 		j.LogIndex = &b.Entries[0].LogIndex
 	}

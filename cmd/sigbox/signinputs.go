@@ -37,10 +37,14 @@ func (f *found) addToSign(ctx context.Context, arg string) error {
 	if isHash(arg) {
 		return usage("sign needs the file itself, found the digest %s", arg)
 	}
+	if ref, ok, err := imageOf(arg); ok || err != nil {
+		f.addImage(arg, ref)
+		return err
+	}
 	info, err := os.Stat(arg)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return &usageError{msg: "there is no file " + arg, hint: "name files and directories"}
+		return &usageError{msg: "there is no file " + arg, hint: "name files and directories, or images with their registry"}
 	case err != nil:
 		return ioError(err)
 	case info.IsDir():
@@ -82,7 +86,7 @@ func (f *signFlags) bundleOf(a artifact) string { return cmp.Or(f.bundle, a.path
 func checkOutputs(ctx context.Context, f signFlags, artifacts []artifact) error {
 	errs := make([]error, len(artifacts))
 	inParallel(artifacts, func(i int, a artifact) {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && (a.image.IsZero() || f.bundle != "") {
 			errs[i] = checkOutput(f.bundleOf(a))
 		}
 	})
@@ -99,7 +103,9 @@ func checkOutputs(ctx context.Context, f signFlags, artifacts []artifact) error 
 func checkApart(f signFlags, artifacts []artifact) error {
 	signed := make(map[string]bool, len(artifacts))
 	for _, a := range artifacts {
-		signed[filepath.Clean(a.path)] = true
+		if a.path != "" {
+			signed[filepath.Clean(a.path)] = true
+		}
 	}
 	for _, a := range artifacts {
 		if out := f.bundleOf(a); signed[filepath.Clean(out)] {

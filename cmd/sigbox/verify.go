@@ -75,6 +75,7 @@ type verifyFlags struct {
 	policy             policyFlags
 	evidence           evidenceFlags
 	lists              listFlags
+	registry           registryFlags
 	ignoreLog, explain bool
 	output             outputFlag
 	// set is all of them, to see what was typed.
@@ -88,6 +89,8 @@ func (f *verifyFlags) register(e *env, cmd *cobra.Command) {
 	f.evidence.register(cmd)
 	f.lists.register(cmd)
 	e.headed(cmd, "Artifact and bundle")
+	f.registry.register(cmd, "verify")
+	e.headed(cmd, "Images")
 	f.policy.registerSigners(cmd)
 	e.headed(cmd, "Who may have signed")
 	f.policy.registerDemands(cmd)
@@ -155,6 +158,11 @@ func (e *env) judgeAll(ctx context.Context, f verifyFlags, args []string) (verif
 	if err != nil {
 		return verifyReport{}, err
 	}
+	if in.hasImages() {
+		if err := e.findImages(ctx, f, j, in); err != nil {
+			return verifyReport{}, err
+		}
+	}
 	bar := e.progress("verifying", in.count())
 	reporter := &reporter{flags: f, policy: j.policy, args: args, artifacts: in.count()}
 	results, bundles := j.all(ctx, in.artifacts, reporter.result, bar.step)
@@ -163,6 +171,21 @@ func (e *env) judgeAll(ctx context.Context, f verifyFlags, args []string) (verif
 	report.PassedOver, report.Missing = in.passed, len(in.missing)
 	report.PassedOver.Bundles += bundles
 	return report, nil
+}
+
+// findImages resolves the images among the inputs.
+func (e *env) findImages(ctx context.Context, f verifyFlags, j *judge, in *inputs) (err error) {
+	if f.trust.offline && !f.evidence.given() {
+		return usage("--offline: the signatures of an image are in its registry; give --bundle FILE with its digest (sha256:…)")
+	}
+	if j.images, err = e.registries(f.registry); err != nil {
+		return err
+	}
+	in.resolveImages(ctx, j.images, f.registry.recursive)
+	if !f.output.json() {
+		e.noteResolved(in.found)
+	}
+	return nil
 }
 
 // printPolicyOf prints the policy of the flags.
