@@ -44,6 +44,7 @@ func TestPayloadRefused(t *testing.T) {
 		"another type":         strings.Replace(payload, "cosign container", "atomic container", 1),
 		"no type":              strings.Replace(payload, `,"type":"cosign container image signature"`, "", 1),
 		"digest in upper case": strings.Replace(payload, "2cf24d", "2CF24D", 1),
+		"no digest":            strings.Replace(payload, `"docker-manifest-digest":"sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"`, "", 1),
 		"short digest":         strings.Replace(payload, "2cf24d", "", 1),
 		"unknown and critical": strings.Replace(payload, `"type"`, `"expires":1,"type"`, 1),
 		"two digests":          strings.Replace(payload, `"type"`, `"image":{"docker-manifest-digest":"sha256:00"},"type"`, 1),

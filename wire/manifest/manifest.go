@@ -199,8 +199,8 @@ func (m *Manifest) check() error {
 	if len(m.Annotations) > maxAnnotations {
 		return sigbox.Errorf(sigbox.TooLarge, "more than %d annotations", maxAnnotations)
 	}
-	if len(m.MediaType) > maxText || len(m.ArtifactType) > maxText {
-		return sigbox.Errorf(sigbox.TooLarge, "a media type of more than %d bytes", maxText)
+	if len(m.ArtifactType) > maxText {
+		return sigbox.Errorf(sigbox.TooLarge, "an artifact type of more than %d bytes", maxText)
 	}
 	for _, of := range [][]Descriptor{one(m.Config), one(m.Subject), m.Layers, m.Manifests} {
 		for _, d := range of {
@@ -279,9 +279,7 @@ func readDescriptors(dec *jsontext.Decoder, all *[]Descriptor) error {
 	if dec.PeekKind() != '[' {
 		return errors.ErrUnsupported // lists are read so, and what is none is refused
 	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
+	_, _ = dec.ReadToken() // the bracket that was seen
 	*all = []Descriptor{}
 	for dec.PeekKind() != ']' {
 		if len(*all) == MaxDescriptors {

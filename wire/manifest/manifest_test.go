@@ -3,6 +3,7 @@ package manifest_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,9 +67,15 @@ func TestRead(t *testing.T) {
 	if p := m.Manifests[0].Platform.String(); !m.IsIndex() || p != "linux/arm64/v8" || m.Manifests[0].Digest.String() != digest {
 		t.Errorf("found %+v, %s", m, p)
 	}
+	for mediaType, isIndex := range map[string]bool{manifest.TypeIndex: true, manifest.TypeDockerIndex: true, manifest.TypeImage: false, manifest.TypeDockerImage: false} {
+		if d := (manifest.Descriptor{MediaType: mediaType}); !d.IsManifest() || d.IsIndex() != isIndex {
+			t.Errorf("%s: a manifest: %v, an index: %v", mediaType, d.IsManifest(), d.IsIndex())
+		}
+	}
 	for in, want := range map[string]string{
-		`{"schemaVersion":2,"manifests":[]}`:          manifest.TypeIndex,
-		`{"schemaVersion":2,"config":` + config + `}`: manifest.TypeImage,
+		`{"schemaVersion":2,"layers":null,"config":` + config + `}`: manifest.TypeImage,
+		`{"schemaVersion":2,"manifests":[]}`:                        manifest.TypeIndex,
+		`{"schemaVersion":2,"config":` + config + `}`:               manifest.TypeImage,
 	} {
 		m, err := manifest.Parse([]byte(in))
 		if err != nil || m.Type() != want {
@@ -117,10 +124,14 @@ func TestRefused(t *testing.T) {
 		"negative size":         {replace(image, `"size":2`, `"size":-1`), sigbox.Invalid, "a size of -1"},
 		"no media type":         {replace(image, `"mediaType":"application/vnd.oci.empty.v1+json",`, ""), sigbox.Invalid, "no media type"},
 		"long media type":       {replace(image, "application/vnd.oci.empty.v1+json", long), sigbox.TooLarge, "media type of more"},
-		"long artifact type":    {replace(image, "application/x", long), sigbox.TooLarge, "media type of more"},
+		"long artifact type":    {replace(image, "application/x", long), sigbox.TooLarge, "artifact type of more"},
 		"many annotations":      {replace(image, `"c":"d"`, annotations(300)+`"c":"d"`), sigbox.TooLarge, "annotations"},
 		"many of a descriptor":  {replace(image, `"a":"b"`, annotations(300)+`"a":"b"`), sigbox.TooLarge, "annotations"},
-		"many layers":           {replace(image, `"layers":[`, `"layers":[`+strings.Repeat(config+",", manifest.MaxDescriptors)), sigbox.TooLarge, "layers"},
+		"many layers":           {replace(image, `"layers":[`, `"layers":[`+strings.Repeat(config+",", manifest.MaxDescriptors)), sigbox.TooLarge, "/layers: more than"},
+		"a layer is no object":  {replace(image, `"layers":[`, `"layers":[1,`), sigbox.Invalid, "/layers/0: expected"},
+		"a digest is no text":   {replace(image, `"digest":"`+digest+`"`, `"digest":1`), sigbox.Invalid, "/config/digest: expected a string"},
+		"layers and manifests":  {replace(index, `"later"`, `"layers":[`+config+`],"later"`), sigbox.Invalid, "both an image and an index"},
+		"long type of a layer":  {replace(image, `"size":5`, `"size":5,"artifactType":"`+long+`"`), sigbox.TooLarge, "media type of more"},
 		"many members":          {replace(index, `[1,2]`, `{`+strings.Repeat(`"":0,`, 1<<17)+`"":0}`), sigbox.TooLarge, "members"},
 		"layers are no list":    {replace(image, `"layers":[`, `"layers":{},"x":[`), sigbox.Invalid, "/layers: expected a list"},
 		"a list breaks off":     {image[:strings.Index(image, `"layers":[`)+10], sigbox.Invalid, "ends early"},
@@ -143,6 +154,15 @@ func TestRefused(t *testing.T) {
 	}
 	if _, err := manifest.Append(nil, new(manifest.Manifest)); sigbox.KindOf(err) != sigbox.Invalid {
 		t.Errorf("found %v, expected nothing that cannot be read to be written", err)
+	}
+	some := manifest.Describe(manifest.TypeImage, nil)
+	many := &manifest.Manifest{SchemaVersion: 2, Manifests: slices.Repeat([]manifest.Descriptor{some}, manifest.MaxDescriptors+1)}
+	if _, err := manifest.Append(nil, many); sigbox.KindOf(err) != sigbox.TooLarge {
+		t.Errorf("found %v", err)
+	}
+	broken := &manifest.Manifest{SchemaVersion: 2, Other: []byte("{")}
+	if b, err := manifest.Append(nil, broken); err == nil || sigbox.KindOf(err) != sigbox.Invalid {
+		t.Errorf("found %s, %v, expected JSON that is none to be refused", b, err)
 	}
 	large := &manifest.Manifest{SchemaVersion: 2, Annotations: map[string]string{"a": strings.Repeat("x", manifest.MaxSize)}}
 	if _, err := manifest.Append(nil, large); sigbox.KindOf(err) != sigbox.TooLarge {
