@@ -128,6 +128,7 @@ func TestRefused(t *testing.T) {
 		"many annotations":      {replace(image, `"c":"d"`, annotations(300)+`"c":"d"`), sigbox.TooLarge, "annotations"},
 		"many of a descriptor":  {replace(image, `"a":"b"`, annotations(300)+`"a":"b"`), sigbox.TooLarge, "annotations"},
 		"many layers":           {replace(image, `"layers":[`, `"layers":[`+strings.Repeat(config+",", manifest.MaxDescriptors)), sigbox.TooLarge, "/layers: more than"},
+		"a comma too many":      {replace(image, `"urls":["https://a.example"]}]`, `"urls":[]},]`), sigbox.Invalid, "not valid JSON"},
 		"a layer is no object":  {replace(image, `"layers":[`, `"layers":[1,`), sigbox.Invalid, "/layers/0: expected"},
 		"a digest is no text":   {replace(image, `"digest":"`+digest+`"`, `"digest":1`), sigbox.Invalid, "/config/digest: expected a string"},
 		"layers and manifests":  {replace(index, `"later"`, `"layers":[`+config+`],"later"`), sigbox.Invalid, "both an image and an index"},
