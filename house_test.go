@@ -66,6 +66,8 @@ var rooms = []room{
 
 	// Bundles of another shape.
 	{path: "wire/cosign", floor: 1, knows: []string{"", "internal/jsonerr", "wire/bundle", "wire/entry", "wire/internal", "wire/statement"}, bans: io},
+	// Predicates stand in statements.
+	{path: "wire/predicate", floor: 1, knows: []string{"", "internal/jsonerr", "wire/statement"}, bans: io},
 	// A bundle holds log entries.
 	{path: "wire/bundle", floor: 1, knows: []string{"", "internal/jsonerr", "wire/entry", "wire/internal"}, bans: io},
 	{path: "wire", floor: 1, knows: []string{"", "internal/jsonerr"}, bans: io},

@@ -22,6 +22,7 @@ import (
 	"github.com/sigbox/sigbox/wire/entry"
 	"github.com/sigbox/sigbox/wire/note"
 	"github.com/sigbox/sigbox/wire/policy"
+	"github.com/sigbox/sigbox/wire/predicate"
 	"github.com/sigbox/sigbox/wire/statement"
 	"github.com/sigbox/sigbox/wire/timestamp"
 	"github.com/sigbox/sigbox/wire/trust"
@@ -53,6 +54,7 @@ func readers(t *testing.T) map[string]reader {
 	signed, old, attested := w.Sign(artifact, sigboxtest.Options{}), w.Sign(artifact, sigboxtest.Options{Kind: "hashedrekord 0.0.1"}), w.Attest(aStatement, sigboxtest.Options{})
 	all := map[string]reader{
 		"statement":         {without(statement.Parse), aStatement},
+		"predicate":         {func(b []byte) error { return predicate.Check("https://slsa.dev/provenance/v1", b) }, []byte(`{"buildDefinition":{"buildType":"https://ci.example/v1","externalParameters":{},"resolvedDependencies":[{"uri":"a:b","content":"YQ=="}]},"runDetails":{"builder":{"id":"https://ci.example"},"metadata":{"startedOn":"2026-01-31T12:00:00Z"}}}`)},
 		"policy in JSON":    {without(policy.Parse), []byte(`{"identities":[{"subject":"a","issuer":"https://a.example"}],"threshold":1,"signed":{"start":"2026-01-31T12:00:00Z"},"digests":["` + sigbox.SHA256.Sum(artifact).String() + `"]}`)},
 		"policy in YAML":    {without(policy.Parse), []byte("identities:\n- subject: a\n  issuer: https://a.example\nthreshold: 1\nsigned:\n  start: 2026-01-31T12:00:00Z\n")},
 		"timestamp request": {without(timestamp.ParseJSONRequest), []byte(`{"artifactHash":"LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=","hashAlgorithm":"sha256","nonce":7,"certificates":true,"tsaPolicyOID":"1.2.3"}`)},
