@@ -12,6 +12,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/verify"
 	"github.com/sigbox/sigbox/wire/policy"
+	"github.com/sigbox/sigbox/wire/predicate"
 )
 
 // policyFlags say who must have signed, and what: a policy in a file, or flags that
@@ -267,49 +268,43 @@ func extensionNames() []string {
 	return names
 }
 
-// predicateNames are cosign's short names for predicate types.
-//
-// Source: sigstore/cosign, cmd/cosign/cli/options/predicate.go.
-func predicateNames() map[string]string {
-	return map[string]string{
-		"any":              sigbox.AnyPredicateType,
-		"custom":           "https://cosign.sigstore.dev/attestation/v1",
-		"cyclonedx":        "https://cyclonedx.org/bom",
-		"link":             "https://in-toto.io/Link/v1",
-		"openvex":          "https://openvex.dev/ns",
-		"slsaprovenance":   "https://slsa.dev/provenance/v0.2",
-		"slsaprovenance02": "https://slsa.dev/provenance/v0.2",
-		"slsaprovenance1":  "https://slsa.dev/provenance/v1",
-		"spdx":             "https://spdx.dev/Document",
-		"spdxjson":         "https://spdx.dev/Document",
-		"vuln":             "https://cosign.sigstore.dev/attestation/vuln/v1",
-	}
-}
+// anyType is the short name for all types, and none.
+const anyType = "any"
 
 // predicateTypes are those of --type, short names written out.
 func (f *policyFlags) predicateTypes() ([]string, error) {
-	names := predicateNames()
 	var types []string
-	for _, t := range f.types {
-		uri, known := names[t]
-		if !known {
-			uri = t
+	for _, name := range f.types {
+		uri, err := acceptedType(name)
+		if err != nil {
+			return nil, err
 		}
-		switch {
-		case !known && !strings.Contains(t, ":"):
-			return nil, &usageError{msg: "--type " + t + " is no predicate type", hint: "give a URI, or one of " + strings.Join(slices.Sorted(maps.Keys(names)), ", ")}
-		case !slices.Contains(types, uri):
+		if !slices.Contains(types, uri) {
 			types = append(types, uri)
 		}
 	}
 	return types, nil
 }
 
+// acceptedType gives the URI that a value of --type stands for.
+func acceptedType(name string) (string, error) {
+	known, ok := predicate.ByName(name)
+	switch {
+	case ok:
+		return known.URI, nil
+	case name == anyType:
+		return sigbox.AnyPredicateType, nil
+	case !strings.Contains(name, ":"):
+		return "", &usageError{msg: "--type " + name + " is no predicate type", hint: "give a URI, or one of " + anyType + ", " + strings.Join(predicate.Names(), ", ")}
+	}
+	return name, nil
+}
+
 func completePredicateType(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	var all []string
-	names := predicateNames()
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		all = append(all, name+"\t"+names[name])
+	all := []string{anyType + "\tattestations of any type, and signatures"}
+	for _, name := range predicate.Names() {
+		known, _ := predicate.ByName(name)
+		all = append(all, name+"\t"+known.URI)
 	}
 	return all, cobra.ShellCompDirectiveNoFileComp
 }
