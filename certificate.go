@@ -19,6 +19,9 @@ func ParseCertificate(der []byte) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, notDER("expected a certificate in DER", der, err)
 	}
+	if c.NotBefore.IsZero() || c.NotAfter.IsZero() { // which is no time at all in a TimeRange
+		return nil, Errorf(Invalid, "expected a certificate that is valid for a time, found one of the year 1")
+	}
 	if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > MaxRSABits {
 		return nil, Errorf(Invalid, "expected a key of at most %d bits, found %s", MaxRSABits, DescribeKey(k))
 	}

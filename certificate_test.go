@@ -91,13 +91,36 @@ func TestParseCertificate(t *testing.T) {
 	}
 }
 
+// TestParseCertificateOfYearOne: what Go takes for no time at all is no end that never
+// comes.
+func TestParseCertificateOfYearOne(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		start, end time.Time
+		ok         bool
+	}{{now, now.AddDate(1, 0, 0), true}, {now, time.Time{}, false}, {time.Time{}, now, false}} {
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: c.start, NotAfter: c.end}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sigbox.ParseCertificate(der); (err == nil) != c.ok || !c.ok && sigbox.KindOf(err) != sigbox.Invalid {
+			t.Errorf("from %s to %s: %v", c.start, c.end, err)
+		}
+	}
+}
+
 // TestParseCertificateBoundsKeys: a certificate has room for a key with which one
 // check would take seconds.
 func TestParseCertificateBoundsKeys(t *testing.T) {
 	ca := newAuthority(t, x509.Certificate{IsCA: true})
 	for bits, fits := range map[uint]bool{sigbox.MaxRSABits: true, sigbox.MaxRSABits + 1: false} {
 		key := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), int(bits-1), 1), E: 65537}
-		der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, ca.cert, key, ca.key)
+		der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: ca.cert.NotBefore, NotAfter: ca.cert.NotAfter}, ca.cert, key, ca.key)
 		if err != nil {
 			t.Fatal(err)
 		}

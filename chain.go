@@ -11,8 +11,9 @@ import (
 
 // CheckAuthorities checks of a chain of certificate authorities, the issuing one
 // first and the trust anchor last, what depends on neither time nor leaf (RFC 5280
-// §6.1): that each may issue certificates for usage and was issued by the next.
-// The anchor is trusted as it is. The error is of kind NotVerified.
+// §6.1): that each may issue certificates for usage and was issued by the next. Of
+// the anchor, whom nobody vouches for, only that is looked at which it says itself. The
+// error is of kind NotVerified.
 func CheckAuthorities(chain []*x509.Certificate, usage x509.ExtKeyUsage) error {
 	for i, c := range chain {
 		if len(c.UnhandledCriticalExtensions) > 0 {
@@ -63,7 +64,7 @@ func CheckIssued(c *x509.Certificate, authorities []*x509.Certificate, usage x50
 	if err := checkIssuedBy(c, authorities[0]); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(authorities, constrained) {
+	if constrained(c) || slices.ContainsFunc(authorities, constrained) {
 		return checkConstraints(c, authorities, usage, at)
 	}
 	return nil
@@ -80,11 +81,12 @@ func checkIssuedBy(c, parent *x509.Certificate) error {
 	return nil
 }
 
-// constrained reports whether an authority limits what is issued below it, to names
-// (RFC 5280 §4.2.1.10) or to certificates of known policies (§4.2.1.11).
-func constrained(ca *x509.Certificate) bool {
-	return slices.ContainsFunc(ca.Extensions, func(e pkix.Extension) bool {
-		return e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 30}) || e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 36})
+// constrained reports whether a certificate limits its path, to names (RFC 5280
+// §4.2.1.10) or to certificates of known policies (§4.2.1.11).
+func constrained(c *x509.Certificate) bool {
+	return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool {
+		return e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 30}) || // nameConstraints
+			e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 36}) // policyConstraints
 	})
 }
 

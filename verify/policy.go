@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	"iter"
 	"regexp"
 	"slices"
@@ -125,7 +126,7 @@ func compile(p *sigbox.Policy) (*policy, error) {
 
 // is reports whether p was compiled of what says the same in the same order.
 func (p *policy) is(o *sigbox.Policy) bool {
-	return p.threshold == max(o.Threshold, 1) && p.signed.Equal(o.Signed) && p.demands == o.Demands &&
+	return p.threshold == cmp.Or(o.Threshold, 1) && p.signed.Equal(o.Signed) && p.demands == o.Demands &&
 		slices.Equal(p.predicateTypes, o.PredicateTypes) && slices.Equal(p.digests, o.Digests) &&
 		slices.EqualFunc(p.written, o.Keys, sigbox.PublicKey.Equal) && p.accepts(o.Identities)
 }

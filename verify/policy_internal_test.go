@@ -26,6 +26,21 @@ func TestPolicyIs(t *testing.T) {
 	if o := p.Clone(); !compiled.is(&o) {
 		t.Fatal("a policy is not what was compiled of it")
 	}
+	for _, n := range []int{0, -1, -2, 1} {
+		o := p.Clone()
+		if o.Threshold = n; compiled.is(&o) {
+			t.Errorf("a threshold of %d is taken for 2", n)
+		}
+	}
+	single, err := compile(&sigbox.Policy{Identities: p.Identities[:1]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]bool{0: true, 1: true, -1: false, -7: false} {
+		if got := single.is(&sigbox.Policy{Identities: p.Identities[:1], Threshold: n}); got != want {
+			t.Errorf("a threshold of %d for one of 0: %v", n, got)
+		}
+	}
 	places := 0
 	eachPlace(reflect.ValueOf(p).Elem(), "policy", func(place string) {
 		places++
@@ -108,7 +123,9 @@ func eachPlace(v reflect.Value, place string, then func(place string)) {
 		for i := range v.Len() {
 			eachPlace(v.Index(i), fmt.Sprintf("%s[%d]", place, i), then)
 		}
-		change(reflect.AppendSlice(reflect.MakeSlice(v.Type(), 0, v.Len()+1), v.Slice(0, v.Len()-1)))
+		if n := v.Len(); n > 0 {
+			change(reflect.AppendSlice(reflect.MakeSlice(v.Type(), 0, n), v.Slice(0, n-1)))
+		}
 		change(reflect.Append(v, reflect.Zero(v.Type().Elem())))
 	default:
 		panic(place + " is of a kind that nobody thought of: " + v.Kind().String())

@@ -276,8 +276,8 @@ type visited struct {
 	err  error
 	// artifact is the file that this one is evidence for, "" if it is none.
 	artifact string
-	// bundle: it may be one by its name, of a file that is there, and nobody has looked
-	// into it.
+	// bundle: it may be one, or a signature, by its name, of a file that is there, and
+	// nobody has looked into it.
 	bundle bool
 	// link: it is one, and to is what it leads to, where that is below the same
 	// directory.
@@ -302,14 +302,17 @@ func (f *found) look(ctx context.Context, root string) ([]visited, error) {
 	if _, err := f.walk(ctx, root, visit); err != nil {
 		return nil, err
 	}
-	return files, lookInto(ctx, files)
+	return files, lookInto(ctx, files, func(path string) string {
+		artifact, _ := belongs(ctx, path, nil)
+		return artifact
+	})
 }
 
 // lookInto looks up what files are evidence for, of many at once.
-func lookInto(ctx context.Context, files []visited) error {
+func lookInto(ctx context.Context, files []visited, artifactOf func(path string) string) error {
 	inParallel(files, func(i int, v visited) {
 		if v.err == nil && !v.bundle && ctx.Err() == nil {
-			files[i].artifact, _, _ = evidenceIn(v.path)
+			files[i].artifact = artifactOf(v.path)
 		}
 	})
 	if err := ctx.Err(); err != nil {

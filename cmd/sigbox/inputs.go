@@ -269,9 +269,9 @@ func (in *inputs) addDirectory(root string) error {
 	}
 	files = in.followLinks(root, files)
 	for i, f := range files {
-		files[i].bundle = !in.evidence.given() && isBundleName(f.path) && seen[artifactOf(f.path)]
+		files[i].bundle = !in.evidence.given() && (isBundleName(f.path) && seen[artifactOf(f.path)] || isDetachedName(f.path, seen.isFile))
 	}
-	if err := lookInto(in.ctx, files); err != nil {
+	if err := lookInto(in.ctx, files, bundledIn); err != nil {
 		return err
 	}
 	for _, f := range in.dropLinks(files, seen) {
@@ -280,6 +280,16 @@ func (in *inputs) addDirectory(root string) error {
 		}
 	}
 	return nil
+}
+
+// bundledIn gives the file that one holds bundles for, "" if it holds anything else.
+// Whether a detached signature is one is for the judge to say.
+func bundledIn(path string) string {
+	artifact, v, ok := evidenceIn(path)
+	if !ok || v.signature != "" {
+		return ""
+	}
+	return artifact
 }
 
 // addVisited takes a file of a directory. A file of checksums that nobody signed is

@@ -104,7 +104,7 @@ func (j *judge) all(ctx context.Context, artifacts []artifact, result func(outco
 		}
 	})
 	inParallel(artifacts, func(i int, a artifact) {
-		if a.bundle && !j.isPart(a.path) {
+		if a.bundle && !j.isPart(ctx, a.path) {
 			results[i] = result(j.one(ctx, a))
 		}
 	})
@@ -114,11 +114,11 @@ func (j *judge) all(ctx context.Context, artifacts []artifact, result func(outco
 
 // isPart reports whether a file of a directory is evidence for another one. Most
 // were read as that.
-func (j *judge) isPart(path string) bool {
+func (j *judge) isPart(ctx context.Context, path string) bool {
 	if _, read := j.parts.Load(filepath.Clean(path)); read {
 		return true
 	}
-	_, _, ok := evidenceIn(path)
+	_, ok := belongs(ctx, path, j.policy.Keys)
 	return ok
 }
 

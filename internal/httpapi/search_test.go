@@ -119,7 +119,7 @@ func newSigner(t testing.TB, id *sigbox.Identity) *testSigner {
 	if id == nil {
 		return s
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(2e9, 0)}
 	if template.ExtraExtensions, err = cert.Extensions(*id); err != nil {
 		t.Fatal(err)
 	}

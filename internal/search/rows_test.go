@@ -144,7 +144,7 @@ func TestSignerOf(t *testing.T) {
 
 // A certificate has rows for as many names as it may have, and not for more.
 func TestManyNames(t *testing.T) {
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(2e9, 0)}
 	for i := range 3 * maxNames {
 		template.URIs = append(template.URIs, &url.URL{Scheme: "https", Host: "example.com", Path: fmt.Sprint("/", i)})
 	}

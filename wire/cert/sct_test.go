@@ -13,6 +13,7 @@ import (
 	"encoding/asn1"
 	"math/big"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/sigbox/sigbox"
@@ -140,7 +141,7 @@ func TestPrecertTBSIsTheCertificate(t *testing.T) {
 		}
 		key := newKey(t)
 		make := func(extensions ...pkix.Extension) *x509.Certificate {
-			der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), ExtraExtensions: extensions}, &x509.Certificate{}, key.Public(), key)
+			der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(2e9, 0), ExtraExtensions: extensions}, &x509.Certificate{}, key.Public(), key)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,7 @@ import (
 	"crypto/sha1" // #nosec G505 -- what must be refused
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"math/big"
 	"slices"
 	"strings"
@@ -240,6 +241,9 @@ func TestPathsRefused(t *testing.T) {
 		"a root for no more CAs": {option: func(_, root *x509.Certificate) { root.MaxPathLenZero = true }},
 		"a root that names others": {option: func(leaf, root *x509.Certificate) {
 			leaf.DNSNames, root.PermittedDNSDomains = []string{"tsa.example"}, []string{"example.org"}
+		}, want: "does not lead to the trust root"},
+		"a leaf that demands a policy": {option: func(leaf, _ *x509.Certificate) {
+			leaf.ExtraExtensions = append(leaf.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 36}, Critical: true, Value: []byte{0x30, 3, 0x80, 1, 0}})
 		}, want: "does not lead to the trust root"},
 		"a root that names it": {option: func(leaf, root *x509.Certificate) {
 			leaf.DNSNames, root.PermittedDNSDomains = []string{"tsa.example"}, []string{"example"}

@@ -397,7 +397,7 @@ func (d *Decoder) Time() (time.Time, error) {
 		return time.Time{}, err
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil || t.Year() < 1 || t.Year() > 9999 || strings.Contains(s, ",") {
+	if err != nil || !t.After(time.Time{}) || t.Year() > 9999 || strings.Contains(s, ",") {
 		return time.Time{}, d.Errorf("expected a time as in 2026-01-31T12:00:00Z, found %.40q", s)
 	}
 	return t.UTC(), nil
