@@ -28,10 +28,11 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 //	token FILE EMAIL        writes an identity token of the instance
 //	forge FILE JSON         writes a token with those claims that nobody signed
 //	edit FILE OLD NEW       replaces text in a file, which must have it
+//	push [-index] IMAGE     puts an image into $REGISTRY, or an index of three
 //
 // and these variables: URL of the instance, PORT of it, DATA its directory, ROOT
 // its TUF root, TRUSTED_ROOT and SIGNING_CONFIG what it publishes by TUF, ISSUER
-// its OpenID provider.
+// its OpenID provider, and REGISTRY, which is empty at first.
 func TestClientScripts(t *testing.T) {
 	a := apptest.Start(t)
 	testscript.Run(t, testscript.Params{
@@ -42,6 +43,7 @@ func TestClientScripts(t *testing.T) {
 			env.Setenv("GORACE", gorace)
 			env.Setenv("SIGBOX_HOME", filepath.Join(env.WorkDir, ".home"))
 			env.Setenv("URL", a.URL())
+			env.Setenv("REGISTRY", startRegistry(t, nil))
 			env.Setenv("ISSUER", a.URL()+"/oidc")
 			env.Setenv("DATA", a.Data())
 			env.Setenv("ROOT", a.RootFile())
@@ -59,6 +61,7 @@ func TestClientScripts(t *testing.T) {
 			"exits": exits,
 			"edit":  edit,
 			"forge": forge,
+			"push":  func(_ *testscript.TestScript, _ bool, args []string) { push(t, args) },
 			"token": func(ts *testscript.TestScript, _ bool, args []string) {
 				writeToken(ts, args[0], apptest.Token(t, a, args[1]))
 			},

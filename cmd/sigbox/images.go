@@ -103,6 +103,34 @@ func (f *found) hasImages() bool {
 	return false
 }
 
+// nouns are the words for one and for several of what is signed or verified. The zero
+// value is for files.
+type nouns struct{ one, several string }
+
+func (n nouns) count(of int) string {
+	if n == (nouns{}) {
+		n = nouns{"file", "files"}
+	}
+	return count(of, n.one, n.several)
+}
+
+// nouns say what was found.
+func (f *found) nouns() nouns {
+	images := 0
+	for _, a := range f.artifacts {
+		if !a.image.IsZero() {
+			images++
+		}
+	}
+	switch images {
+	case 0:
+		return nouns{}
+	case len(f.artifacts):
+		return nouns{"image", "images"}
+	}
+	return nouns{"artifact", "artifacts"}
+}
+
 // resolveImages gives each image its digest, and takes what indexes list. What cannot
 // be resolved keeps the error.
 func (f *found) resolveImages(ctx context.Context, client *oci.Client, recursive bool) {

@@ -14,7 +14,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/oci"
@@ -310,8 +309,8 @@ func TestImageOf(t *testing.T) {
 	}
 }
 
-// push REPOSITORY:TAG puts an image into $REGISTRY, or with -index an index of three.
-func push(ts *testscript.TestScript, t testing.TB, args []string) {
+func push(t testing.TB, args []string) {
+	t.Helper()
 	if args[0] == "-index" {
 		pushIndex(t, args[1])
 		return

@@ -28,6 +28,8 @@ type verifyReport struct {
 	// PassedOver is what directories have besides.
 	PassedOver passedOver     `json:"passedOver"`
 	Results    []verifyResult `json:"results"`
+
+	nouns nouns
 }
 
 // verifyResult is what became of one artifact.

@@ -74,7 +74,9 @@ policies, keys, trusted roots and instances that are named), 3 could not be deci
 	)
 	root.AddCommand(
 		newSignCommand(e),
+		newAttestCommand(e),
 		newVerifyCommand(e),
+		newSBOMCommand(e),
 		newInspectCommand(e),
 		newLogCommand(e),
 		newInstanceCommand(e),

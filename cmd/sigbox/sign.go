@@ -50,18 +50,24 @@ Kubernetes mounts), else from a login in the browser.`,
 		Args:    minArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return e.sign(cmd.Context(), f, args) },
 	}
+	f.register(e, cmd, bundleSuffix)
+	cmd.Flags().StringArrayVarP(&f.annotations, "annotation", "a", nil, "`NAME=VALUE` to sign with images, of your own choice (repeatable)")
+	cmd.Flags().BoolVar(&f.inToto, "in-toto", false, "WHAT is an in-toto statement: sign it as such, in a DSSE envelope")
+	strictFlags(cmd.Flags())
+	return cmd
+}
+
+// register registers what sign and attest share; suffix is that of bundles' files.
+func (f *signFlags) register(e *env, cmd *cobra.Command, suffix string) {
 	f.trust.register(e, cmd, forSigning)
 	f.login.register(cmd)
 	f.registry.register(cmd, "sign")
-	cmd.Flags().StringArrayVarP(&f.annotations, "annotation", "a", nil, "`NAME=VALUE` to sign with images, of your own choice (repeatable)")
-	cmd.Flags().StringVar(&f.bundle, "bundle", "", "`FILE` to write the bundle to, when one file is signed (default FILE"+bundleSuffix+")")
-	cmd.Flags().StringVar(&f.key, "key", "", "`FILE` with a private key to sign with, in place of an identity")
-	cmd.Flags().StringVar(&f.passphrase, "passphrase", "", "`SOURCE` of the key file's passphrase: env:NAME, file:PATH or credential:NAME")
-	cmd.Flags().BoolVar(&f.inToto, "in-toto", false, "WHAT is an in-toto statement: sign it as such, in a DSSE envelope")
-	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask before something that cannot be taken back")
+	fs := cmd.Flags()
+	fs.StringVar(&f.bundle, "bundle", "", "`FILE` to write the bundle to, when one artifact is signed (default FILE"+suffix+", and for images their registry)")
+	fs.StringVar(&f.key, "key", "", "`FILE` with a private key to sign with, in place of an identity")
+	fs.StringVar(&f.passphrase, "passphrase", "", "`SOURCE` of the key file's passphrase: env:NAME, file:PATH or credential:NAME")
+	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask before something that cannot be taken back")
 	f.output.register(cmd)
-	strictFlags(cmd.Flags())
-	return cmd
 }
 
 type signFlags struct {
@@ -72,6 +78,9 @@ type signFlags struct {
 	annotations []string
 	inToto      bool
 	yes         bool
+	// attest is for the verb attest alone, and attestation what it reads.
+	attest      *attestFlags
+	attestation *attestation
 	// key and passphrase say what to sign with in place of an identity.
 	key, passphrase string
 	output          outputFlag
@@ -89,7 +98,7 @@ func (e *env) sign(ctx context.Context, f signFlags, args []string) error {
 	run.bar = e.progress("signing", len(run.found.artifacts))
 	run.all(ctx)
 	run.bar.done()
-	report := signReport{Instance: run.instance, PassedOver: run.found.passed, Signed: run.signed, Failed: run.failed, interrupted: ctx.Err() != nil}
+	report := signReport{Instance: run.instance, PassedOver: run.found.passed, Signed: run.signed, Failed: run.failed, interrupted: ctx.Err() != nil, nouns: run.nouns()}
 	if f.key == "" {
 		identity := newIdentityJSON(run.identity)
 		report.Identity = &identity
@@ -243,7 +252,12 @@ func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
 		return newSignedJSON(a, d, a.image.At(m.Digest).String(), b), err
 	}
 	out := r.flags.bundleOf(a)
-	if err := atomicfile.Replace(out, append(data, '\n'), 0o644); err != nil {
+	if r.flags.attestation != nil && r.flags.bundle == "" {
+		err = appendLine(out, data)
+	} else {
+		err = atomicfile.Replace(out, append(data, '\n'), 0o644)
+	}
+	if err != nil {
 		return signedJSON{}, ioError(err)
 	}
 	return newSignedJSON(a, d, out, b), nil
@@ -252,6 +266,9 @@ func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
 // bundle signs one file, and gives its digest.
 func (r *signRun) bundle(ctx context.Context, a artifact) (*sigbox.Bundle, sigbox.Digest, error) {
 	if d := a.image.Digest(); !d.IsZero() {
+		if r.flags.attestation != nil {
+			return r.attest(ctx, a, d)
+		}
 		b, err := r.signer.Envelope(ctx, sigbox.InTotoPayloadType, cosign.AppendStatement(nil, d, r.annotations))
 		return b, d, err
 	}
@@ -259,6 +276,9 @@ func (r *signRun) bundle(ctx context.Context, a artifact) (*sigbox.Bundle, sigbo
 		digests, err := promptly(ctx, func() ([]sigbox.Digest, error) { return digestOf(ctx, a.path, r.signer.Hash()) })
 		if err != nil {
 			return nil, sigbox.Digest{}, err
+		}
+		if r.flags.attestation != nil {
+			return r.attest(ctx, a, digests[0])
 		}
 		b, err := r.signer.Digest(ctx, digests[0])
 		return b, digests[0], err
@@ -274,6 +294,24 @@ func (r *signRun) bundle(ctx context.Context, a artifact) (*sigbox.Bundle, sigbo
 	return b, r.signer.Hash().Sum(statement), err
 }
 
+// nouns say what is signed.
+func (r *signRun) nouns() nouns {
+	if r.flags.attestation != nil {
+		return nouns{"attestation", "attestations"}
+	}
+	return r.found.nouns()
+}
+
+// attest signs what is said of an artifact.
+func (r *signRun) attest(ctx context.Context, a artifact, d sigbox.Digest) (*sigbox.Bundle, sigbox.Digest, error) {
+	text, err := r.flags.attestation.statement(a, d)
+	if err != nil {
+		return nil, d, err
+	}
+	b, err := r.signer.Envelope(ctx, sigbox.InTotoPayloadType, text)
+	return b, d, err
+}
+
 // signReport is what "sign --output json" prints.
 type signReport struct {
 	Instance string `json:"instance,omitempty"`
@@ -285,6 +323,7 @@ type signReport struct {
 	Failed   []failedJSON  `json:"failed"`
 
 	interrupted bool
+	nouns       nouns
 }
 
 type signedJSON struct {
@@ -343,7 +382,7 @@ func (e *env) summarizeSigned(r signReport) {
 		if r.Identity != nil {
 			who = " as " + r.Identity.Subject + ", vouched for by " + r.Identity.Issuer
 		}
-		e.note("Signed %s%s%s.", count(len(r.Signed), "file", "files"), where, who)
+		e.note("Signed %s%s%s.", r.nouns.count(len(r.Signed)), where, who)
 	}
 	if s := r.PassedOver.String(); s != "" {
 		e.note("Passed over: %s.", s)
@@ -354,13 +393,13 @@ func (e *env) summarizeSigned(r signReport) {
 func failedToSign(r signReport) error {
 	first := r.Failed[0]
 	if r.interrupted {
-		return sigbox.Errorf(sigbox.Unavailable, "interrupted: %d of %s not signed", len(r.Failed), count(len(r.Failed)+len(r.Signed), "file", "files")).
+		return sigbox.Errorf(sigbox.Unavailable, "interrupted: %d of %s not signed", len(r.Failed), r.nouns.count(len(r.Failed)+len(r.Signed))).
 			WithHint("run it again; what is signed twice is recorded twice")
 	}
 	if len(r.Signed) == 0 && len(r.Failed) == 1 {
 		return fmt.Errorf("%s: %w", first.Artifact, first.err)
 	}
-	return fmt.Errorf("%d of %d files were not signed, first %s: %w", len(r.Failed), len(r.Failed)+len(r.Signed), first.Artifact, first.err)
+	return fmt.Errorf("%d of %s were not signed, first %s: %w", len(r.Failed), r.nouns.count(len(r.Failed)+len(r.Signed)), first.Artifact, first.err)
 }
 
 // orEmpty makes nil an empty list, for JSON.

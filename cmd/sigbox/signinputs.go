@@ -79,7 +79,12 @@ func (f *found) addBelow(ctx context.Context, root string) error {
 }
 
 // bundleOf is where an artifact's bundle goes.
-func (f *signFlags) bundleOf(a artifact) string { return cmp.Or(f.bundle, a.path+bundleSuffix) }
+func (f *signFlags) bundleOf(a artifact) string {
+	if f.attest != nil {
+		return cmp.Or(f.bundle, a.path+linesSuffix)
+	}
+	return cmp.Or(f.bundle, a.path+bundleSuffix)
+}
 
 // checkOutputs makes sure, while nothing is recorded yet, that bundles can be written,
 // and over nothing but bundles.

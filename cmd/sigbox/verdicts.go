@@ -296,7 +296,7 @@ func (e *env) summarizeVerified(r verifyReport, byNeed []verifyResult) {
 		e.note("NOT VERIFIED: %s%s.", listed(bad), more)
 		e.noteNext(byNeed[0])
 	}
-	e.note("%d of %s verified. Trust: %s.", r.Verified, count(len(r.Results), "file", "files"), r.Trust)
+	e.note("%d of %s verified. Trust: %s.", r.Verified, r.nouns.count(len(r.Results)), r.Trust)
 }
 
 // noteNext tells what to do about the first failure.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/statement"
 )
 
 func newVerifyCommand(e *env) *cobra.Command {
@@ -168,9 +169,42 @@ func (e *env) judgeAll(ctx context.Context, f verifyFlags, args []string) (verif
 	results, bundles := j.all(ctx, in.artifacts, reporter.result, bar.step)
 	bar.done()
 	report := newVerifyReport(j.source, results)
+	report.nouns = in.nouns()
 	report.PassedOver, report.Missing = in.passed, len(in.missing)
 	report.PassedOver.Bundles += bundles
 	return report, nil
+}
+
+// verifiedStatement judges the one artifact that args stand for, and gives what its
+// signature states, nil for a plain one.
+func (e *env) verifiedStatement(ctx context.Context, f verifyFlags, args []string) (verifyResult, *statement.Statement, error) {
+	if err := f.check(); err != nil {
+		return verifyResult{}, nil, err
+	}
+	in, err := findToVerify(ctx, f, args)
+	switch {
+	case err != nil:
+		return verifyResult{}, nil, err
+	case len(in.artifacts) != 1:
+		return verifyResult{}, nil, usage("expected one image or file, found %d", len(in.artifacts))
+	case !f.policy.namesSigner():
+		return verifyResult{}, nil, missingIdentity(f, args, in.artifacts[0])
+	}
+	j, err := e.newJudge(ctx, f)
+	if err != nil {
+		return verifyResult{}, nil, err
+	}
+	if in.hasImages() {
+		if err := e.findImages(ctx, f, j, in); err != nil {
+			return verifyResult{}, nil, err
+		}
+	}
+	o := j.one(ctx, in.artifacts[0])
+	r := (&reporter{flags: f, policy: j.policy, args: args, artifacts: 1}).result(o)
+	if len(o.verdicts) == 0 {
+		return r, nil, nil
+	}
+	return r, o.verdicts[0].Statement(), nil
 }
 
 // findImages resolves the images among the inputs.
