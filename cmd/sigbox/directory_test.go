@@ -124,7 +124,7 @@ func TestLinksInDirectory(t *testing.T) {
 	const (
 		passed   = "Passed over: 3 bundles, 1 link or special file (d/link)."
 		unsigned = "NOT VERIFIED  d/link  there is no bundle beside it"
-		outside  = "NOT VERIFIED  d/link  it is a link to a directory that is not below d, and is not entered"
+		outside  = "NOT VERIFIED  d/link  it is a link to a directory that is not looked through with d"
 	)
 	for name, tt := range map[string]struct {
 		to, says string

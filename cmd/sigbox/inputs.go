@@ -59,8 +59,12 @@ func (f *evidenceFlags) check() error {
 		return usage("--rfc3161-timestamp needs --signature")
 	}
 	for _, file := range [...]string{f.bundle, f.signature, f.certificate, f.timestamp} {
-		if _, err := os.Stat(file); file != "" && file != "-" && err != nil {
-			return configured(ioError(err))
+		switch _, err := os.Stat(file); {
+		case file == "" || file == "-" || err == nil:
+		case errors.Is(err, fs.ErrNotExist):
+			return &usageError{msg: "there is no file " + file, hint: "--bundle, --signature, --certificate and --rfc3161-timestamp name files that are there"}
+		default:
+			return ioError(err)
 		}
 	}
 	return nil

@@ -391,7 +391,7 @@ func TestVerifyInterrupted(t *testing.T) {
 		w.stderr.Reset()
 		root := newRootCommand(w.env)
 		root.SetArgs(append(append([]string{"verify"}, w.flags...), args...))
-		status := w.env.finish(root.ExecuteContext(ctx))
+		status := w.env.finish(root.ExecuteContextC(ctx))
 		if status != exitUndecided || w.stdout.Len() > 0 || !strings.Contains(w.stderr.String(), "interrupted") {
 			t.Errorf("%q: status %d: %s%s", args, status, &w.stdout, &w.stderr)
 		}

@@ -45,7 +45,7 @@ func (b *bench) run(args ...string) int {
 	b.stderr.Reset()
 	root := newRootCommand(b.env)
 	root.SetArgs(args)
-	return b.env.finish(root.ExecuteContext(b.Context()))
+	return b.env.finish(root.ExecuteContextC(b.Context()))
 }
 
 // must runs a command line that must succeed.
@@ -169,7 +169,7 @@ func TestInterrupted(t *testing.T) {
 	cancel()
 	root := newRootCommand(b.env)
 	root.SetArgs([]string{"verify", "--offline", "--certificate-identity", "a", "--certificate-oidc-issuer", "b", t.TempDir()})
-	if status := b.env.finish(root.ExecuteContext(ctx)); status != exitUndecided {
+	if status := b.env.finish(root.ExecuteContextC(ctx)); status != exitUndecided {
 		t.Errorf("status %d: %s", status, &b.stderr)
 	}
 }

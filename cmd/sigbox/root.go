@@ -66,10 +66,12 @@ policies, keys, trusted roots and instances that are named), 3 could not be deci
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{msg: err.Error(), hint: "see " + cmd.CommandPath() + " --help"}
+		text, _, _ := strings.Cut(err.Error(), ": strconv.") // which are the words of programmers
+		return &usageError{msg: text, hint: "see " + cmd.CommandPath() + " --help"}
 	})
 	root.AddGroup(
 		&cobra.Group{ID: "sign", Title: "Signing and verifying:"},
+		&cobra.Group{ID: "images", Title: "Images in registries:"},
 		&cobra.Group{ID: "run", Title: "Running an instance:"},
 	)
 	root.AddCommand(
@@ -141,23 +143,23 @@ func exitStatus(err error) int {
 
 // finish prints the error that a verb ended with, if any, and gives the exit
 // status.
-func (e *env) finish(err error) int {
+func (e *env) finish(verb *cobra.Command, err error) int {
 	status := exitStatus(err)
 	if _, told := errors.AsType[silentError](err); err == nil || told {
 		return status
 	}
-	printError(e.stderr, err)
+	printError(e.stderr, verb, err)
 	return status
 }
 
 // printError writes one failure for people: what happened, what was expected
 // and found, and the next step on a line of its own.
-func printError(w io.Writer, err error) {
+func printError(w io.Writer, verb *cobra.Command, err error) {
 	if u, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintf(w, "sigbox: %s\n", printable(u.msg))
 		hint := u.hint
 		if hint == "" {
-			hint = "see sigbox --help"
+			hint = "see " + verb.CommandPath() + " --help"
 		}
 		fmt.Fprintf(w, "  next: %s\n", printable(hint))
 		return

@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/spf13/cobra"
+
 	"github.com/sigbox/sigbox"
 )
 
@@ -81,7 +83,7 @@ func TestPrintError(t *testing.T) {
 	inner := sigbox.Mismatch(sigbox.NotVerified, "identity", "ada", "eve\x1b[2J").WithHint("ask ada")
 	for _, err := range []error{inner, fmt.Errorf("app.txt: %w", inner)} {
 		var b strings.Builder
-		printError(&b, err)
+		printError(&b, &cobra.Command{Use: "sigbox"}, err)
 		if got := b.String(); strings.Contains(got, "\x1b") || strings.Contains(got, "(ask ada)") || !strings.HasSuffix(got, "\n  next: ask ada\n") || !strings.Contains(got, `expected ada, found eve\x1b[2J`) {
 			t.Errorf("printed %q", got)
 		}

@@ -29,7 +29,7 @@ func (in *inputs) followLinks(root string, files []visited) []visited {
 			case err != nil:
 				f.err = ioError(err)
 			case info.IsDir():
-				f.err = sigbox.Errorf(sigbox.NotVerified, "it is a link to a directory that is not below %s, and is not entered", root).
+				f.err = sigbox.Errorf(sigbox.NotVerified, "it is a link to a directory that is not looked through with %s", root).
 					WithHint("remove the link, or name what is in %s one by one, as a shell's * does: a link that is named is entered", root)
 			}
 		}
