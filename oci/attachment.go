@@ -234,27 +234,14 @@ func (c *Client) each(n int, f func(i int) error) []error {
 // bundleManifest reads a manifest that may be of a bundle. It gives nothing if it is
 // of something else.
 func (c *Client) bundleManifest(ctx context.Context, ref Reference, d manifest.Descriptor) ([]*Attachment, error) {
-	at := ref.At(d.Digest)
-	m, err := c.parsedManifest(ctx, at)
+	m, err := c.parsedManifest(ctx, ref.At(d.Digest))
 	switch {
 	case err != nil:
 		return nil, err
 	case m.IsIndex() || !isBundleType(m.Kind()):
 		return nil, nil
-	case m.Subject == nil || !m.Subject.Digest.Equal(ref.digest):
-		return nil, sigbox.Errorf(sigbox.NotVerified, "%s is listed for %s, and does not refer to it", at, ref.digest)
 	}
-	var out []*Attachment
-	for _, l := range m.Layers {
-		if isBundleType(l.MediaType) {
-			out = append(out, &Attachment{Kind: Bundle, Subject: ref, Manifest: d.Digest, Blob: l, Annotations: m.Annotations})
-		}
-	}
-	const most = 16
-	if len(out) == 0 || len(out) > most {
-		return nil, sigbox.Errorf(sigbox.Invalid, "%s: expected one bundle, found %d", at, len(out))
-	}
-	return out, nil
+	return bundlesIn(ref, d.Digest, m)
 }
 
 // maxBatch bounds what is fetched at a time before somebody has looked at it, in bytes.
@@ -303,12 +290,7 @@ func (c *Client) legacy(ctx context.Context, ref Reference, k Kind) iter.Seq2[*A
 			yield(nil, err)
 			return
 		}
-		var all []*Attachment
-		for _, l := range m.Layers {
-			if form.mediaType == "" || l.MediaType == form.mediaType {
-				all = append(all, &Attachment{Kind: k, Subject: ref, Manifest: v.digest, Blob: l, Annotations: l.Annotations})
-			}
-		}
+		all := layersIn(ref, v.digest, k, m)
 		if limit := c.cfg.Limits.Referrers; len(all) > limit {
 			yield(nil, sigbox.Errorf(sigbox.TooLarge, "%s: more than %d layers", at, limit))
 			return

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -42,8 +41,9 @@ type Copied struct {
 // under cosign's tags, which is added to what the target has under them. What is at
 // the target is not sent again, so that a copy that broke off can be made again. The
 // target's tag is set last: whoever finds the image finds its signatures. A target
-// without tag is the image by digest.
-func (c *Client) Copy(ctx context.Context, from, to Place) (Copied, error) {
+// without tag is the image by digest. Progress, if it is not nil, hears how far the copy
+// is, from one goroutine at a time.
+func (c *Client) Copy(ctx context.Context, from, to Place, progress func(Copied)) (Copied, error) {
 	source, err := from.store(c)
 	if err != nil {
 		return Copied{}, err
@@ -56,20 +56,20 @@ func (c *Client) Copy(ctx context.Context, from, to Place) (Copied, error) {
 	if err != nil {
 		return Copied{}, err
 	}
-	k := &copier{Client: c, from: source, to: target, streams: make(chan struct{}, max(1, c.cfg.Parallel/2))}
+	k := &copier{Client: c, from: source, to: target, streams: make(chan struct{}, max(1, c.cfg.Parallel/2)), root: root, progress: progress}
 	k.done = memo[struct{}]{size: each[struct{}], limit: maxCopied}
 	k.blobs = memo[struct{}]{size: each[struct{}], limit: 1 << 20}
 	if err := k.copyTree(ctx, root, 0); err != nil {
-		return k.result(root), err
+		return k.result(), err
 	}
 	if err := k.copyAttached(ctx); err != nil {
-		return k.result(root), err
+		return k.result(), err
 	}
 	_, body, err := k.read(ctx, root)
 	if err != nil {
-		return k.result(root), err
+		return k.result(), err
 	}
-	return k.result(root), target.finish(ctx, root, body)
+	return k.result(), target.finish(ctx, root, body)
 }
 
 // store is one end of a copy.
@@ -122,26 +122,43 @@ const (
 type copier struct {
 	*Client
 	from, to store
+	root     manifest.Descriptor
+	progress func(Copied)
 	streams  chan struct{} // one for each blob under way
 	done     memo[struct{}]
 	blobs    memo[struct{}]
 
-	counts [3]atomic.Int64 // by fate
-	bytes  atomic.Int64
-	extra  atomic.Int64
-
-	mu sync.Mutex
-	// nodes are the manifests that were copied, in no order; guarded by mu.
-	nodes []manifest.Descriptor
+	mu sync.Mutex // guards what follows
+	// nodes are the manifests that were copied, in no order.
+	nodes  []manifest.Descriptor
+	counts [3]int // of blobs, by fate
+	bytes  int64
+	extra  int
 }
 
-func (k *copier) result(root manifest.Descriptor) Copied {
+func (k *copier) result() Copied {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.soFar()
+}
+
+// soFar is what was done; the caller holds mu.
+func (k *copier) soFar() Copied {
 	return Copied{
-		Image: root, Manifests: len(k.nodes), Attached: int(k.extra.Load()), Bytes: k.bytes.Load(),
-		Blobs: int(k.counts[sent].Load()), Mounted: int(k.counts[mounted].Load()), Present: int(k.counts[present].Load()),
+		Image: k.root, Manifests: len(k.nodes), Attached: k.extra, Bytes: k.bytes,
+		Blobs: k.counts[sent], Mounted: k.counts[mounted], Present: k.counts[present],
 	}
+}
+
+// count notes what was done, and tells of it.
+func (k *copier) count(done func() error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	err := done()
+	if k.progress != nil {
+		k.progress(k.soFar())
+	}
+	return err
 }
 
 // copyTree copies a manifest with what it needs, each once.
@@ -185,13 +202,13 @@ func (k *copier) read(ctx context.Context, d manifest.Descriptor) (*manifest.Man
 }
 
 func (k *copier) note(d manifest.Descriptor) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.nodes) == maxCopied {
-		return sigbox.Errorf(sigbox.TooLarge, "more than %d manifests belong to the image", maxCopied)
-	}
-	k.nodes = append(k.nodes, d)
-	return nil
+	return k.count(func() error {
+		if len(k.nodes) == maxCopied {
+			return sigbox.Errorf(sigbox.TooLarge, "more than %d manifests belong to the image", maxCopied)
+		}
+		k.nodes = append(k.nodes, d)
+		return nil
+	})
 }
 
 // copyNeeds copies what stands in a manifest: of one that is there already only the
@@ -247,11 +264,12 @@ func (k *copier) copyBlob(ctx context.Context, d manifest.Descriptor) error {
 		if err != nil {
 			return struct{}{}, err
 		}
-		k.counts[how].Add(1)
-		if how == sent {
-			k.bytes.Add(d.Size)
-		}
-		return struct{}{}, nil
+		return struct{}{}, k.count(func() error {
+			if k.counts[how]++; how == sent {
+				k.bytes += d.Size
+			}
+			return nil
+		})
 	})
 	return err
 }
@@ -300,7 +318,9 @@ func (k *copier) copyAttachedTo(ctx context.Context, image manifest.Descriptor) 
 		if err := k.to.attach(ctx, a, m, body); err != nil {
 			return err
 		}
-		k.extra.Add(1)
+		k.mu.Lock()
+		k.extra++
+		k.mu.Unlock()
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func TestCopy(t *testing.T) {
 				{w.ref("direct", ":v1"), w.ref("promoted/app", ":v1")},
 			}
 			for _, s := range steps {
-				got, err := client().Copy(t.Context(), s.from, s.to)
+				got, err := client().Copy(t.Context(), s.from, s.to, nil)
 				if err != nil {
 					t.Fatalf("%v to %v: %v", s.from, s.to, err)
 				}
@@ -121,7 +121,7 @@ func TestCopy(t *testing.T) {
 				}
 			}
 			w.log()
-			got, err := client().Copy(t.Context(), steps[0].from, steps[0].to)
+			got, err := client().Copy(t.Context(), steps[0].from, steps[0].to, nil)
 			if err != nil || got.Blobs != 0 || got.Bytes != 0 {
 				t.Errorf("again: %+v, %v", got, err)
 			}
@@ -137,7 +137,7 @@ func TestCopyAddsToTags(t *testing.T) {
 	t.Parallel()
 	r, w := newRelease(t), newWorld(t)
 	signers := sigboxtest.New(t)
-	if _, err := client().Copy(t.Context(), r.images[0], w.ref("app", ":amd64")); err != nil {
+	if _, err := client().Copy(t.Context(), r.images[0], w.ref("app", ":amd64"), nil); err != nil {
 		t.Fatal(err)
 	}
 	payload := payloadOf(r.images[0].Digest())
@@ -150,7 +150,7 @@ func TestCopyAddsToTags(t *testing.T) {
 	add(r.index)
 	add(w.ref("app", ":amd64"))
 	for range 2 {
-		if _, err := client().Copy(t.Context(), r.images[0], w.ref("app", ":amd64")); err != nil {
+		if _, err := client().Copy(t.Context(), r.images[0], w.ref("app", ":amd64"), nil); err != nil {
 			t.Fatal(err)
 		}
 		got := all(t, client(), w.ref("app", ":amd64"), oci.Query{Kinds: []oci.Kind{oci.Signature}})
@@ -182,7 +182,7 @@ func TestCopyResumes(t *testing.T) {
 	}
 	for allowed = 1; ; allowed++ {
 		count.Store(0)
-		_, err := client().Copy(t.Context(), r.index, w.ref("app", ":v1"))
+		_, err := client().Copy(t.Context(), r.index, w.ref("app", ":v1"), nil)
 		if err == nil {
 			break
 		}
@@ -215,7 +215,7 @@ func TestCopyRefuses(t *testing.T) {
 		}
 		dir := t.TempDir()
 		for _, to := range []oci.Place{w.ref("app", ":v1"), oci.Layout{Dir: dir}} {
-			if _, err := client().Copy(t.Context(), r.index, to); sigbox.KindOf(err) != sigbox.NotVerified {
+			if _, err := client().Copy(t.Context(), r.index, to, nil); sigbox.KindOf(err) != sigbox.NotVerified {
 				t.Errorf("%s to %v: found %v", part, to, err)
 			}
 		}
@@ -233,7 +233,7 @@ func TestCopyRefuses(t *testing.T) {
 	for _, places := range [][2]oci.Place{
 		{r.index, oci.Layout{}}, {oci.Layout{}, r.index}, {oci.Reference{}, r.index}, {oci.Layout{Dir: t.TempDir()}, r.index}, {r.world.ref("app", ":none"), r.index},
 	} {
-		if _, err := client().Copy(t.Context(), places[0], places[1]); err == nil {
+		if _, err := client().Copy(t.Context(), places[0], places[1], nil); err == nil {
 			t.Errorf("%v to %v: no error", places[0], places[1])
 		}
 	}
@@ -245,15 +245,15 @@ func TestLayout(t *testing.T) {
 	r, w, dir := newRelease(t), newWorld(t), t.TempDir()
 	for name, ref := range map[string]oci.Reference{"one": r.images[0], "two": r.images[1]} {
 		for range 2 {
-			if _, err := client().Copy(t.Context(), ref, oci.Layout{Dir: dir, Name: name}); err != nil {
+			if _, err := client().Copy(t.Context(), ref, oci.Layout{Dir: dir, Name: name}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if _, err := client().Copy(t.Context(), oci.Layout{Dir: dir}, w.ref("app", ":v1")); err == nil || !strings.Contains(err.Error(), "found 2") {
+	if _, err := client().Copy(t.Context(), oci.Layout{Dir: dir}, w.ref("app", ":v1"), nil); err == nil || !strings.Contains(err.Error(), "found 2") {
 		t.Errorf("found %v", err)
 	}
-	got, err := client().Copy(t.Context(), oci.Layout{Dir: dir, Name: "two"}, w.ref("app", ":two"))
+	got, err := client().Copy(t.Context(), oci.Layout{Dir: dir, Name: "two"}, w.ref("app", ":two"), nil)
 	if err != nil || !got.Image.Digest.Equal(r.images[1].Digest()) {
 		t.Errorf("found %+v, %v", got, err)
 	}
@@ -280,7 +280,7 @@ func TestLayout(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "index.json"), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client().Copy(t.Context(), oci.Layout{Dir: dir}, w.ref("cosign", ":v1")); err != nil {
+	if _, err := client().Copy(t.Context(), oci.Layout{Dir: dir}, w.ref("cosign", ":v1"), nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := all(t, client(), w.ref("cosign", ":v1"), oci.Query{}); len(got) != 1 || got[0].Kind != oci.Signature {
@@ -308,11 +308,11 @@ func TestMount(t *testing.T) {
 		rw.WriteHeader(http.StatusCreated)
 		return true
 	}
-	got, err := client().Copy(t.Context(), r.index, r.world.ref("promoted", ":v1"))
+	got, err := client().Copy(t.Context(), r.index, r.world.ref("promoted", ":v1"), nil)
 	if err != nil || got.Blobs != 0 || got.Mounted == 0 || got.Bytes != 0 {
 		t.Errorf("found %+v, %v", got, err)
 	}
-	if got, err = client().Copy(t.Context(), r.index, r.world.ref("app", ":again")); err != nil || got.Blobs+got.Mounted != 0 {
+	if got, err = client().Copy(t.Context(), r.index, r.world.ref("app", ":again"), nil); err != nil || got.Blobs+got.Mounted != 0 {
 		t.Errorf("in one repository: %+v, %v", got, err)
 	}
 	if d, err := client().Describe(t.Context(), r.world.ref("app", ":again")); err != nil || !d.Digest.Equal(r.index.Digest()) {

@@ -119,6 +119,9 @@ func (l *directory) load(ctx context.Context) (*manifest.Manifest, error) {
 	}
 	referrers := map[string][]manifest.Descriptor{}
 	for _, d := range m.Manifests {
+		if !d.IsManifest() {
+			continue
+		}
 		v, err := l.manifest(ctx, d.Digest)
 		if err != nil {
 			return nil, err
@@ -174,20 +177,47 @@ func (l *directory) root(ctx context.Context) (manifest.Descriptor, error) {
 	if err != nil {
 		return manifest.Descriptor{}, err
 	}
-	var found []manifest.Descriptor
+	var images, found []manifest.Descriptor
 	for _, d := range m.Manifests {
-		if l.isImage(d) && (l.Name == "" || d.Annotations[annotationName] == l.Name) && !hasDigest(found, d.Digest) {
+		if !l.isImage(d) {
+			continue
+		}
+		images = append(images, d)
+		if (l.Name == "" || d.Annotations[annotationName] == l.Name) && !hasDigest(found, d.Digest) {
 			found = append(found, d)
 		}
 	}
-	if len(found) != 1 {
-		e := sigbox.Errorf(sigbox.NotFound, "image layout %s: expected one image, found %d", l.Dir, len(found))
-		if len(found) > 1 {
-			e = e.WithHint("say which one by its name")
-		}
-		return manifest.Descriptor{}, e
+	if len(found) == 1 {
+		return plain(found[0]), nil
 	}
-	return plain(found[0]), nil
+	e := sigbox.Errorf(sigbox.NotFound, "image layout %s: expected one image%s, found %d", l.Dir, called(l.Name), len(found))
+	if known := names(images); len(known) > 0 {
+		e = e.WithHint("name one of them: %s", strings.Join(known, ", "))
+	}
+	return manifest.Descriptor{}, e
+}
+
+// called is the name that is looked for, for people.
+func called(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " called " + name
+}
+
+// names are those of entries, for people.
+func names(all []manifest.Descriptor) []string {
+	const most = 20
+	var out []string
+	for _, d := range all {
+		if len(out) == most {
+			return append(out, "…")
+		}
+		if n := d.Annotations[annotationName]; n != "" {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // isImage reports whether an entry stands for itself.
@@ -285,8 +315,8 @@ const (
 )
 
 func (l *directory) putBlob(_ context.Context, d manifest.Descriptor, _ store, open func() (io.ReadCloser, error)) (fate, error) {
-	if info, err := os.Stat(l.path(d.Digest)); err == nil && info.Mode().IsRegular() && info.Size() == d.Size {
-		return present, nil // written whole, or not at all
+	if l.holds(d) {
+		return present, nil
 	}
 	r, err := open()
 	if err != nil {
@@ -297,6 +327,18 @@ func (l *directory) putBlob(_ context.Context, d manifest.Descriptor, _ store, o
 		return sent, l.failure("cannot be made", err)
 	}
 	return sent, l.writeBlob(l.path(d.Digest), r)
+}
+
+// holds reports whether a blob is there, and is what its digest says.
+func (l *directory) holds(d manifest.Descriptor) bool {
+	f, err := openRegular(l.path(d.Digest))
+	if err != nil {
+		return false
+	}
+	r := newCheckedReader(f, d)
+	defer r.Close() //nolint:errcheck // it is read only
+	_, err = io.Copy(io.Discard, r)
+	return err == nil
 }
 
 // writeBlob writes a file that is whole or not there.

@@ -123,7 +123,7 @@ func TestImages(t *testing.T) {
 	if _, err := client().Images(t.Context(), deep); sigbox.KindOf(err) != sigbox.TooLarge {
 		t.Errorf("found %v", err)
 	}
-	if _, err := client().Copy(t.Context(), deep, w.ref("copy", ":v1")); sigbox.KindOf(err) != sigbox.TooLarge {
+	if _, err := client().Copy(t.Context(), deep, w.ref("copy", ":v1"), nil); sigbox.KindOf(err) != sigbox.TooLarge {
 		t.Errorf("found %v", err)
 	}
 }

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/oci"
+)
+
+// registerAccess registers how registries are reached, for verbs that mean the whole of
+// an image anyway.
+func (f *registryFlags) registerAccess(cmd *cobra.Command) {
+	all := new(cobra.Command)
+	f.register(all, "")
+	for _, name := range []string{"insecure-registry", "registry-cacert"} {
+		cmd.Flags().AddFlag(all.Flags().Lookup(name))
+	}
+}
+
+// imageArg reads an argument that can only be an image.
+func imageArg(arg string) (oci.Reference, error) {
+	ref, err := oci.ParseReference(strings.TrimPrefix(arg, dockerScheme))
+	return ref, configured(err)
+}
+
+// noteTag tells which image a tag stood for.
+func (e *env) noteTag(asked, found oci.Reference) {
+	if asked.Digest().IsZero() {
+		e.note("%s is %s.", asked, found)
+	}
+}
+
+// transferFlags are those of copy, save and load.
+type transferFlags struct {
+	registry registryFlags
+	output   outputFlag
+}
+
+// transfer is an image on its way from one place to another.
+type transfer struct {
+	from, to oci.Place
+	// source and target are what they are called.
+	source, target string
+	// at is the image at the target once its digest is known.
+	at func(sigbox.Digest) string
+}
+
+// transfer copies an image, makes sure that nothing is lost, and tells of it.
+func (e *env) transfer(ctx context.Context, f transferFlags, t transfer) error {
+	client, err := e.registries(f.registry)
+	if err != nil {
+		return err
+	}
+	bar := e.newMeter()
+	done, err := client.Copy(ctx, t.from, t.to, func(now oci.Copied) {
+		bar.set("manifests and blobs copied", uint64(now.Manifests+now.Blobs+now.Mounted+now.Present), 0) // #nosec G115 -- counts
+	})
+	if err == nil {
+		err = client.Compare(ctx, t.from, t.to)
+	}
+	bar.done()
+	if err != nil {
+		return t.failure(ctx, done, err)
+	}
+	report := copyReport{
+		From: t.source, To: t.target, Image: t.at(done.Image.Digest), Digest: done.Image.Digest.String(), MediaType: done.Image.MediaType,
+		Manifests: done.Manifests, Attached: done.Attached,
+		Blobs: copiedBlobs{Sent: done.Blobs, Mounted: done.Mounted, Present: done.Present, Bytes: done.Bytes},
+	}
+	if f.output.json() {
+		return e.printJSON(report)
+	}
+	if _, err := fmt.Fprintln(e.stdout, printable(report.Image)); err != nil {
+		return ioError(err)
+	}
+	e.note("%s", report)
+	return nil
+}
+
+// failure says what stopped a copy, and that it can go on.
+func (t transfer) failure(ctx context.Context, done oci.Copied, err error) error {
+	text := fmt.Sprintf("%s to %s", t.source, t.target)
+	if done.Manifests > 0 {
+		text += fmt.Sprintf(", after %s and %s", count(done.Manifests, "manifest", "manifests"), count(done.Blobs+done.Mounted+done.Present, "blob", "blobs"))
+	}
+	if ctx.Err() != nil {
+		return sigbox.Errorf(sigbox.Unavailable, "%s: interrupted", text).WithHint("the same command goes on from there")
+	}
+	err = sigbox.Errorf(sigbox.KindOf(err), "%s: %w", text, err)
+	if _, local := t.from.(oci.Layout); local && done.Manifests == 0 && sigbox.KindOf(err) == sigbox.NotFound {
+		return configured(err) // there is no such image in the directory
+	}
+	return unread(err)
+}
+
+// copyReport is what "copy", "save" and "load" print with --output json.
+type copyReport struct {
+	From      string      `json:"from"`
+	To        string      `json:"to"`
+	Image     string      `json:"image"` // at the target, by digest
+	Digest    string      `json:"digest"`
+	MediaType string      `json:"mediaType"`
+	Manifests int         `json:"manifests"`
+	Attached  int         `json:"attached"` // of the manifests
+	Blobs     copiedBlobs `json:"blobs"`
+}
+
+// copiedBlobs says what became of blobs; Bytes are of those that were sent.
+type copiedBlobs struct {
+	Sent    int   `json:"sent"`
+	Mounted int   `json:"mounted"`
+	Present int   `json:"present"`
+	Bytes   int64 `json:"bytes"`
+}
+
+// String tells of it in a sentence.
+func (r copyReport) String() string {
+	b := r.Blobs
+	return fmt.Sprintf("%s, of which %d belong to the image as signatures and the like; blobs: %d sent (%s), %d mounted, %d there before. All that belongs to it is there.",
+		count(r.Manifests, "manifest", "manifests"), r.Attached, b.Sent, byteSize(b.Bytes), b.Mounted, b.Present)
+}
+
+// byteSize writes a number of bytes for people.
+func byteSize(n int64) string {
+	const unit = 1000
+	if n < unit {
+		return count(int(n), "byte", "bytes")
+	}
+	v, prefixes := float64(n)/unit, "kMGTPE"
+	for v >= unit && len(prefixes) > 1 {
+		v, prefixes = v/unit, prefixes[1:]
+	}
+	return fmt.Sprintf("%.1f %cB", v, prefixes[0])
+}
