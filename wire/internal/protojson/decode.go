@@ -396,8 +396,8 @@ func (d *Decoder) Time() (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil || !t.After(time.Time{}) || t.Year() > 9999 || strings.Contains(s, ",") {
+	t, _ := time.Parse(time.RFC3339Nano, s) // the zero time, if it is none
+	if !t.After(time.Time{}) || t.Year() > 9999 || strings.Contains(s, ",") {
 		return time.Time{}, d.Errorf("expected a time as in 2026-01-31T12:00:00Z, found %.40q", s)
 	}
 	return t.UTC(), nil
