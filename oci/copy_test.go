@@ -283,7 +283,8 @@ func TestLayout(t *testing.T) {
 	if _, err := client().Copy(t.Context(), oci.Layout{Dir: dir}, w.ref("cosign", ":v1"), nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := all(t, client(), w.ref("cosign", ":v1"), oci.Query{}); len(got) != 1 || got[0].Kind != oci.Signature {
+	// Bundles it lists nowhere.
+	if got := all(t, client(), w.ref("cosign", ":v1"), oci.Query{}); len(got) != 2 || got[0].Kind != oci.Bundle || got[1].Kind != oci.Signature {
 		t.Errorf("found %d attachments", len(got))
 	}
 }

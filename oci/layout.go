@@ -135,8 +135,48 @@ func (l *directory) load(ctx context.Context) (*manifest.Manifest, error) {
 			referrers[key] = append(referrers[key], plain(d))
 		}
 	}
+	if len(referrers) == 0 && slices.ContainsFunc(m.Manifests, isCosigns) {
+		if err := l.findReferrers(referrers); err != nil {
+			return nil, err
+		}
+	}
 	l.index, l.referrers = m, referrers
 	return m, nil
+}
+
+func isCosigns(d manifest.Descriptor) bool {
+	return strings.HasPrefix(d.Annotations[annotationKind], kindPrefix)
+}
+
+// findReferrers looks for manifests with a subject among the blobs: cosign saves them,
+// and lists them nowhere.
+func (l *directory) findReferrers(found map[string][]manifest.Descriptor) error {
+	const most = 1 << 16
+	dir := filepath.Join(l.Dir, "blobs", sigbox.SHA256.String())
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return l.failure("cannot be read", err)
+	}
+	if len(files) > most {
+		return sigbox.Errorf(sigbox.TooLarge, "image layout %s: more than %d blobs", l.Dir, most)
+	}
+	for _, f := range files {
+		d, err := sigbox.ParseDigest(sigbox.SHA256.String() + ":" + f.Name())
+		if info, ierr := f.Info(); err != nil || ierr != nil || !info.Mode().IsRegular() || info.Size() > manifest.MaxSize {
+			continue
+		}
+		b, err := l.readFile(filepath.Join(dir, f.Name()), manifest.MaxSize)
+		if err != nil {
+			return err
+		}
+		m, err := manifest.Parse(b)
+		if err != nil || m.Subject == nil || !sigbox.SHA256.Sum(b).Equal(d) {
+			continue // content of another kind
+		}
+		key := m.Subject.Digest.String()
+		found[key] = append(found[key], manifest.Descriptor{MediaType: m.Type(), Digest: d, Size: int64(len(b))})
+	}
+	return nil
 }
 
 func (l *directory) readIndex() (*manifest.Manifest, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/sigbox/sigbox"
@@ -26,18 +27,24 @@ func (c *Client) listReferrer(ctx context.Context, subject Reference, d manifest
 		return nil
 	}
 	return c.merge(ctx, subject.fallback(""), func(now *manifest.Manifest) (*manifest.Manifest, error) {
-		if now == nil {
-			now = &manifest.Manifest{SchemaVersion: 2, MediaType: manifest.TypeIndex}
-		}
-		if !now.IsIndex() {
-			return nil, sigbox.Mismatch(sigbox.Conflict, "the tag of the referrers has another media type", manifest.TypeIndex, now.Type())
-		}
-		if hasDigest(now.Manifests, d.Digest) {
-			return nil, nil
-		}
-		now.Manifests = append(now.Manifests, d)
-		return now, nil
+		return withReferrers(now, []manifest.Descriptor{d})
 	})
+}
+
+// withReferrers gives an index with more entries, or nil if it has them.
+func withReferrers(now *manifest.Manifest, more []manifest.Descriptor) (*manifest.Manifest, error) {
+	if now == nil {
+		now = &manifest.Manifest{SchemaVersion: 2, MediaType: manifest.TypeIndex}
+	}
+	if !now.IsIndex() {
+		return nil, sigbox.Mismatch(sigbox.Conflict, "the tag of the referrers has another media type", manifest.TypeIndex, now.Type())
+	}
+	more = slices.DeleteFunc(slices.Clone(more), func(d manifest.Descriptor) bool { return hasDigest(now.Manifests, d.Digest) })
+	if len(more) == 0 {
+		return nil, nil
+	}
+	now.Manifests = append(now.Manifests, more...)
+	return now, nil
 }
 
 func hasDigest(all []manifest.Descriptor, d sigbox.Digest) bool {

@@ -31,6 +31,7 @@ type world struct {
 	inner    http.Handler
 	referrer bool // it has the API
 	filters  bool // it leaves out other types
+	keeps    bool // it deletes nothing
 	pageSize int
 
 	// before answers in place of the registry if it returns true.
@@ -39,12 +40,13 @@ type world struct {
 	mu       sync.Mutex
 	requests []string                         // guarded by mu
 	listed   map[string][]manifest.Descriptor // by subject; guarded by mu
+	tags     map[string]string                // digests, by path; guarded by mu
 }
 
 // newWorld starts a registry with the referrers API; options change that.
 func newWorld(t testing.TB, options ...func(*world)) *world {
 	t.Helper()
-	w := &world{t: t, referrer: true, listed: map[string][]manifest.Descriptor{}, inner: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	w := &world{t: t, referrer: true, listed: map[string][]manifest.Descriptor{}, tags: map[string]string{}, inner: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
 	for _, o := range options {
 		o(w)
 	}
@@ -54,6 +56,8 @@ func newWorld(t testing.TB, options ...func(*world)) *world {
 }
 
 func withoutAPI(w *world) { w.referrer = false }
+
+func withoutDelete(w *world) { w.keeps = true }
 
 func filtering(w *world) { w.filters = true }
 
@@ -79,10 +83,37 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 			w.enter(repo, m, body)
 			rw.Header().Set("OCI-Subject", m.Subject.Digest.String())
 		}
-		fallthrough
+		w.mu.Lock()
+		w.tags[r.URL.Path] = sigbox.SHA256.Sum(body).String()
+		w.mu.Unlock()
+		w.inner.ServeHTTP(rw, r)
+	case r.Method == http.MethodDelete && rest != "":
+		w.remove(rw, r, repo, rest)
 	default:
 		w.inner.ServeHTTP(rw, r)
 	}
+}
+
+// remove deletes a manifest with the tags of it.
+func (w *world) remove(rw http.ResponseWriter, r *http.Request, repo, digest string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.keeps {
+		rw.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	for path, of := range w.tags {
+		if of == digest && strings.HasPrefix(path, "/v2/"+repo+"/manifests/") && !strings.HasSuffix(path, digest) {
+			w.inner.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodDelete, path, nil))
+			delete(w.tags, path)
+		}
+	}
+	for key, all := range w.listed {
+		if strings.HasPrefix(key, repo+"@") {
+			w.listed[key] = slices.DeleteFunc(slices.Clone(all), func(d manifest.Descriptor) bool { return d.Digest.String() == digest })
+		}
+	}
+	w.inner.ServeHTTP(rw, r)
 }
 
 func (w *world) enter(repo string, m *manifest.Manifest, body []byte) {

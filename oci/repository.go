@@ -48,11 +48,12 @@ func (r repository) attached(ctx context.Context, image sigbox.Digest) ([]attach
 	}
 	for _, k := range []Kind{Signature, Attestation, SBOM} {
 		suffix := legacyKinds[k].suffix
-		v, err := r.c.manifestOf(ctx, ref.fallback(suffix))
+		at := ref.fallback(suffix)
+		v, err := r.c.manifestOf(ctx, at)
 		if err != nil {
 			return nil, err
 		}
-		if !v.missing {
+		if m, err := manifest.Parse(v.body); !v.missing && (err != nil || !isEmptied(m, at)) {
 			d := manifest.Descriptor{MediaType: v.mediaType, Digest: v.digest, Size: int64(len(v.body))}
 			all = append(all, attached{Descriptor: d, image: image, suffix: suffix})
 		}

@@ -114,7 +114,9 @@ func (n *Node) load(ctx context.Context, s store) error {
 	if err != nil {
 		switch sigbox.KindOf(err) {
 		case sigbox.NotFound, sigbox.Invalid, sigbox.TooLarge, sigbox.NotVerified:
-			n.Err = err
+			if n.Err = err; n.Tag == "" && isBundleType(n.ArtifactType) {
+				n.Kind = Bundle // by what the list says of it
+			}
 			return nil
 		}
 		return err

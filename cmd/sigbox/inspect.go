@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/oci"
 	"github.com/sigbox/sigbox/wire/cert"
 	"github.com/sigbox/sigbox/wire/entry"
 	"github.com/sigbox/sigbox/wire/note"
@@ -25,38 +26,111 @@ import (
 )
 
 func newInspectCommand(e *env) *cobra.Command {
-	var output outputFlag
+	var f inspectFlags
 	cmd := &cobra.Command{
-		Use:     "inspect FILE",
+		Use:     "inspect FILE|IMAGE",
 		GroupID: "sign",
 		Short:   "Show what a bundle claims, before anyone trusts it",
 		Long: `inspect shows what a bundle claims: who signed, when, where it was recorded, and
 what was signed. FILE is a bundle, or a file with its bundle beside it; what cosign
 wrote before there were bundles will do as well. Where the file is there, it says
-whether it is the one that the bundle speaks of.
+whether it is the one that the bundle speaks of. Of an IMAGE it shows all bundles,
+signatures and attestations that its registry has for it.
 
 Nothing is verified: whoever made the bundle may have written anything into it.`,
-		Example: "  sigbox inspect app.tar.gz\n  sigbox inspect app.tar.gz.sigstore.json --output json",
-		Args:    exactArgs(1),
+		Example: `  sigbox inspect app.tar.gz
+  sigbox inspect app.tar.gz.sigstore.json --output json
+  sigbox inspect registry.example/app:v1`,
+		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			report, err := promptly(cmd.Context(), func() (inspection, error) { return inspect(cmd.Context(), args[0]) })
+			report, err := promptly(cmd.Context(), func() (inspection, error) { return e.inspect(cmd.Context(), f, args[0]) })
 			if err != nil {
 				return err
 			}
-			if output.json() {
+			if f.output.json() {
 				return e.printJSON(report)
 			}
 			return report.print(e.stdout)
 		},
 	}
-	output.register(cmd)
+	f.registry.registerAccess(cmd)
+	f.output.register(cmd)
+	strictFlags(cmd.Flags())
 	return cmd
+}
+
+type inspectFlags struct {
+	registry registryFlags
+	output   outputFlag
+}
+
+// inspect reads all that is claimed in what an argument names.
+func (e *env) inspect(ctx context.Context, f inspectFlags, arg string) (inspection, error) {
+	ref, ok, err := imageOf(arg)
+	switch {
+	case err != nil:
+		return inspection{}, err
+	case !ok:
+		return inspectFile(ctx, arg)
+	}
+	client, err := e.registries(f.registry)
+	if err != nil {
+		return inspection{}, err
+	}
+	return inspectImage(ctx, client, arg, ref)
+}
+
+// inspectImage reads all that is claimed of an image in its registry.
+func inspectImage(ctx context.Context, client *oci.Client, arg string, ref oci.Reference) (inspection, error) {
+	report := inspection{File: fileName(arg), Warning: unverifiedTree}
+	ref, err := client.Resolve(ctx, ref)
+	if err != nil {
+		return report, unread(err)
+	}
+	for a, err := range client.Attachments(ctx, ref, oci.Query{}) {
+		if a == nil {
+			return report, unread(err) // the list is not whole
+		}
+		c, err := attachmentClaims(a, err)
+		if err != nil {
+			return report, err
+		}
+		report.Bundles = append(report.Bundles, c)
+	}
+	if len(report.Bundles) == 0 {
+		return report, sigbox.Errorf(sigbox.NotFound, "%s has no bundles, signatures or attestations", ref).WithHint("sigbox tree shows what belongs to it")
+	}
+	return report, nil
+}
+
+// attachmentClaims are those of what is attached to an image. The error is one that
+// leaves open what they are.
+func attachmentClaims(a *oci.Attachment, err error) (claimedJSON, error) {
+	at := placeOf(a)
+	b := new(sigbox.Bundle)
+	if err == nil {
+		b, err = a.Bundle()
+	}
+	if err != nil {
+		if exitStatus(err) == exitUndecided {
+			return claimedJSON{}, unread(err)
+		}
+		c := claimedJSON{File: fileName(at.String()), Entries: []entryJSON{}, Timestamps: []timestampJSON{}}
+		c.problem(a.Kind.String(), err)
+		return c, nil
+	}
+	c := claimsOf(at, b)
+	image := a.Subject.Digest()
+	c.noun, c.payload = "image", a.Kind == oci.Signature
+	matches := c.payload || slices.Contains(c.claimedDigests(), image.Named())
+	c.Artifact, c.Matches, c.artifactDigest = fileName(a.Subject.String()), &matches, image
+	return c, nil
 }
 
 const unverified = "UNVERIFIED: these are the claims of whoever made the file"
 
-// inspect reads all that is claimed in a file, or beside it.
-func inspect(ctx context.Context, path string) (inspection, error) {
+// inspectFile reads all that is claimed in a file, or beside it.
+func inspectFile(ctx context.Context, path string) (inspection, error) {
 	report := inspection{File: fileName(path), Verified: false, Warning: unverified}
 	sources, artifact, err := toInspect(path)
 	if err != nil {
@@ -189,6 +263,9 @@ type claimedJSON struct {
 	Problems []string `json:"problems,omitempty"`
 
 	artifactDigest sigbox.Digest
+	// noun is what was compared, "" for a file; payload: what is signed names it.
+	noun    string
+	payload bool
 }
 
 type certificateJSON struct {
@@ -319,7 +396,7 @@ func (c *claimedJSON) readEnvelope(env *sigbox.Envelope) {
 
 // print writes the claims for people. All of it is untrusted text.
 func (r inspection) print(w io.Writer) error {
-	fmt.Fprintf(w, "%s\n%s\n", printable(string(r.File)), unverified)
+	fmt.Fprintf(w, "%s\n%s\n", printable(string(r.File)), r.Warning)
 	for i, c := range r.Bundles {
 		fmt.Fprintln(w)
 		if len(r.Bundles) > 1 {
@@ -358,7 +435,10 @@ func (c claimedJSON) print(w io.Writer) error {
 	default:
 		row("signed by", "a key, which is not said")
 	}
-	if c.Digest != "" {
+	switch {
+	case c.payload:
+		row("signed", "a payload that names the image, as cosign did before")
+	case c.Digest != "":
 		row("signed", "a file with digest %s", c.Digest)
 	}
 	if c.Statement != nil {
@@ -383,14 +463,15 @@ func (c claimedJSON) print(w io.Writer) error {
 	return tw.Flush()
 }
 
-// rowCompared says whether the file beside is the one that is spoken of.
+// rowCompared says whether the file beside, or the image, is the one that is spoken of.
 func (c claimedJSON) rowCompared(row rowFunc) {
+	name := "this " + cmp.Or(c.noun, "file")
 	switch {
 	case c.Matches == nil:
 	case *c.Matches:
-		row("this file", "%s has the digest that is claimed", c.Artifact)
+		row(name, "%s has the digest that is claimed", c.Artifact)
 	default:
-		row("this file", "%s DIFFERS: it has %s, so it is not the one that is spoken of", c.Artifact, c.artifactDigest)
+		row(name, "%s DIFFERS: it has %s, so it is not the one that is spoken of", c.Artifact, c.artifactDigest)
 	}
 }
 

@@ -84,6 +84,8 @@ policies, keys, trusted roots and instances that are named), 3 could not be deci
 		newCopyCommand(e),
 		newSaveCommand(e),
 		newLoadCommand(e),
+		newDownloadCommand(e),
+		newCleanCommand(e),
 		newLogCommand(e),
 		newInstanceCommand(e),
 		newCompletionCommand(e),

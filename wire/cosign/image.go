@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -186,4 +187,28 @@ func appendPromise(le *sigbox.LogEntry) []byte {
 		})
 	})
 	return e.Done()
+}
+
+// AppendBundle writes b as a file of cosign's old --bundle flag, which can hold a log's
+// promise without its proof where a Sigstore bundle of today cannot. Envelope is the text
+// of b's envelope, and nil if b has none. The form has no timestamps. The error is of kind
+// Invalid if no log has promised anything.
+func AppendBundle(dst []byte, b *sigbox.Bundle, envelope []byte) ([]byte, error) {
+	i := slices.IndexFunc(b.Entries, func(le sigbox.LogEntry) bool { return len(le.SignedEntryTimestamp) > 0 })
+	if i < 0 {
+		return nil, sigbox.Errorf(sigbox.Invalid, "a bundle of cosign's old form needs the promise of a log, and there is none")
+	}
+	signature := envelope
+	if b.Message != nil {
+		signature = b.Message.Signature
+	}
+	e := protojson.NewEncoder(dst)
+	e.Document(func() {
+		e.Bytes("base64Signature", signature)
+		if len(b.Certificates) > 0 {
+			e.Bytes("cert", pem.EncodeToMemory(&pem.Block{Type: certificate, Bytes: b.Certificates[0]}))
+		}
+		e.Raw("rekorBundle", appendPromise(&b.Entries[i]))
+	})
+	return e.Done(), nil
 }

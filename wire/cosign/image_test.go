@@ -170,3 +170,43 @@ func TestAnnotations(t *testing.T) {
 		t.Errorf("found %q", attested)
 	}
 }
+
+// TestAppendBundle: what stood under a tag of cosign's verifies as a file, too.
+func TestAppendBundle(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	v := verifier(t, w.Root())
+	p := ada()
+	p.PredicateTypes = []string{predicate, sigbox.CosignSignPredicateType}
+	signature := w.Sign([]byte(payload), sigboxtest.Options{Kind: "hashedrekord 0.0.1"})
+	attestation := w.Attest(statement, sigboxtest.Options{Kind: "intoto 0.0.2"})
+	for _, c := range []struct {
+		signed   *sigbox.Bundle
+		envelope []byte
+		artifact []byte
+		policy   sigbox.Policy
+	}{
+		{signature, nil, []byte(payload), ada()},
+		{attestation, sigboxtest.LegacyFiles(attestation).Signature, artifact, p},
+	} {
+		b, err := cosign.FromImage(cosign.Annotations(c.signed), c.envelope)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := cosign.AppendBundle(nil, b, c.envelope)
+		if err != nil || !cosign.IsBundle(file) || bytes.ContainsRune(file, '\n') {
+			t.Fatalf("found %s, %v", file, err)
+		}
+		again, err := cosign.ParseBundle(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Verify(verify.Bytes(c.artifact), again, c.policy); err != nil {
+			t.Error(err)
+		}
+		b.Entries = nil
+		if _, err := cosign.AppendBundle(nil, b, c.envelope); err == nil || sigbox.KindOf(err) != sigbox.Invalid {
+			t.Errorf("without a log: found %v", err)
+		}
+	}
+}

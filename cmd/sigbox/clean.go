@@ -1,0 +1,264 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/oci"
+)
+
+func newCleanCommand(e *env) *cobra.Command {
+	var f cleanFlags
+	cmd := &cobra.Command{
+		Use:     "clean IMAGE",
+		GroupID: "images",
+		Short:   "Remove signatures and attestations from an image",
+		Long: `clean removes what is attached to an image in Sigstore's forms: bundles, and the
+signatures, attestations and SBOMs that cosign put under tags before. --type says what of
+these, as sigbox tree calls it; all means whatever else refers to the image, too. What
+refers to a thing that is removed goes with it. The image stays as it is.
+
+It shows what is meant and asks, unless --yes is given. What others attach meanwhile stays.
+A registry that deletes nothing is an error, and keeps its bundles. Transparency logs
+forget nothing: that there were signatures stays known.`,
+		Example: `  sigbox clean registry.example/app:v1
+  sigbox clean --type attestation --type sbom --yes registry.example/app:v1`,
+		Args:              exactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, args []string) error { return e.clean(cmd.Context(), f, args[0]) },
+	}
+	fs := cmd.Flags()
+	fs.StringArrayVar(&f.types, "type", nil, "`TYPE` of what is removed: bundle, signature, attestation, sbom or all (repeatable; default the first four)")
+	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	f.registry.register(cmd, "clean")
+	f.output.register(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(append(slices.Clone(attachedTypes[:]), allTypes), cobra.ShellCompDirectiveNoFileComp))
+	strictFlags(fs)
+	return cmd
+}
+
+type cleanFlags struct {
+	types    []string
+	yes      bool
+	registry registryFlags
+	output   outputFlag
+}
+
+// attachedTypes are the words for what is attached in Sigstore's forms; allTypes is the
+// one for everything.
+var attachedTypes = [...]string{"bundle", "signature", "attestation", "sbom"}
+
+const allTypes = "all"
+
+// wants reports whether a node is to be removed.
+func (f *cleanFlags) wants(n *oci.Node) bool {
+	types := f.types
+	if len(types) == 0 {
+		types = attachedTypes[:]
+	}
+	return slices.Contains(types, allTypes) || slices.Contains(types, strings.ToLower(n.Kind.String()))
+}
+
+func (f *cleanFlags) check() error {
+	for _, t := range f.types {
+		if t != allTypes && !slices.Contains(attachedTypes[:], t) {
+			return usage("--type: expected %s or %s, found %q", strings.Join(attachedTypes[:], ", "), allTypes, t)
+		}
+	}
+	return nil
+}
+
+// cleanReport is what "clean --output json" prints.
+type cleanReport struct {
+	Image   string        `json:"image"`
+	Removed []cleanedJSON `json:"removed"`
+	Failed  []cleanedJSON `json:"failed"`
+}
+
+// cleanedJSON is something that was attached, Of what.
+type cleanedJSON struct {
+	Kind   string `json:"kind"`
+	Digest string `json:"digest"`
+	Of     string `json:"of"`
+	Tag    string `json:"tag,omitempty"`
+	Error  string `json:"error,omitempty"`
+
+	node  *oci.Node
+	depth int
+	err   error
+}
+
+// clean is the verb.
+func (e *env) clean(ctx context.Context, f cleanFlags, arg string) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	asked, err := imageArg(arg)
+	if err != nil {
+		return err
+	}
+	client, err := e.registries(f.registry)
+	if err != nil {
+		return err
+	}
+	ref, err := client.Resolve(ctx, asked)
+	if err != nil {
+		return unread(err)
+	}
+	root, err := client.Tree(ctx, ref)
+	if err != nil {
+		return fmt.Errorf("%s: %w", asked, unread(err))
+	}
+	if !f.output.json() {
+		e.noteTag(asked, ref)
+	}
+	all := f.find(root, nil)
+	if err := e.confirmClean(f, ref, all); err != nil {
+		return err
+	}
+	if err := remove(ctx, client, ref, all); err != nil {
+		return err
+	}
+	return e.printCleaned(f, ref, all)
+}
+
+// find gives what is to be removed, and what belongs to that before it.
+func (f *cleanFlags) find(image *oci.Node, all []cleanedJSON) []cleanedJSON {
+	for _, n := range image.Attached {
+		if f.wants(n) {
+			all = withAttached(image, n, 0, all)
+		}
+	}
+	if f.registry.recursive {
+		for _, n := range image.Images {
+			all = f.find(n, all)
+		}
+	}
+	return all
+}
+
+// withAttached adds a node after all that is attached to it.
+func withAttached(of, n *oci.Node, depth int, all []cleanedJSON) []cleanedJSON {
+	for _, b := range n.Attached {
+		all = withAttached(n, b, depth+1, all)
+	}
+	kind := "artifact"
+	if n.Kind != 0 {
+		kind = strings.ToLower(n.Kind.String())
+	}
+	return append(all, cleanedJSON{Kind: kind, Digest: n.Digest.String(), Of: of.Digest.String(), Tag: n.Tag, node: n, depth: depth})
+}
+
+// confirmClean asks before anything is removed.
+func (e *env) confirmClean(f cleanFlags, ref oci.Reference, all []cleanedJSON) error {
+	switch {
+	case f.yes || len(all) == 0:
+		return nil
+	case !e.interactive():
+		return &usageError{
+			msg:  fmt.Sprintf("%s would be removed from %s, and there is nobody to ask", count(len(all), "manifest", "manifests"), ref),
+			hint: "sigbox tree shows what belongs to it; --yes removes it",
+		}
+	}
+	for _, c := range all {
+		e.note("%s", c)
+	}
+	if !e.ask(fmt.Sprintf("Remove %s from %s?", count(len(all), "manifest", "manifests"), ref.Repository())) {
+		return sigbox.Errorf(sigbox.Denied, "nothing was removed")
+	}
+	return nil
+}
+
+// String names it in a line.
+func (c cleanedJSON) String() string {
+	if c.Tag != "" {
+		return fmt.Sprintf("%s %s of %s (tag %s)", c.Kind, c.Digest, c.Of, c.Tag)
+	}
+	return fmt.Sprintf("%s %s of %s", c.Kind, c.Digest, c.Of)
+}
+
+// remove removes what was found: what hangs deepest first, and what belongs to one image
+// at a time together.
+func remove(ctx context.Context, client *oci.Client, ref oci.Reference, all []cleanedJSON) error {
+	slices.SortStableFunc(all, func(a, b cleanedJSON) int {
+		return cmp.Or(cmp.Compare(b.depth, a.depth), cmp.Compare(a.Of, b.Of))
+	})
+	for len(all) > 0 {
+		level := all[:prefix(all, func(c cleanedJSON) bool { return c.depth == all[0].depth })]
+		all = all[len(level):]
+		var images [][]cleanedJSON
+		for len(level) > 0 {
+			n := prefix(level, func(c cleanedJSON) bool { return c.Of == level[0].Of })
+			images, level = append(images, level[:n]), level[n:]
+		}
+		inParallel(images, func(_ int, of []cleanedJSON) { removeFrom(ctx, client, ref, of) })
+		if ctx.Err() != nil {
+			return sigbox.Errorf(sigbox.Unavailable, "interrupted").WithHint("the same command goes on from there")
+		}
+	}
+	return nil
+}
+
+// prefix is how many at the beginning are alike.
+func prefix(all []cleanedJSON, alike func(cleanedJSON) bool) int {
+	n := slices.IndexFunc(all, func(c cleanedJSON) bool { return !alike(c) })
+	if n < 0 {
+		return len(all)
+	}
+	return n
+}
+
+// removeFrom removes what belongs to one manifest.
+func removeFrom(ctx context.Context, client *oci.Client, ref oci.Reference, all []cleanedJSON) {
+	subject, err := sigbox.ParseDigest(all[0].Of)
+	nodes := make([]*oci.Node, len(all))
+	for i, c := range all {
+		nodes[i], all[i].err = c.node, err
+	}
+	if err != nil {
+		return
+	}
+	for i, err := range client.Detach(ctx, ref.At(subject), nodes...) {
+		all[i].err = err
+	}
+}
+
+// printCleaned tells what was removed.
+func (e *env) printCleaned(f cleanFlags, ref oci.Reference, all []cleanedJSON) error {
+	report := cleanReport{Image: ref.String(), Removed: []cleanedJSON{}, Failed: []cleanedJSON{}}
+	var first error
+	for _, c := range all {
+		if c.err == nil {
+			report.Removed = append(report.Removed, c)
+			continue
+		}
+		first = cmp.Or(first, c.err)
+		c.Error = c.err.Error()
+		report.Failed = append(report.Failed, c)
+	}
+	if f.output.json() {
+		if err := e.printJSON(report); err != nil {
+			return err
+		}
+		if first != nil {
+			return silentError{exitStatus(first)}
+		}
+		return nil
+	}
+	for _, c := range report.Removed {
+		if _, err := fmt.Fprintln(e.stdout, printable("removed "+c.String())); err != nil {
+			return ioError(err)
+		}
+	}
+	if first != nil {
+		return fmt.Errorf("%d of %s not removed: %w", len(report.Failed), count(len(all), "manifest", "manifests"), first)
+	}
+	e.note("Removed %s from %s.", count(len(all), "manifest", "manifests"), ref)
+	return nil
+}
