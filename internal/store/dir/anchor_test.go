@@ -32,6 +32,9 @@ func TestAnchor(t *testing.T) {
 		if err := a.Store(t.Context(), text); err != nil {
 			t.Fatal(err)
 		}
+		if got, err := a.Load(t.Context()); err != nil || got != text {
+			t.Fatalf("expected %.20q, found %.20q, %v", text, got, err)
+		}
 		if got, err := dir.NewAnchor(path).Load(t.Context()); err != nil || got != text {
 			t.Fatalf("expected %.20q, found %.20q, %v", text, got, err)
 		}
@@ -41,5 +44,56 @@ func TestAnchor(t *testing.T) {
 	}
 	if _, err := a.Load(t.Context()); err == nil || sigbox.KindOf(err) != sigbox.TooLarge {
 		t.Fatalf("expected kind too large, found %v", err)
+	}
+}
+
+// An anchor takes the place of what it has read, and of nothing else.
+func TestAnchorConflict(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log.checkpoint")
+	a, b := dir.NewAnchor(path), dir.NewAnchor(path)
+	for _, anchor := range []*dir.Anchor{a, b} {
+		if _, err := anchor.Load(t.Context()); !errors.Is(err, store.ErrNotFound) {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Store(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Store(t.Context(), "b"); !errors.Is(err, store.ErrConflict) || sigbox.KindOf(err) != sigbox.Conflict {
+		t.Fatalf("expected a conflict, found %v", err)
+	}
+	if got, err := b.Load(t.Context()); err != nil || got != "a" {
+		t.Fatalf("found %q, %v", got, err)
+	}
+	if err := b.Store(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Store(t.Context(), "c"); !errors.Is(err, store.ErrConflict) {
+		t.Fatalf("expected a conflict, found %v", err)
+	}
+}
+
+// Of many that have read the same, one writes.
+func TestAnchorIsOneStep(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log.checkpoint")
+	const writers = 8
+	errs := make(chan error, writers)
+	for i := range writers {
+		a := dir.NewAnchor(path)
+		if _, err := a.Load(t.Context()); !errors.Is(err, store.ErrNotFound) {
+			t.Fatal(err)
+		}
+		go func() { errs <- a.Store(t.Context(), strings.Repeat("x", i+1)) }()
+	}
+	written := 0
+	for range writers {
+		if err := <-errs; err == nil {
+			written++
+		} else if !errors.Is(err, store.ErrConflict) {
+			t.Error(err)
+		}
+	}
+	if written != 1 {
+		t.Errorf("%d have written", written)
 	}
 }
