@@ -32,6 +32,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/httpapi"
 	"github.com/sigbox/sigbox/internal/store/s3"
+	"github.com/sigbox/sigbox/internal/tlog"
 )
 
 // Config is what [Start] needs. Only Data is required.
@@ -106,6 +107,7 @@ type App struct {
 	health   *httpapi.Health
 	registry *prometheus.Registry
 	bucket   *s3.Bucket // of the anchors; nil if they are in a directory, or there are none
+	fellows  tlog.Fellows
 	public   *http.Server
 	admin    *http.Server
 

@@ -43,7 +43,7 @@ func (s state) logConfig(part string, ring keyring) (tlog.Config, error) {
 // what an operator has accepted.
 func (a *App) guardLog(cfg *tlog.Config, part string) {
 	cfg.PublishInterval = a.settings.PublishInterval
-	cfg.AcceptAnchor, cfg.AcceptClock = a.cfg.Accept.Anchor, a.cfg.Accept.Clock
+	cfg.AcceptAnchor, cfg.AcceptClock, cfg.Fellows = a.cfg.Accept.Anchor, a.cfg.Accept.Clock, &a.fellows
 	name := strings.TrimSuffix(part, "/") + "." + a.state.LogHostname
 	switch {
 	case a.bucket != nil:
@@ -53,8 +53,8 @@ func (a *App) guardLog(cfg *tlog.Config, part string) {
 	}
 }
 
-// bucketAnchorInterval is the time between two heads that are brought to a bucket,
-// which costs two calls.
+// bucketAnchorInterval is the time between two comparisons with a bucket, each of
+// which costs a call, and a second one if there is a new head.
 const bucketAnchorInterval = 5 * time.Second
 
 // openAnchor says what an instance without an anchor cannot know, and refuses one

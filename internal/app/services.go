@@ -6,10 +6,12 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -64,6 +66,7 @@ type services struct {
 
 	// The logs of the engine; the v1 log's is nil when the instance has none.
 	ctTree, rekorTree, rekorV1Tree *tlog.Log
+	opened                         []*tlog.Log
 	// What finds entries of the logs.
 	rekorIndex, rekorV1Index *search.Index
 }
@@ -134,6 +137,7 @@ func (s *services) openStores(ctx context.Context) error {
 	}
 	a.later(blob.Close)
 	s.kv, s.blob = kv, blob
+	a.later(s.closeLogs)
 	if err := a.checkPlace(); err != nil {
 		return err
 	}
@@ -317,15 +321,25 @@ func (s *services) openLog(ctx context.Context, part string, cfg tlog.Config) (*
 	if err != nil {
 		return nil, err
 	}
-	a.later(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), logCloseTimeout)
-		defer cancel()
-		return l.Close(ctx)
-	})
+	s.opened = append(s.opened, l)
 	return l, nil
 }
 
-// logCloseTimeout is how long a log may take to publish what is left.
+// closeLogs closes the logs, all at the same time: each may have to wait for its
+// anchor.
+func (s *services) closeLogs() error {
+	ctx, cancel := context.WithTimeout(context.Background(), logCloseTimeout)
+	defer cancel()
+	errs := make([]error, len(s.opened))
+	var wait sync.WaitGroup
+	for i, l := range s.opened {
+		wait.Go(func() { errs[i] = l.Close(ctx) })
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// logCloseTimeout is how long the logs may take to publish what is left.
 const logCloseTimeout = 5 * time.Second
 
 // openTUF publishes what clients are to trust, and writes the root to hand out.
@@ -357,6 +371,16 @@ func (s *services) recordRoot(ctx context.Context) error {
 	if !v2 && !v1 {
 		return nil
 	}
+	if v2 {
+		if why := s.rekorTree.Err(); why != nil {
+			return s.rootNotRecorded(why)
+		}
+	}
+	if v1 {
+		if why := s.rekorV1Tree.Err(); why != nil {
+			return s.rootNotRecorded(why)
+		}
+	}
 	e, err := s.rootEntry()
 	if err == nil && v2 {
 		_, err = s.rekor.Add(ctx, e)
@@ -370,6 +394,16 @@ func (s *services) recordRoot(ctx context.Context) error {
 	}
 	_, _, err = s.rekorV1.Add(ctx, p)
 	return err
+}
+
+// rootNotRecorded says why the root is not in an empty log that takes no entries: a new
+// instance does not start without, for another one it is no reason to stay away.
+func (s *services) rootNotRecorded(why error) error {
+	if !s.app.state.Complete {
+		return why
+	}
+	s.app.cfg.Logger.Warn("a log is empty and takes no entries: the TUF root will be its first at a start at which it does", "err", why)
+	return nil
 }
 
 // rootEntry is the log entry of the TUF root, signed by the root's own key. A log

@@ -25,9 +25,13 @@ type Anchor interface {
 // contradicts it, is gone or cannot be read.
 var ErrAnchor = errors.New("log and anchor are not known to agree")
 
+// errForked is in the chain of the error of a log that is shut for good since there is
+// another log of its name.
+var errForked = errors.New("there is another log of this name, or a longer copy of it")
+
 // errContradicted is ErrAnchor when the anchor was read and shows another log, or a
 // longer one.
-var errContradicted = fmt.Errorf("%w about the log's entries", ErrAnchor)
+var errContradicted = fmt.Errorf("%w about the log's entries: %w", ErrAnchor, errForked)
 
 // becauseOf is ErrAnchor with its reason, or without when that is nil.
 func becauseOf(err error) error {
@@ -38,32 +42,53 @@ func becauseOf(err error) error {
 }
 
 const (
-	// anchorPatience is how long opening a log waits for its anchor; what has not
-	// answered by then is waited for beside everything else.
+	// anchorPatience is how long opening a log waits for its anchor, and the least that
+	// an anchor has for one answer; what has not answered by then is waited for beside
+	// everything else.
 	anchorPatience = 2 * time.Second
+	// firstPatience is how long opening a log without entries waits: what begins with
+	// it may want to log something at once.
+	firstPatience = 10 * time.Second
+	// anchorGrace is how long an open log goes on that cannot be compared with its
+	// anchor.
+	anchorGrace = 30 * time.Second
 	// firstAnchorWait and lastAnchorWait are the shortest and the longest time
 	// between two tries to open a log for writing.
 	firstAnchorWait, lastAnchorWait = time.Second, 30 * time.Second
 )
 
+// doubt is why it is not known that log and anchor agree.
+type doubt struct {
+	what  string
+	cause error // has ErrAnchor in its chain, unless it is the log's own store that fails
+	// answered: the anchor was read, and what it holds is wrong. A log that is being
+	// opened stays shut then until an operator has decided.
+	answered bool
+}
+
+func (d *doubt) Error() string { return d.what }
+
+func (d *doubt) Unwrap() error { return d.cause }
+
 // startAnchor compares the head with the anchor, beside everything else, and waits
-// a while for the outcome; if there are no entries to be read meanwhile, as long as it
-// takes. Until it is known the log is shut: what is there is read, nothing is written.
+// a while for the outcome; if there are no entries to be read meanwhile, for longer.
+// Until it is known the log is shut: what is there is read, nothing is written.
 func (l *Log) startAnchor(ctx context.Context) {
 	l.shut.Store(l.shutFor("the anchor has not answered yet").WithCause(ErrAnchor))
 	tried := make(chan struct{})
 	l.done.Go(func() {
+		defer close(l.unwatched)
 		if l.awaitAnchor(func() { close(tried) }) {
 			l.anchor()
 		}
 	})
-	var enough <-chan time.Time
-	if l.Head().Size > 0 {
-		enough = time.After(anchorPatience)
+	patience := anchorPatience
+	if l.Head().Size == 0 {
+		patience = firstPatience
 	}
 	select {
 	case <-tried:
-	case <-enough:
+	case <-time.After(patience):
 		l.tellShut()
 	case <-ctx.Done():
 	}
@@ -99,10 +124,14 @@ func (l *Log) awaitAnchor(tried func()) bool {
 
 // tryAnchor opens the log for writing, or says why not.
 func (l *Log) tryAnchor(ctx context.Context) *sigbox.Error {
-	why := l.checkAnchor(ctx)
+	within, cancel := context.WithTimeout(ctx, l.patience())
+	defer cancel()
+	why := l.checkAnchor(within)
 	l.shut.Store(why)
 	switch {
 	case why == nil || ctx.Err() != nil:
+	case errors.Is(why, errForked):
+		l.forked(why)
 	case why.Kind == sigbox.Fatal:
 		l.fail(why)
 	default:
@@ -111,6 +140,9 @@ func (l *Log) tryAnchor(ctx context.Context) *sigbox.Error {
 	}
 	return why
 }
+
+// patience is how long an anchor has for an answer.
+func (l *Log) patience() time.Duration { return max(anchorPatience, 2*l.cfg.AnchorInterval) }
 
 func (l *Log) tellShut() {
 	if why := l.shut.Load(); why != nil {
@@ -121,25 +153,26 @@ func (l *Log) tellShut() {
 // checkAnchor compares the head with the anchor, and has it take the anchor's place.
 // The error is why the log is shut, of kind Fatal if a restart is needed.
 func (l *Log) checkAnchor(ctx context.Context) *sigbox.Error {
-	why, err := l.contradicted(ctx)
-	if err != nil {
-		return l.notCompared(err)
+	d := l.compare(ctx)
+	if d != nil && !(d.answered && l.cfg.AcceptAnchor) {
+		return l.shutBy(d)
 	}
-	if why != nil && !l.cfg.AcceptAnchor {
+	if why := l.fatal.Load(); why != nil { // a fellow was forked
 		return why
 	}
-	if why != nil {
-		l.log.Warn("the head takes the anchor's place, as accepted", "size", l.Head().Size, "why", why)
+	if d != nil {
+		l.log.Warn("the head takes the anchor's place, as accepted", "size", l.Head().Size, "why", d)
 	}
 	if err := l.noteAnchor(ctx); err != nil {
-		return l.notCompared(err)
+		return l.shutBy(notCompared(err))
 	}
 	if err := l.storeAnchor(ctx, l.Head()); err != nil {
 		return l.shutFor("the anchor cannot be written").WithCause(becauseOf(err))
 	}
 	if err := l.acceptClock(ctx); err != nil {
-		return l.notCompared(err)
+		return l.shutBy(notCompared(err))
 	}
+	l.agreed()
 	return nil
 }
 
@@ -152,13 +185,9 @@ func (l *Log) noteAnchor(ctx context.Context) error {
 	return err
 }
 
-// notCompared is the error when it is the log's own store that fails.
-func (l *Log) notCompared(err error) *sigbox.Error {
-	why := l.shutFor("it cannot be compared with its anchor").WithCause(err)
-	if sigbox.KindOf(err) == sigbox.Fatal {
-		why.Kind = sigbox.Fatal
-	}
-	return why
+// notCompared is the doubt when it is the log's own store that fails.
+func notCompared(err error) *doubt {
+	return &doubt{what: "it cannot be compared with its anchor", cause: err}
 }
 
 // openUnanchored opens a log without an anchor for writing. It has operators told
@@ -174,56 +203,68 @@ func (l *Log) openUnanchored(ctx context.Context) error {
 	return l.acceptClock(ctx)
 }
 
-// contradicted says why the head cannot be that of the log whose anchor this is;
-// nil if it can.
-func (l *Log) contradicted(ctx context.Context) (why *sigbox.Error, err error) {
+// compare says why the head cannot be that of the log whose anchor this is, or why
+// that is not known; nil if the two agree.
+func (l *Log) compare(ctx context.Context) *doubt {
 	text, err := l.cfg.Anchor.Load(ctx)
-	if errors.Is(err, store.ErrNotFound) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		return l.unanchored(ctx)
-	}
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, l.readError(ctx, err)
-		}
-		return l.shutFor("the anchor cannot be read").WithCause(becauseOf(err)), nil
-	}
-	if text == l.anchored {
-		return nil, nil
+	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return &doubt{what: "the anchor does not answer", cause: becauseOf(err)}
+	case err != nil:
+		return &doubt{what: "the anchor cannot be read", cause: becauseOf(err)}
+	case text == l.anchored:
+		return nil
 	}
 	cp, err := note.Open(text, l.cfg.Signers[0].Verifier())
 	if err != nil || cp.Origin != l.cfg.Origin {
-		return l.anchorError("the anchor is not one of this log").WithCause(becauseOf(err)), nil
+		return &doubt{what: "the anchor is not one of this log", cause: becauseOf(err), answered: true}
 	}
 	snap := l.head.Load()
 	if cp.Size > snap.Size {
 		if snap, err = l.load(ctx); err != nil { // another process of the same store
-			return nil, err
+			return notCompared(err)
 		}
 	}
 	if snap == nil || cp.Size > snap.Size {
-		return l.anchorError(fmt.Sprintf("the log has %d entries and its anchor %d: it is an older copy", l.Head().Size, cp.Size)).WithCause(errContradicted), nil
+		return contradicted("the log has %d entries and its anchor %d: it is an older copy, or was forked: is there another instance?", l.Head().Size, cp.Size)
 	}
 	root, err := l.rootAt(ctx, snap, cp.Size)
 	if err != nil {
-		return nil, err
+		return notCompared(err)
 	}
 	if root != cp.Root {
-		return l.anchorError(fmt.Sprintf("the log's first %d entries are not those of its anchor: it was forked", cp.Size)).WithCause(errContradicted), nil
+		return contradicted("the log's first %d entries are not those of its anchor: it was forked: is there another instance?", cp.Size)
 	}
-	return nil, nil
+	l.anchored, l.anchoredSize = text, cp.Size
+	return nil
+}
+
+func contradicted(format string, args ...any) *doubt {
+	return &doubt{what: fmt.Sprintf(format, args...), cause: errContradicted, answered: true}
 }
 
 // unanchored says whether it is wrong that the anchor is empty: a log that had one
 // has lost it, or the disk that it is on is not there.
-func (l *Log) unanchored(ctx context.Context) (*sigbox.Error, error) {
+func (l *Log) unanchored(ctx context.Context) *doubt {
 	_, err := l.cfg.KV.Get(ctx, []byte{rowAnchor})
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil // it begins now
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil // it begins now
+	case err != nil:
+		return notCompared(l.readError(ctx, err))
 	}
-	if err != nil {
-		return nil, l.readError(ctx, err)
+	l.anchored, l.anchoredSize = "", 0
+	return &doubt{what: "the log had an anchor, and it is gone", cause: ErrAnchor, answered: true}
+}
+
+// shutBy is why a log that is being opened stays shut.
+func (l *Log) shutBy(d *doubt) *sigbox.Error {
+	if d.answered || sigbox.KindOf(d.cause) == sigbox.Fatal {
+		return l.anchorError(d.what).WithCause(d.cause)
 	}
-	return l.anchorError("the log had an anchor, and it is gone").WithCause(ErrAnchor), nil
+	return l.shutFor(d.what).WithCause(d.cause)
 }
 
 // shutFor is why the log is shut as long as that lasts.
@@ -236,59 +277,4 @@ func (l *Log) shutFor(what string) *sigbox.Error {
 func (l *Log) anchorError(what string) *sigbox.Error {
 	return sigbox.Errorf(sigbox.Fatal, "the log %s is shut for writing: %s", l.cfg.Origin, what).
 		WithHint("docs/operations.md says what to do when log and anchor disagree")
-}
-
-// anchor brings heads to the anchor until the log is closed, the last one after
-// the last commit.
-func (l *Log) anchor() {
-	tick := time.NewTicker(l.cfg.AnchorInterval)
-	defer tick.Stop()
-	var told time.Time
-	for open := true; open; {
-		select {
-		case <-tick.C:
-		case <-l.sequenced:
-			open = false
-		case <-l.ctx.Done():
-			return
-		}
-		err := l.anchorHead(l.ctx)
-		if err == nil || l.ctx.Err() != nil {
-			continue
-		}
-		l.metrics.anchorErrs.Inc()
-		if now := l.cfg.Now(); now.Sub(told) >= tellEvery || now.Before(told) {
-			told = now
-			l.log.Error("the head was not brought to the anchor", "err", err)
-		}
-	}
-}
-
-// anchorHead brings the head to the anchor if it is another one by now, and stops
-// the log if the anchor shows that somebody else writes a log of its name.
-func (l *Log) anchorHead(ctx context.Context) error {
-	h := l.Head()
-	if h.Checkpoint == l.anchored {
-		return nil
-	}
-	why, err := l.contradicted(ctx)
-	if err != nil {
-		return err
-	}
-	if why != nil {
-		if errors.Is(why, errContradicted) {
-			l.fail(why)
-		}
-		return why
-	}
-	return l.storeAnchor(ctx, h)
-}
-
-func (l *Log) storeAnchor(ctx context.Context, h Head) error {
-	if err := l.cfg.Anchor.Store(ctx, h.Checkpoint); err != nil {
-		return err
-	}
-	l.anchored = h.Checkpoint
-	l.metrics.anchored.Set(float64(h.Size))
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,7 @@ type memoryAnchor struct {
 	err  error  // guarded by mu; of every call
 	// readable: err is that of Store alone; guarded by mu
 	readable bool
+	kept     string // guarded by mu; of whoever wants to bring text back
 }
 
 // fail has every call fail, or writes alone; nil has none.
@@ -66,6 +68,49 @@ func (a slowAnchor) Load(ctx context.Context) (string, error) {
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
+}
+
+// switchAnchor can be made to hang, until the call's context ends.
+type switchAnchor struct {
+	*memoryAnchor
+	hangs atomic.Bool
+}
+
+func (a *switchAnchor) hang(on bool) { a.hangs.Store(on) }
+
+func (a *switchAnchor) Load(ctx context.Context) (string, error) {
+	if a.hangs.Load() {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return a.memoryAnchor.Load(ctx)
+}
+
+// testClock is a clock that stands still until it is told to go on.
+type testClock struct{ ahead atomic.Int64 }
+
+func (c *testClock) now() time.Time {
+	return time.UnixMilli(1_700_000_000_000).UTC().Add(time.Duration(c.ahead.Load()))
+}
+
+func (c *testClock) add(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// syncedText is a text that several goroutines write.
+type syncedText struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (s *syncedText) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *syncedText) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
 
 func (a *memoryAnchor) size(t testing.TB) int64 {
@@ -167,6 +212,14 @@ func TestAnchorIsGone(t *testing.T) {
 	expectShut(t, cfg, sigbox.Fatal, "it is gone")
 	anchor.err = errors.New("stale file handle")
 	expectShut(t, cfg, sigbox.Unavailable, "cannot be read")
+	// What was not read is not known to be wrong: nobody can have accepted it.
+	accepting := cfg
+	accepting.AcceptAnchor = true
+	anchor.readable = false
+	expectShut(t, accepting, sigbox.Unavailable, "cannot be read")
+	if anchor.text != "" {
+		t.Errorf("an anchor that was not read was written: %q", anchor.text)
+	}
 	anchor.err, anchor.text = nil, "rubbish"
 	expectShut(t, cfg, sigbox.Fatal, "not one of this log")
 	other, err := note.Sign(sigbox.Checkpoint{Origin: origin, Size: 1}, testSigner(t, "another"))
@@ -259,10 +312,13 @@ func TestAnchorThatHangs(t *testing.T) {
 		time.AfterFunc(time.Minute, func() { close(answer) })
 		cfg.Anchor = slowAnchor{anchor, answer}
 		begun := time.Now()
-		first := openLog(t, cfg) // a log without entries waits
-		if took := time.Since(begun); took != time.Minute {
+		first := openLog(t, cfg) // a log without entries waits for longer, but not for ever
+		if took := time.Since(begun); took != firstPatience {
 			t.Errorf("beginning took %v", took)
 		}
+		expectKind(t, first.Err(), sigbox.Unavailable)
+		time.Sleep(time.Minute)
+		synctest.Wait()
 		add(t, first, "first")
 		closeLog(t, first)
 

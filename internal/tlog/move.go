@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sigbox/sigbox"
@@ -54,16 +55,18 @@ func (l *Log) moveAndPublish(publish bool) {
 	switch {
 	case err == nil || l.ctx.Err() != nil:
 	case errors.Is(err, store.ErrExists):
-		l.fail(sigbox.Errorf(sigbox.Fatal, "the log %s differs from what it has published: it was forked", l.cfg.Origin).
-			WithHint("another instance may use the same directory or bucket").WithCause(err))
+		l.forked(sigbox.Errorf(sigbox.Fatal, "the log %s differs from what it has published: it was forked", l.cfg.Origin).
+			WithHint("another instance may use the same directory or bucket").WithCause(fmt.Errorf("%w: %w", errForked, err)))
 	default:
 		l.metrics.moveErrors.Inc()
 		l.log.Error("tiles were not moved or published; they stay where they are", "err", err)
 	}
 }
 
+// round moves what is full and, if told to, publishes. A log that is shut does neither:
+// what it has may be a fork.
 func (l *Log) round(publish bool) error {
-	if l.shut.Load() != nil {
+	if l.stopped() != nil {
 		return nil
 	}
 	ctx, release, err := l.cfg.KV.Lock(l.ctx, "move")
@@ -75,7 +78,7 @@ func (l *Log) round(publish bool) error {
 	if err := l.moveFull(ctx, snap); err != nil {
 		return err
 	}
-	if p, ok := l.cfg.Blob.(store.Publisher); ok && publish && l.cfg.PublishInterval > 0 {
+	if p, ok := l.cfg.Blob.(store.Publisher); ok && publish && l.cfg.PublishInterval > 0 && l.stopped() == nil {
 		return l.publish(ctx, p, snap)
 	}
 	return nil
@@ -217,6 +220,9 @@ func (l *Log) publish(ctx context.Context, p store.Publisher, snap *snapshot) er
 	}
 	if err := l.publishPartialBundle(ctx, p, snap); err != nil {
 		return err
+	}
+	if l.stopped() != nil { // by now
+		return nil
 	}
 	return p.Replace(ctx, checkpointPath, []byte(snap.Checkpoint))
 }

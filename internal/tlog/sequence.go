@@ -73,6 +73,9 @@ func (l *Log) commit(requests []*request) error {
 	if err := l.stopped(); err != nil {
 		return err
 	}
+	if err := l.lookFirst(); err != nil {
+		return err
+	}
 	_, release, err := l.cfg.KV.Lock(l.ctx, "sequence")
 	if err != nil {
 		return l.notWritten(err)

@@ -111,12 +111,15 @@ type Config struct {
 	// Anchor keeps the head outside of what the stores stand on; nil has none, and
 	// then a restored backup of both stores cannot be told from the log.
 	Anchor Anchor
-	// AnchorInterval is the time between two heads that are brought to the anchor;
-	// 0 is one second.
+	// AnchorInterval is the time between two comparisons with the anchor, to which the
+	// head is brought if it is another one by then; 0 is one second.
 	AnchorInterval time.Duration
-	// AcceptAnchor has the head take the anchor's place, whatever it holds: an
-	// operator has found out why they differ.
+	// AcceptAnchor has the head take the place of an anchor that was read and
+	// contradicts the log, is another's or is gone: an operator has found out why they
+	// differ.
 	AcceptAnchor bool
+	// Fellows are the logs that stop when this one is found to be forked; nil has none.
+	Fellows *Fellows
 	// AcceptClock lets time go back once, if the clock stands behind the log's last
 	// time: an operator has found out that the clock was ahead then. The step is
 	// kept on record.
@@ -231,8 +234,16 @@ type Log struct {
 
 	// shut is why nothing is written but by readers: the anchor contradicts the log,
 	// or is not known to agree. nil when it does, and when there is none.
-	shut     atomic.Pointer[sigbox.Error]
-	anchored string // checkpoint that the anchor got last; the anchor's goroutine owns it
+	shut    atomic.Pointer[sigbox.Error]
+	watched atomic.Pointer[watched] // the last comparison with the anchor; nil before the first
+	asked   chan chan<- struct{}    // asks for one, and has the answer's channel closed
+	// unwatched is closed when there will be no more.
+	unwatched chan struct{}
+
+	// The anchor's goroutine owns these.
+	anchored     string // checkpoint that the anchor had last, and that is one of this log
+	anchoredSize uint64 // its size
+	agreedAt     time.Time
 
 	damageTold atomic.Int64 // when damage was last logged, in ms since 1970
 
@@ -288,6 +299,9 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		return nil, err
 	}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if cfg.Fellows != nil {
+		cfg.Fellows.join(l)
+	}
 	if cfg.Anchor != nil {
 		l.startAnchor(ctx)
 	}
@@ -311,6 +325,7 @@ func newLog(cfg Config) (*Log, error) {
 	l := &Log{
 		cfg: cfg, log: cfg.Logger.With("log", cfg.Origin), tiles: newTileCache(cachedTiles, cachedAbove),
 		full: make(chan struct{}, 1), relearn: make(chan struct{}, 1), stop: make(chan struct{}), sequenced: make(chan struct{}),
+		asked: make(chan chan<- struct{}), unwatched: make(chan struct{}),
 	}
 	l.metrics = newMetrics()
 	l.queue.init(cfg.MaxPending)
@@ -352,7 +367,7 @@ func (l *Log) Head() Head { return l.head.Load().Head }
 
 // Err says why the log takes no entries, or nil: an error of kind Fatal, which
 // only a restart can heal, or Unavailable, with [ErrClock] while the clock stands
-// behind the log, with [ErrAnchor] while its anchor cannot be read.
+// behind the log, with [ErrAnchor] while it is not known that its anchor agrees.
 func (l *Log) Err() error {
 	if err := cmp.Or(l.fatal.Load(), l.shut.Load()); err != nil {
 		return err

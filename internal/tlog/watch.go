@@ -1,0 +1,224 @@
+package tlog
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/store"
+)
+
+// Fellows are logs that stand on the same stores. When one is found to be forked, or
+// an older copy, the others are no better, even if nothing of theirs shows it: all of
+// them take no more entries. The zero value is for use.
+type Fellows struct {
+	mu     sync.Mutex
+	logs   []*Log // guarded by mu
+	forked string // guarded by mu; origin of the first that was
+}
+
+// join adds a log that is being opened.
+func (f *Fellows) join(l *Log) {
+	f.mu.Lock()
+	f.logs = append(f.logs, l)
+	forked := f.forked
+	f.mu.Unlock()
+	if forked != "" {
+		l.failWith(forked)
+	}
+}
+
+// fail stops all logs but the one that was found to be forked.
+func (f *Fellows) fail(by *Log) {
+	f.mu.Lock()
+	f.forked = by.cfg.Origin
+	logs := f.logs
+	f.mu.Unlock()
+	for _, l := range logs {
+		if l != by {
+			l.failWith(by.cfg.Origin)
+		}
+	}
+}
+
+// failWith stops the log since another one was forked.
+func (l *Log) failWith(other string) {
+	l.fail(l.anchorError("the log " + other + " of this instance was forked, or is an older copy, and this one with it").WithCause(errForked))
+}
+
+// forked stops the log for good, and its fellows.
+func (l *Log) forked(why *sigbox.Error) {
+	l.fail(why)
+	if l.cfg.Fellows != nil {
+		l.cfg.Fellows.fail(l)
+	}
+}
+
+// isForked reports whether the log was stopped by forked, or as a fellow.
+func (l *Log) isForked() bool {
+	why := l.fatal.Load()
+	return why != nil && errors.Is(why, errForked)
+}
+
+// watched is the outcome of comparing the head with the anchor.
+type watched struct {
+	at    time.Time
+	agree bool
+}
+
+// anchor compares the log with its anchor again and again, and brings heads to it,
+// until the log is closed; the last one after the last commit.
+func (l *Log) anchor() {
+	tick := time.NewTicker(l.cfg.AnchorInterval)
+	defer tick.Stop()
+	w := watcher{log: l}
+	for open := true; open && !l.isForked(); {
+		var asked chan<- struct{}
+		select {
+		case <-tick.C:
+		case asked = <-l.asked:
+		case <-l.sequenced:
+			open = false
+		case <-l.ctx.Done():
+			return
+		}
+		w.look()
+		if asked != nil {
+			close(asked)
+		}
+	}
+}
+
+// watcher tells operators how log and anchor get on.
+type watcher struct {
+	log  *Log
+	told time.Time // when trouble was last logged; zero while there is none
+	shut bool      // what was logged is that the log takes no entries
+}
+
+// look brings the head to the anchor once.
+func (w *watcher) look() {
+	l := w.log
+	ctx, cancel := context.WithTimeout(l.ctx, l.patience())
+	defer cancel()
+	err := l.anchorHead(ctx)
+	if l.ctx.Err() != nil {
+		return
+	}
+	if err == nil {
+		if !w.told.IsZero() {
+			l.log.Info("log and anchor agree again", "size", l.Head().Size)
+		}
+		w.told, w.shut = time.Time{}, false
+		return
+	}
+	l.metrics.anchorErrs.Inc()
+	now, shut := l.cfg.Now(), l.shut.Load() != nil
+	if !l.isForked() && (w.told.IsZero() || shut && !w.shut || now.Sub(w.told) >= tellEvery || now.Before(w.told)) {
+		w.told, w.shut = now, shut
+		l.log.Error("the head was not brought to the anchor", "takes_entries", !shut, "err", err)
+	}
+}
+
+// anchorHead compares the log with its anchor, and brings the head there if it is
+// another one by now. It stops the log if the anchor shows that somebody else writes a
+// log of its name; what cannot be compared stops it after a while, until it can.
+func (l *Log) anchorHead(ctx context.Context) error {
+	err := l.bringHead(ctx)
+	if errors.Is(err, store.ErrConflict) { // somebody has just written to it
+		err = l.bringHead(ctx)
+	}
+	return err
+}
+
+func (l *Log) bringHead(ctx context.Context) error {
+	h := l.Head()
+	d := l.compare(ctx)
+	switch {
+	case l.ctx.Err() != nil || l.isForked():
+		return l.Err()
+	case d == nil:
+		l.agreed()
+	case errors.Is(d, errForked):
+		why := l.shutBy(d)
+		l.forked(why)
+		return why
+	default:
+		return l.doubted(d)
+	}
+	if l.anchored != "" && l.anchoredSize >= h.Size {
+		return nil
+	}
+	return l.storeAnchor(ctx, h)
+}
+
+// agreed notes that log and anchor were seen to agree.
+func (l *Log) agreed() {
+	now := l.cfg.Now()
+	l.agreedAt = now
+	l.watched.Store(&watched{now, true})
+	l.shut.Store(nil)
+}
+
+// doubted notes that it is not known whether log and anchor agree. The log goes on
+// for a while, then it is shut until it is known.
+func (l *Log) doubted(d *doubt) error {
+	now := l.cfg.Now()
+	l.watched.Store(&watched{now, false})
+	if now.Sub(l.agreedAt) >= anchorGrace {
+		why := l.shutFor(d.what).WithCause(d.cause)
+		l.shut.Store(why)
+		return why
+	}
+	return sigbox.Errorf(sigbox.Unavailable, "it is not known whether the log %s and its anchor agree: %s", l.cfg.Origin, d.what).
+		WithHint("it goes on for %v, then it is shut for writing until the two agree; docs/operations.md says more", anchorGrace).WithCause(d.cause)
+}
+
+// storeAnchor brings a head to the anchor.
+func (l *Log) storeAnchor(ctx context.Context, h Head) error {
+	if err := l.cfg.Anchor.Store(ctx, h.Checkpoint); err != nil {
+		return err
+	}
+	l.anchored, l.anchoredSize = h.Checkpoint, h.Size
+	l.metrics.anchored.Set(float64(h.Size))
+	return nil
+}
+
+// lookFirst has the log compared with its anchor before a commit, if that was not done
+// a moment ago: the process, or its machine, has stood still for a while, in which a
+// copy may have gone on. The error says that the log takes no entries.
+func (l *Log) lookFirst() error {
+	if l.cfg.Anchor == nil || l.lookedLately() {
+		return nil
+	}
+	answer := make(chan struct{})
+	select {
+	case l.asked <- answer:
+	case <-l.unwatched:
+	case <-l.ctx.Done():
+	}
+	select {
+	case <-answer:
+	case <-l.unwatched:
+	case <-l.ctx.Done():
+	}
+	return l.stopped()
+}
+
+// lookedLately reports whether the last comparison is no older than ticks are apart.
+// One that waits for an anchor that does not answer takes longer. The clocks' time is
+// what goes on while a machine sleeps.
+func (l *Log) lookedLately() bool {
+	w := l.watched.Load()
+	if w == nil {
+		return false
+	}
+	most := l.cfg.AnchorInterval * 3 / 2
+	if !w.agree {
+		most = l.cfg.AnchorInterval + l.patience()
+	}
+	age := l.cfg.Now().Round(0).Sub(w.at.Round(0))
+	return age >= 0 && age <= most
+}

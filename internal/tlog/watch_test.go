@@ -1,0 +1,256 @@
+package tlog
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/store"
+)
+
+// forkOf starts a copy of a log, in spite of all, and adds entries to it, whose head
+// is then the anchor's.
+func forkOf(t testing.TB, cfg Config, leaves ...string) {
+	t.Helper()
+	fork := copyOf(t, cfg)
+	fork.Logger, fork.Fellows, fork.Now = nil, nil, nil
+	l := openLog(t, fork)
+	for _, leaf := range leaves {
+		add(t, l, leaf)
+	}
+	closeLog(t, l)
+}
+
+// An idle log reads its anchor too: when a copy of it goes on elsewhere, it stops, and
+// so do its fellows, and nothing more is published.
+func TestIdleLogIsForked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, anchor := anchoredConfig(t)
+		cfg.AnchorInterval, cfg.PublishInterval = time.Second, 5*time.Second
+		cfg.Fellows = &Fellows{}
+		l := openLog(t, cfg)
+		other, _ := anchoredConfig(t)
+		other.Origin, other.Fellows = "ct.example.com", cfg.Fellows
+		fellow := openLog(t, other)
+		add(t, fellow, "a")
+		for _, leaf := range []string{"1", "2", "3", "4", "5"} {
+			add(t, l, leaf)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		must(t, l.Err())
+
+		forkOf(t, cfg, "x", "y")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		expectKind(t, l.Err(), sigbox.Fatal)
+		if !errors.Is(l.Err(), ErrAnchor) || !strings.Contains(l.Err().Error(), "5 entries and its anchor 7: it is an older copy, or was forked") {
+			t.Errorf("found %v", l.Err())
+		}
+		_, err := l.Add(t.Context(), Leaf{Data: []byte("forked")})
+		expectKind(t, err, sigbox.Unavailable)
+		expectKind(t, fellow.Err(), sigbox.Fatal)
+		if !strings.Contains(fellow.Err().Error(), origin) {
+			t.Errorf("it does not say which log it was: %v", fellow.Err())
+		}
+		_, err = fellow.Add(t.Context(), Leaf{Data: []byte("forked")})
+		expectKind(t, err, sigbox.Unavailable)
+		if n := anchor.size(t); n != 7 {
+			t.Errorf("the anchor has %d", n)
+		}
+		// One that is opened later is no better.
+		late, _ := anchoredConfig(t)
+		late.Origin, late.Fellows = "v1.example.com", cfg.Fellows
+		expectKind(t, openLog(t, late).Err(), sigbox.Fatal)
+	})
+}
+
+// A log that has stood still, with its process or its machine, compares before it
+// commits: what has happened meanwhile must not be contradicted once.
+func TestFirstCommitAfterAStandstill(t *testing.T) {
+	for name, forked := range map[string]bool{"alone": false, "a copy went on": true} {
+		t.Run(name, func(t *testing.T) {
+			cfg, _ := anchoredConfig(t)
+			var clock testClock
+			cfg.Now = clock.now
+			l := openLog(t, cfg)
+			add(t, l, "a")
+			if forked {
+				must(t, l.anchorHead(t.Context()))
+				forkOf(t, cfg, "b", "c")
+			}
+			add(t, l, "d") // no time has passed
+			size := l.Head().Size
+			clock.add(2 * cfg.AnchorInterval)
+			_, err := l.Add(t.Context(), Leaf{Data: []byte("e")})
+			if !forked {
+				must(t, err)
+				return
+			}
+			expectKind(t, err, sigbox.Unavailable)
+			expectKind(t, l.Err(), sigbox.Fatal)
+			if l.Head().Size != size {
+				t.Error("it was logged")
+			}
+		})
+	}
+}
+
+// A log that is known to be forked publishes nothing of what it has.
+func TestForkedLogPublishesNothing(t *testing.T) {
+	cfg, _ := anchoredConfig(t)
+	l := openLog(t, cfg)
+	add(t, l, "a")
+	must(t, l.anchorHead(t.Context()))
+	must(t, l.round(true))
+	before := blobNames(t, cfg.Blob)
+	published, err := cfg.Blob.Get(t.Context(), checkpointPath, 1<<16)
+	must(t, err)
+	forkOf(t, cfg, "b", "c")
+	fill(t, l, nil, 300)
+	if err := l.anchorHead(t.Context()); !errors.Is(err, errForked) {
+		t.Fatalf("found %v", err)
+	}
+	must(t, l.round(true))
+	closeLog(t, l)
+	after, err := cfg.Blob.Get(t.Context(), checkpointPath, 1<<16)
+	must(t, err)
+	for _, name := range blobNames(t, cfg.Blob) {
+		if strings.Contains(name, ".p/") && len(before) < len(blobNames(t, cfg.Blob)) && string(after) != string(published) {
+			t.Errorf("%s was published", name)
+		}
+	}
+	if string(after) != string(published) {
+		t.Errorf("a forked checkpoint was published: %s", after)
+	}
+}
+
+// counted gives the value of a counter.
+func counted(t testing.TB, reg *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	must(t, err)
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("there is no %s", name)
+	return 0
+}
+
+// A log whose anchor is gone, or cannot be read, or hangs, while it runs goes on for a
+// while and says so; then it is shut, until the two are seen to agree.
+func TestAnchorIsLostWhileRunning(t *testing.T) {
+	for name, tt := range map[string]struct {
+		lose, mend func(*memoryAnchor, *switchAnchor)
+		say        string
+	}{
+		"gone": {
+			lose: func(a *memoryAnchor, _ *switchAnchor) { a.mu.Lock(); a.kept, a.text = a.text, ""; a.mu.Unlock() },
+			mend: func(a *memoryAnchor, _ *switchAnchor) { a.mu.Lock(); a.text = a.kept; a.mu.Unlock() },
+			say:  "it is gone",
+		},
+		"unreadable": {
+			lose: func(a *memoryAnchor, _ *switchAnchor) { a.fail(errors.New("connection refused"), false) },
+			mend: func(a *memoryAnchor, _ *switchAnchor) { a.fail(nil, false) },
+			say:  "cannot be read",
+		},
+		"silent": {
+			lose: func(_ *memoryAnchor, s *switchAnchor) { s.hang(true) },
+			mend: func(_ *memoryAnchor, s *switchAnchor) { s.hang(false) },
+			say:  "does not answer",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg, anchor := anchoredConfig(t)
+				hung := &switchAnchor{memoryAnchor: anchor}
+				var messages syncedText
+				cfg.Anchor, cfg.AnchorInterval, cfg.Logger = hung, time.Second, slog.New(slog.NewTextHandler(&messages, nil))
+				reg := prometheus.NewRegistry()
+				cfg.Metrics = reg
+				l := openLog(t, cfg)
+				add(t, l, "a")
+				time.Sleep(3 * time.Second)
+				tt.lose(anchor, hung)
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				must(t, l.Err())
+				add(t, l, "b")
+				if said := messages.String(); !strings.Contains(said, tt.say) || !strings.Contains(said, "takes_entries=true") || strings.Contains(said, "is shut for writing: ") {
+					t.Errorf("it said:\n%s", said)
+				}
+				if n := counted(t, reg, "sigbox_log_anchor_errors_total"); n < 3 {
+					t.Errorf("%v errors are counted", n)
+				}
+				time.Sleep(anchorGrace)
+				synctest.Wait()
+				expectKind(t, l.Err(), sigbox.Unavailable)
+				if !errors.Is(l.Err(), ErrAnchor) || !strings.Contains(l.Err().Error(), tt.say) || !strings.Contains(messages.String(), "takes_entries=false") {
+					t.Errorf("found %v; it said:\n%s", l.Err(), &messages)
+				}
+				_, err := l.Add(t.Context(), Leaf{Data: []byte("c")})
+				expectKind(t, err, sigbox.Unavailable)
+
+				tt.mend(anchor, hung)
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				must(t, l.Err())
+				add(t, l, "c")
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if !strings.Contains(messages.String(), "log and anchor agree again") || anchor.size(t) != 3 {
+					t.Errorf("the anchor has %d; it said:\n%s", anchor.size(t), &messages)
+				}
+				hung.hang(true)
+				start := time.Now()
+				closeLog(t, l)
+				if took := time.Since(start); took > 5*time.Second {
+					t.Errorf("closing took %v", took)
+				}
+			})
+		})
+	}
+}
+
+// An anchor that somebody writes to between reading and writing is compared again at
+// once.
+func TestAnchorConflict(t *testing.T) {
+	cfg, anchor := anchoredConfig(t)
+	l := openLog(t, cfg)
+	add(t, l, "a")
+	must(t, l.anchorHead(t.Context()))
+	text := anchor.text
+	forkOf(t, cfg, "x", "y", "z")
+	fork := anchor.text
+	anchor.text = text
+	add(t, l, "b")
+	l.cfg.Anchor = &racedAnchor{memoryAnchor: anchor, then: fork}
+	if err := l.anchorHead(t.Context()); !errors.Is(err, errForked) {
+		t.Fatalf("found %v", err)
+	}
+	if anchor.text != fork {
+		t.Error("the other's head was replaced")
+	}
+}
+
+// racedAnchor is written to by somebody else before its first Store.
+type racedAnchor struct {
+	*memoryAnchor
+	then string
+}
+
+func (a *racedAnchor) Store(context.Context, string) error {
+	a.memoryAnchor.mu.Lock()
+	defer a.memoryAnchor.mu.Unlock()
+	a.text = a.then
+	return sigbox.Errorf(sigbox.Conflict, "raced").WithCause(store.ErrConflict)
+}
