@@ -1,6 +1,6 @@
 # The words of this project. "make" alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit race mutate limits interop bench fuzz lint
+.PHONY: help build demo demo-release test unit race mutate limits interop bench fuzz lint
 
 GO        ?= go
 FUZZTIME  ?= 10s
@@ -14,7 +14,7 @@ BUILDFLAGS := -trimpath -ldflags='-s -w'
 export CGO_ENABLED := 0
 
 help: ## list these words
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
 
 build: ## build bin/sigbox
 	$(GO) build $(BUILDFLAGS) -o bin/sigbox ./cmd/sigbox
@@ -22,6 +22,10 @@ build: ## build bin/sigbox
 demo: ## watch the whole loop: a private Sigstore signs, verifies and refuses real files
 	@scripts/need curl
 	@scripts/demo.sh
+
+demo-release: ## watch a release with images: built, signed, promoted, verified, tampered with
+	@scripts/need curl
+	@scripts/demo-release.sh
 
 test: ## everything: linters, all tests with the race detector, mutants, the foreign clients
 	@scripts/need $(RACE_NEEDS) $(INTEROP_NEEDS)

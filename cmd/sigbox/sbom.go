@@ -49,7 +49,7 @@ func sbomTypes() []string {
 
 // sbom is the verb: it prints the predicate that is verified.
 func (e *env) sbom(ctx context.Context, f verifyFlags, args []string) error {
-	if len(f.policy.types) == 0 {
+	if len(f.policy.types) == 0 && f.policy.file == "" { // which says it itself
 		f.policy.types = sbomTypes()
 	}
 	r, statement, err := e.verifiedStatement(ctx, f, args)
