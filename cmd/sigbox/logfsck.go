@@ -268,14 +268,14 @@ func (c *leafChecker) certificate(ctx context.Context, index uint64, leaf *remot
 			return false, err
 		}
 	}
-	issuer, err := c.log.Issuer(ctx, leaf)
+	issuers, err := c.log.Issuers(ctx, leaf)
 	switch {
 	case sigbox.KindOf(err) == sigbox.NotFound && c.log.HasTiles(): // they belong to the format (static-ct-api, "Issuers")
-		return false, sigbox.Errorf(sigbox.NotVerified, "its issuer's certificate is not beside the tiles: %w", err)
+		return false, sigbox.Errorf(sigbox.NotVerified, "a certificate of its chain is not beside the tiles: %w", err)
 	case err != nil:
 		return false, err
 	}
-	err = leaf.Certificate.Verify(issuer)
+	err = leaf.Certificate.Verify(issuers[0])
 	return err == nil, err
 }
 

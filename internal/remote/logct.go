@@ -184,32 +184,62 @@ type issuerCache struct {
 	der map[[sha256.Size]byte][]byte // guarded by mu
 }
 
-// Issuer gives the certificate that has signed the one of a leaf, DER. The error is
-// of kind NotFound when the log does not have it.
-func (r *LogReader) Issuer(ctx context.Context, leaf *Leaf) ([]byte, error) {
+// Issuers gives the certificates above the one of a leaf, DER, the one that has signed
+// it first. The error is of kind NotFound when the log does not have one of them,
+// NotVerified when it has another in its place, and else Unavailable: it is not known
+// what the log has.
+func (r *LogReader) Issuers(ctx context.Context, leaf *Leaf) ([][]byte, error) {
 	switch {
 	case leaf.Certificate == nil || len(leaf.Certificate.Chain) == 0:
 		return nil, sigbox.Errorf(sigbox.NotFound, "the entry names no issuer")
 	case leaf.issuers != nil:
-		return leaf.issuers[0], nil
+		return leaf.issuers, nil
 	}
-	fp := leaf.Certificate.Chain[0]
 	r.issuers.mu.Lock()
 	defer r.issuers.mu.Unlock() // who else waits most likely wants the same
-	if der, ok := r.issuers.der[fp]; ok {
-		return der, nil
+	issuers := make([][]byte, len(leaf.Certificate.Chain))
+	for i, fp := range leaf.Certificate.Chain {
+		der, ok := r.issuers.der[fp]
+		if !ok {
+			var err error
+			if der, err = r.fetchIssuer(ctx, fp); err != nil {
+				return nil, err
+			}
+			if r.issuers.der == nil || len(r.issuers.der) >= maxIssuers {
+				r.issuers.der = map[[sha256.Size]byte][]byte{}
+			}
+			r.issuers.der[fp] = der
+		}
+		issuers[i] = der
 	}
+	return issuers, nil
+}
+
+// fetchIssuer gets a certificate by its fingerprint (static-ct-api, Issuers).
+func (r *LogReader) fetchIssuer(ctx context.Context, fp [sha256.Size]byte) ([]byte, error) {
 	req := request{service: logService, method: http.MethodGet, url: r.tiles + "/issuer/" + hex.EncodeToString(fp[:]), limit: cert.MaxCertificate}
-	resp, err := r.client.expect(ctx, req, http.StatusOK)
-	if err != nil {
-		return nil, err
+	resp, err := r.client.do(ctx, req)
+	switch {
+	case sigbox.KindOf(err) == sigbox.TooLarge:
+		return nil, sigbox.Errorf(sigbox.NotVerified, "the answered issuer is no certificate that a log takes: %w", err)
+	case err != nil:
+		return nil, undecided(err)
+	case resp.status == http.StatusNotFound || resp.status == http.StatusGone:
+		return nil, sigbox.Errorf(sigbox.NotFound, "the log has no certificate %x", fp).WithCause(refused(req, resp))
+	case resp.status != http.StatusOK:
+		return nil, undecided(refused(req, resp))
 	}
 	if got := sha256.Sum256(resp.body); got != fp {
 		return nil, sigbox.Mismatch(sigbox.NotVerified, "fingerprint of the answered issuer", hex.EncodeToString(fp[:]), hex.EncodeToString(got[:]))
 	}
-	if r.issuers.der == nil || len(r.issuers.der) >= maxIssuers {
-		r.issuers.der = map[[sha256.Size]byte][]byte{}
-	}
-	r.issuers.der[fp] = resp.body
 	return resp.body, nil
+}
+
+// undecided is the error when it is not known what a log has.
+func undecided(err error) error {
+	if k := sigbox.KindOf(err); k == sigbox.Unavailable || k == sigbox.Internal {
+		return err
+	}
+	return sigbox.Errorf(sigbox.Unavailable, "an issuer's certificate cannot be got, and what it has signed not be checked: %w", err).
+		WithHint("try again, or leave signatures out: --hashes-only")
 }

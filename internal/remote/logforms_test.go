@@ -380,8 +380,8 @@ func checkPart(t *testing.T, l *formLog, r *LogReader, from, to uint64) {
 			return fmt.Errorf("it is %q of %s", leaf.Data, leaf.Time)
 		}
 		if leaf.Certificate != nil {
-			if issuer, err := r.Issuer(t.Context(), leaf); err != nil || string(issuer) != "issuer" {
-				return fmt.Errorf("issuer %q: %w", issuer, err)
+			if issuers, err := r.Issuers(t.Context(), leaf); err != nil || len(issuers) != 1 || string(issuers[0]) != "issuer" {
+				return fmt.Errorf("issuers %q: %w", issuers, err)
 			}
 		}
 		return nil
