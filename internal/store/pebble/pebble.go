@@ -13,6 +13,7 @@ package pebble
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,7 +94,8 @@ func Open(ctx context.Context, dir string, o Options) (*KV, error) {
 	}
 	kv.opened.Store(true)
 	if err := kv.prepare(ctx, fresh); err != nil {
-		return nil, errors.Join(err, kv.Close())
+		_ = kv.Close() // nothing is in it that was acknowledged
+		return nil, err
 	}
 	return kv, nil
 }
@@ -177,9 +179,7 @@ func (kv *KV) options() *pebble.Options {
 	o.Levels[last].FilterPolicy = pebble.NoFilterPolicy // Get would not use it
 	o.EventListener = &pebble.EventListener{
 		BackgroundError: kv.backgroundFailed,
-		DataCorruption: func(i pebble.DataCorruptionInfo) {
-			_ = kv.breakDown(fmt.Errorf("%s", i.String())) // reads of other data go on
-		},
+		DataCorruption:  kv.corrupted,
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { kv.log.Debug("store: a commit waits", "for", i.Reason) },
 		DiskSlow:        func(i pebble.DiskSlowInfo) { kv.log.Warn("store: the disk is slow", "what", i.String()) },
 	}
@@ -218,6 +218,9 @@ func openError(dir string, err error) error {
 	case errors.Is(err, syscall.ENOSPC):
 		return sigbox.Errorf(sigbox.Unavailable, "no space is left for the store in %s", dir).WithCause(err)
 	}
+	if pebble.IsCorruptionError(err) {
+		return damaged(dir, err)
+	}
 	return sigbox.Errorf(sigbox.Fatal, "the store in %s cannot be opened", dir).
 		WithHint("if it is damaged, restore a backup").WithCause(err)
 }
@@ -250,10 +253,15 @@ var _ store.KV = (*KV)(nil)
 func (kv *KV) breakDown(cause error) error {
 	e := sigbox.Errorf(sigbox.Fatal, "the store in %s failed and takes no more writes", kv.dir).
 		WithHint("look for disk errors in the system's log, then restart: what was acknowledged is there").WithCause(cause)
+	return kv.breakWith(e)
+}
+
+// breakWith is breakDown with the reason in the form of the error.
+func (kv *KV) breakWith(e *sigbox.Error) error {
 	if kv.broken.CompareAndSwap(nil, e) {
 		kv.blown.Store(true)
 		close(kv.failed)
-		kv.log.Error("store: failed, no more writes", "err", cause)
+		kv.log.Error("store: failed, no more writes", "err", cmp.Or[error](e.Unwrap(), e))
 	}
 	return kv.broken.Load()
 }
@@ -273,7 +281,7 @@ func (kv *KV) get(key []byte) ([]byte, error) {
 		return nil, store.ErrNotFound
 	}
 	if err != nil {
-		return nil, err
+		return nil, kv.readError(err)
 	}
 	out := append([]byte{}, v...)
 	return out, closer.Close()
@@ -296,7 +304,7 @@ func (kv *KV) scan(ctx context.Context, from, to []byte, f func(store.Pair) bool
 	defer kv.calls.leave()
 	it, err := kv.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
-		return err
+		return kv.readError(err)
 	}
 	more := true
 	for ok := it.First(); ok && more; ok = more && it.Next() {
@@ -305,12 +313,13 @@ func (kv *KV) scan(ctx context.Context, from, to []byte, f func(store.Pair) bool
 		}
 		v, err := it.ValueAndErr()
 		if err != nil {
-			return errors.Join(err, it.Close())
+			_ = it.Close() // it says the same
+			return kv.readError(err)
 		}
 		more = f(clonePair(it.Key(), v))
 	}
 	if err := it.Close(); more {
-		return err
+		return kv.readError(err)
 	}
 	return nil // the walk was left: nobody is there to hear of an error
 }
@@ -481,7 +490,7 @@ func (kv *KV) check(c store.Check) error {
 		return store.ErrConflict
 	}
 	if err != nil {
-		return err
+		return kv.readError(err)
 	}
 	same := c.Want != nil && bytes.Equal(have, c.Want)
 	if err := closer.Close(); err != nil {
@@ -506,7 +515,11 @@ func (kv *KV) Close() error {
 	if kv.isWedged() {
 		return kv.broken.Load() // Pebble would wait for its own locks
 	}
-	return kv.unless(kv.wedged, kv.db.Close)
+	err := kv.unless(kv.wedged, kv.db.Close)
+	if kv.broken.Load() != nil && !kv.isWedged() {
+		return nil // what has broken it was told; what Pebble cannot write any more is no news
+	}
+	return err
 }
 
 // gate lets calls in until it is closed.

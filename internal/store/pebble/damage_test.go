@@ -1,0 +1,89 @@
+package pebble_test
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/store"
+	"github.com/sigbox/sigbox/internal/store/pebble"
+)
+
+// Damage in a table is told in our words, by an open store and by one that is being
+// opened, with what to do; Pebble's notes and stacks are in no message.
+func TestDamagedTable(t *testing.T) {
+	const n = 5000
+	dir := t.TempDir()
+	kv := open(t, dir)
+	for i := 0; i < n; i += 500 {
+		var b store.Batch
+		for j := i; j < i+500; j++ {
+			b.Writes = append(b.Writes, store.Pair{Key: key(j), Value: bytes.Repeat(key(j), 20)})
+		}
+		must(t, kv.Commit(t.Context(), b))
+	}
+	must(t, kv.Close())
+	must(t, open(t, dir).Close()) // its rows are in tables now
+
+	checked := func(err error, said string) {
+		t.Helper()
+		if text := err.Error(); sigbox.KindOf(err) != sigbox.Fatal || !strings.Contains(text, "the store in "+dir+" is damaged: ") || !strings.Contains(text, "docs/operations.md") || strings.Contains(text, "\n") {
+			t.Errorf("found %v", err)
+		}
+		if len(said) > 1000 || !strings.Contains(said, "no more writes") || strings.Contains(said, "stack") || strings.Count(said, "\n") != 1 {
+			t.Errorf("it said %s", said)
+		}
+	}
+	var said bytes.Buffer
+	logged := pebble.Options{Logger: slog.New(slog.NewTextHandler(&said, nil))}
+	spoil(t, dir, func(b []byte) { b[len(b)/2] ^= 1 })
+	kv, err := pebble.Open(t.Context(), dir, logged)
+	must(t, err)
+	var failed error
+	for i := range n {
+		if _, err := kv.Get(t.Context(), key(i)); err != nil {
+			failed = err
+		}
+	}
+	if failed == nil || errors.Is(failed, store.ErrNotFound) {
+		t.Fatalf("found %v", failed)
+	}
+	checked(failed, said.String())
+	for _, err := range kv.Scan(t.Context(), nil, nil) {
+		failed = err
+	}
+	checked(failed, said.String())
+	must(t, kv.Close())
+
+	spoil(t, dir, func(b []byte) {
+		for i := 0; i < len(b)-100; i += 50 {
+			b[i] ^= 1
+		}
+	})
+	said.Reset()
+	if _, err = pebble.Open(t.Context(), dir, logged); err == nil {
+		t.Fatal("it was opened")
+	}
+	checked(err, said.String())
+}
+
+// spoil changes the tables of a store.
+func spoil(t *testing.T, dir string, change func([]byte)) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	must(t, err)
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		must(t, err)
+		change(b)
+		must(t, os.WriteFile(file, b, 0o600))
+	}
+	if len(files) == 0 {
+		t.Fatal("there are no tables")
+	}
+}
