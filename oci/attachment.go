@@ -56,7 +56,8 @@ const (
 // there, until package verify has judged it. It must not be changed.
 type Attachment struct {
 	Kind Kind
-	// Subject is the image by digest, in the repository that it was asked for.
+	// Subject is the image by digest, in the repository that it was asked for, or that
+	// Config names.
 	Subject Reference
 	// Manifest holds the attachment, by digest.
 	Manifest sigbox.Digest
@@ -115,6 +116,7 @@ func (c *Client) Attachments(ctx context.Context, ref Reference, q Query) iter.S
 			yield(nil, err)
 			return
 		}
+		subject = c.home(subject)
 		for _, k := range kinds {
 			found := c.legacy(ctx, subject, k)
 			if k == Bundle {

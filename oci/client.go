@@ -26,6 +26,10 @@ type Config struct {
 	// Insecure takes certificates that nobody vouches for, and plain HTTP where a
 	// registry has no TLS. Loopback addresses may always go without TLS.
 	Insecure bool
+	// Repository is where the signatures and attestations of all images are, if that is
+	// not the image's own; tag and digest count for nothing. It is for Attachments,
+	// AttachBundle and AttachLegacy: cosign's COSIGN_REPOSITORY.
+	Repository Reference
 	// Keychain finds credentials; nil is docker's and podman's files and helpers.
 	Keychain  authn.Keychain
 	UserAgent string
@@ -162,6 +166,14 @@ func (c *Client) Stats() Stats {
 }
 
 type counters struct{ requests, pings, tokens, retries, read, written atomic.Int64 }
+
+// home is where an image's signatures are.
+func (c *connection) home(image Reference) Reference {
+	if c.cfg.Repository.IsZero() {
+		return image
+	}
+	return c.cfg.Repository.At(image.digest)
+}
 
 // slot waits until a request may be made; the caller gives it back with the result.
 func (c *connection) slot(ctx context.Context) (release func(), err error) {

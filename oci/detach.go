@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/manifest"
@@ -23,17 +24,24 @@ import (
 func (c *Client) Detach(ctx context.Context, subject Reference, nodes ...*Node) []error {
 	errs := make([]error, len(nodes))
 	var referrers []int
+	var g errgroup.Group // of errors that stand in errs
+	g.SetLimit(c.cfg.Parallel)
 	for i, n := range nodes {
 		switch {
 		case subject.digest.IsZero() || !n.Digest.Valid():
 			errs[i] = sigbox.Errorf(sigbox.Invalid, "what is to be removed, and from what, is named by digest")
 		case n.Tag != "":
-			errs[i] = c.removeLayers(ctx, subject.Tagged(n.Tag), n)
+			g.Go(func() error {
+				errs[i] = c.removeLayers(ctx, subject.Tagged(n.Tag), n)
+				return nil
+			})
 		default:
 			referrers = append(referrers, i)
 		}
 	}
-	for i, err := range c.deleteReferrers(ctx, subject, nodes, referrers) {
+	failed := c.deleteReferrers(ctx, subject, nodes, referrers)
+	_ = g.Wait()
+	for i, err := range failed {
 		errs[i] = err
 	}
 	return errs

@@ -24,6 +24,7 @@ func (c *Client) AttachLegacy(ctx context.Context, ref Reference, kind Kind, med
 	if err != nil {
 		return err
 	}
+	subject = c.home(subject)
 	if kind == Signature {
 		if err := checkPayload(content, subject.digest); err != nil {
 			return err

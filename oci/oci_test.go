@@ -13,6 +13,7 @@ import (
 	"github.com/sigbox/sigbox/oci"
 	"github.com/sigbox/sigbox/sigboxtest"
 	"github.com/sigbox/sigbox/verify"
+	"github.com/sigbox/sigbox/wire/cosign"
 )
 
 // imageStatement is how an image is signed today.
@@ -142,6 +143,40 @@ func TestAttachTwice(t *testing.T) {
 			}
 			if got := all(t, client(), ref, oci.Query{}); len(got) != 2 {
 				t.Errorf("found %d attachments, expected 2", len(got))
+			}
+		})
+	}
+}
+
+// TestRepository: signatures in a repository of their own, also of another registry.
+func TestRepository(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string][]func(*world){"API": nil, "tags": {withoutAPI}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			images, w, signers := newWorld(t), newWorld(t, options...), sigboxtest.New(t)
+			ref := images.putImage("app", "v1", "hello")
+			there := func(cfg *oci.Config) { cfg.Repository = w.ref("signatures", ":ignored") }
+			if _, err := client(there).AttachBundle(t.Context(), images.ref("app", ":v1"), signed(signers, ref.Digest()), nil); err != nil {
+				t.Fatal(err)
+			}
+			payload := payloadOf(ref.Digest())
+			annotations := cosign.Annotations(signers.Sign(payload, sigboxtest.Options{Kind: "hashedrekord 0.0.1"}))
+			if err := client(there).AttachLegacy(t.Context(), images.ref("app", ":v1"), oci.Signature, "", payload, annotations); err != nil {
+				t.Fatal(err)
+			}
+			if got := all(t, client(), ref, oci.Query{}); len(got) != 0 {
+				t.Errorf("beside the image: %d", len(got))
+			}
+			v := verifier(t, signers)
+			got := all(t, client(there), images.ref("app", ":v1"), oci.Query{})
+			for _, a := range got {
+				if err := judge(v, a, anybody()); err != nil {
+					t.Error(err)
+				}
+			}
+			if len(got) != 2 {
+				t.Errorf("found %d attachments", len(got))
 			}
 		})
 	}

@@ -30,6 +30,7 @@ func (c *Client) AttachBundle(ctx context.Context, ref Reference, content []byte
 	if err != nil {
 		return none, err
 	}
+	ref = c.home(ref.At(subject.Digest))
 	layer := manifest.Describe(bundle.MediaTypeV03, content)
 	config := manifest.Describe(manifest.TypeEmpty, manifest.Empty())
 	m := &manifest.Manifest{

@@ -76,9 +76,9 @@ func (f *cleanFlags) check() error {
 
 // cleanReport is what "clean --output json" prints.
 type cleanReport struct {
-	Image   string        `json:"image"`
-	Removed []cleanedJSON `json:"removed"`
-	Failed  []cleanedJSON `json:"failed"`
+	Image   string           `json:"image"`
+	Removed []cleanedJSON    `json:"removed"`
+	Failed  []notCleanedJSON `json:"failed"`
 }
 
 // cleanedJSON is something that was attached, Of what.
@@ -87,10 +87,19 @@ type cleanedJSON struct {
 	Digest string `json:"digest"`
 	Of     string `json:"of"`
 	Tag    string `json:"tag,omitempty"`
-	Error  string `json:"error,omitempty"`
+}
 
+// notCleanedJSON is what could not be removed.
+type notCleanedJSON struct {
+	cleanedJSON
+	Error string `json:"error"`
+}
+
+// cleaning is what is to be removed, and what became of it.
+type cleaning struct {
+	cleanedJSON
 	node  *oci.Node
-	depth int
+	depth int // below what was asked for
 	err   error
 }
 
@@ -129,7 +138,7 @@ func (e *env) clean(ctx context.Context, f cleanFlags, arg string) error {
 }
 
 // find gives what is to be removed, and what belongs to that before it.
-func (f *cleanFlags) find(image *oci.Node, all []cleanedJSON) []cleanedJSON {
+func (f *cleanFlags) find(image *oci.Node, all []cleaning) []cleaning {
 	for _, n := range image.Attached {
 		if f.wants(n) {
 			all = withAttached(image, n, 0, all)
@@ -144,7 +153,7 @@ func (f *cleanFlags) find(image *oci.Node, all []cleanedJSON) []cleanedJSON {
 }
 
 // withAttached adds a node after all that is attached to it.
-func withAttached(of, n *oci.Node, depth int, all []cleanedJSON) []cleanedJSON {
+func withAttached(of, n *oci.Node, depth int, all []cleaning) []cleaning {
 	for _, b := range n.Attached {
 		all = withAttached(n, b, depth+1, all)
 	}
@@ -152,11 +161,11 @@ func withAttached(of, n *oci.Node, depth int, all []cleanedJSON) []cleanedJSON {
 	if n.Kind != 0 {
 		kind = strings.ToLower(n.Kind.String())
 	}
-	return append(all, cleanedJSON{Kind: kind, Digest: n.Digest.String(), Of: of.Digest.String(), Tag: n.Tag, node: n, depth: depth})
+	return append(all, cleaning{cleanedJSON{kind, n.Digest.String(), of.Digest.String(), n.Tag}, n, depth, nil})
 }
 
 // confirmClean asks before anything is removed.
-func (e *env) confirmClean(f cleanFlags, ref oci.Reference, all []cleanedJSON) error {
+func (e *env) confirmClean(f cleanFlags, ref oci.Reference, all []cleaning) error {
 	switch {
 	case f.yes || len(all) == 0:
 		return nil
@@ -167,7 +176,7 @@ func (e *env) confirmClean(f cleanFlags, ref oci.Reference, all []cleanedJSON) e
 		}
 	}
 	for _, c := range all {
-		e.note("%s", c)
+		e.note("%s", c.cleanedJSON)
 	}
 	if !e.ask(fmt.Sprintf("Remove %s from %s?", count(len(all), "manifest", "manifests"), ref.Repository())) {
 		return sigbox.Errorf(sigbox.Denied, "nothing was removed")
@@ -185,19 +194,19 @@ func (c cleanedJSON) String() string {
 
 // remove removes what was found: what hangs deepest first, and what belongs to one image
 // at a time together.
-func remove(ctx context.Context, client *oci.Client, ref oci.Reference, all []cleanedJSON) error {
-	slices.SortStableFunc(all, func(a, b cleanedJSON) int {
+func remove(ctx context.Context, client *oci.Client, ref oci.Reference, all []cleaning) error {
+	slices.SortStableFunc(all, func(a, b cleaning) int {
 		return cmp.Or(cmp.Compare(b.depth, a.depth), cmp.Compare(a.Of, b.Of))
 	})
 	for len(all) > 0 {
-		level := all[:prefix(all, func(c cleanedJSON) bool { return c.depth == all[0].depth })]
+		level := all[:prefix(all, func(c cleaning) bool { return c.depth == all[0].depth })]
 		all = all[len(level):]
-		var images [][]cleanedJSON
+		var images [][]cleaning
 		for len(level) > 0 {
-			n := prefix(level, func(c cleanedJSON) bool { return c.Of == level[0].Of })
+			n := prefix(level, func(c cleaning) bool { return c.Of == level[0].Of })
 			images, level = append(images, level[:n]), level[n:]
 		}
-		inParallel(images, func(_ int, of []cleanedJSON) { removeFrom(ctx, client, ref, of) })
+		inParallel(images, func(_ int, of []cleaning) { removeFrom(ctx, client, ref, of) })
 		if ctx.Err() != nil {
 			return sigbox.Errorf(sigbox.Unavailable, "interrupted").WithHint("the same command goes on from there")
 		}
@@ -206,8 +215,8 @@ func remove(ctx context.Context, client *oci.Client, ref oci.Reference, all []cl
 }
 
 // prefix is how many at the beginning are alike.
-func prefix(all []cleanedJSON, alike func(cleanedJSON) bool) int {
-	n := slices.IndexFunc(all, func(c cleanedJSON) bool { return !alike(c) })
+func prefix(all []cleaning, alike func(cleaning) bool) int {
+	n := slices.IndexFunc(all, func(c cleaning) bool { return !alike(c) })
 	if n < 0 {
 		return len(all)
 	}
@@ -215,7 +224,7 @@ func prefix(all []cleanedJSON, alike func(cleanedJSON) bool) int {
 }
 
 // removeFrom removes what belongs to one manifest.
-func removeFrom(ctx context.Context, client *oci.Client, ref oci.Reference, all []cleanedJSON) {
+func removeFrom(ctx context.Context, client *oci.Client, ref oci.Reference, all []cleaning) {
 	subject, err := sigbox.ParseDigest(all[0].Of)
 	nodes := make([]*oci.Node, len(all))
 	for i, c := range all {
@@ -230,17 +239,16 @@ func removeFrom(ctx context.Context, client *oci.Client, ref oci.Reference, all 
 }
 
 // printCleaned tells what was removed.
-func (e *env) printCleaned(f cleanFlags, ref oci.Reference, all []cleanedJSON) error {
-	report := cleanReport{Image: ref.String(), Removed: []cleanedJSON{}, Failed: []cleanedJSON{}}
+func (e *env) printCleaned(f cleanFlags, ref oci.Reference, all []cleaning) error {
+	report := cleanReport{Image: ref.String(), Removed: []cleanedJSON{}, Failed: []notCleanedJSON{}}
 	var first error
 	for _, c := range all {
 		if c.err == nil {
-			report.Removed = append(report.Removed, c)
+			report.Removed = append(report.Removed, c.cleanedJSON)
 			continue
 		}
 		first = cmp.Or(first, c.err)
-		c.Error = c.err.Error()
-		report.Failed = append(report.Failed, c)
+		report.Failed = append(report.Failed, notCleanedJSON{c.cleanedJSON, c.err.Error()})
 	}
 	if f.output.json() {
 		if err := e.printJSON(report); err != nil {

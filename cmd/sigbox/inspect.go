@@ -112,7 +112,7 @@ func attachmentClaims(a *oci.Attachment, err error) (claimedJSON, error) {
 		b, err = a.Bundle()
 	}
 	if err != nil {
-		if exitStatus(err) == exitUndecided {
+		if !isFlaw(err) {
 			return claimedJSON{}, unread(err)
 		}
 		c := claimedJSON{File: fileName(at.String()), Entries: []entryJSON{}, Timestamps: []timestampJSON{}}

@@ -19,6 +19,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/app"
 	"github.com/sigbox/sigbox/internal/app/apptest"
+	"github.com/sigbox/sigbox/oci"
 )
 
 // printed are the values that verbs print as JSON, by their headings in
@@ -26,6 +27,7 @@ import (
 func printed() map[string]any {
 	return map[string]any{
 		"sign": signReport{}, "verify": verifyReport{}, "inspect": inspection{}, "instance list": []instanceJSON{},
+		"tree": treeReport{}, "copy": copyReport{}, "download": downloadReport{}, "clean": cleanReport{},
 		"log get": []provenJSON{}, "log search": searchJSON{}, "log prove": proofJSON{}, "log prove --from": continuationJSON{},
 		"log fsck": []fsckJSON{}, "log stats": statsJSON{}, "instance show": shownJSON{}, "status": app.Status{}, "user list": []app.User{}, "token": tokenJSON{}, "version": versionInfo{},
 	}
@@ -165,6 +167,12 @@ func TestJSONPrinted(t *testing.T) {
 	statement := b.file("statement.json", `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"a","digest":{"sha256":"5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"}}],"predicateType":"https://example.com/p","predicate":{}}`)
 	who := []string{"--certificate-identity", "ada@example.com", "--certificate-oidc-issuer", a.URL() + "/oidc"}
 	saved := filepath.Join(t.TempDir(), "checkpoint")
+	image := startRegistry(t, nil) + "/acme/app"
+	pushIndex(t, image+":v1")
+	b.must("sign", "--identity-token", token, image+":v1")
+	if err := oci.New(oci.Config{}).AttachLegacy(t.Context(), pushImage(t, image+":v2"), oci.SBOM, "text/spdx+json", []byte("{}"), nil); err != nil {
+		t.Fatal(err)
+	}
 	doc := documented(t)
 	for _, tt := range []struct {
 		verb   string
@@ -177,6 +185,12 @@ func TestJSONPrinted(t *testing.T) {
 		{"verify", exitOK, append(who, "--type", "any", "--bundle", statement+bundleSuffix, signed)},
 		{"inspect", exitOK, []string{signed}},
 		{"inspect", exitOK, []string{statement}},
+		{"inspect", exitOK, []string{image + ":v1"}},
+		{"tree", exitOK, []string{image + ":v1"}},
+		{"tree", exitOK, []string{"--insecure-registry", image + ":v2"}},
+		{"copy", exitOK, []string{image + ":v1", image + ":v3"}},
+		{"download", exitOK, []string{"--dir", t.TempDir(), image + ":v1"}},
+		{"clean", exitOK, []string{"--yes", image + ":v2"}},
 		{"log get", exitOK, []string{"0"}},
 		{"log get", exitOK, []string{"--log", "v1", "0"}},
 		{"log search", exitOK, []string{"--file", signed}},

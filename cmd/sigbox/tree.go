@@ -180,8 +180,8 @@ func (n *treeNode) claim(ctx context.Context, client *oci.Client, ref oci.Refere
 		if err == nil {
 			err = c.read(a)
 		}
-		if err != nil && exitStatus(err) == exitUndecided {
-			return err
+		if err != nil && !isFlaw(err) {
+			return unread(err)
 		}
 		if err != nil {
 			c.Problem = err.Error()
@@ -189,6 +189,16 @@ func (n *treeNode) claim(ctx context.Context, client *oci.Client, ref oci.Refere
 		n.Claims = append(n.Claims, c)
 	}
 	return nil
+}
+
+// isFlaw reports whether an error is about what a registry has, and not about asking for
+// it.
+func isFlaw(err error) bool {
+	switch sigbox.KindOf(err) {
+	case sigbox.Invalid, sigbox.NotVerified, sigbox.NotFound, sigbox.TooLarge:
+		return true
+	}
+	return false
 }
 
 // read takes what an attachment claims.
