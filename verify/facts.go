@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -167,19 +168,6 @@ func (p provider) FindStructType(name string) (*types.Type, bool) {
 	return p.Registry.FindStructType(name)
 }
 
-// FindStructFieldNames is of [types.Provider].
-func (p provider) FindStructFieldNames(name string) ([]string, bool) {
-	if fields := fieldsOf(name); fields != nil {
-		var names []string
-		for field := range fields {
-			names = append(names, field)
-		}
-		slices.Sort(names)
-		return names, true
-	}
-	return p.Registry.FindStructFieldNames(name)
-}
-
 // FindStructFieldType is of [types.Provider].
 func (p provider) FindStructFieldType(name, field string) (*types.FieldType, bool) {
 	if fields := fieldsOf(name); fields != nil {
@@ -219,15 +207,7 @@ func (f *fact) ConvertToType(to ref.Type) ref.Val {
 // Equal is of [ref.Val].
 func (f *fact) Equal(other ref.Val) ref.Val {
 	o, ok := other.(*fact)
-	if !ok || f.kind != o.kind || len(f.fields) != len(o.fields) {
-		return types.False
-	}
-	for name, value := range f.fields {
-		if theirs, ok := o.fields[name]; !ok || value.Equal(theirs) != types.True {
-			return types.False
-		}
-	}
-	return types.True
+	return types.Bool(ok && f.kind == o.kind && maps.EqualFunc(f.fields, o.fields, func(a, b ref.Val) bool { return a.Equal(b) == types.True }))
 }
 
 // Type is of [ref.Val].

@@ -10,6 +10,8 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/interpreter"
+
+	"github.com/sigbox/sigbox"
 )
 
 // Bounds on answering a condition. The predicate can be large and is its signer's, so
@@ -38,13 +40,14 @@ type meter struct {
 	regexp uint64 // instructions
 }
 
-// bounds are the options of a program.
-func (c *condition) bounds(how cel.EvalOption) []cel.ProgramOption {
+// bounds are the options of a program. It is not to be optimized besides: that would
+// replace calls that pay first.
+func (c *condition) bounds() []cel.ProgramOption {
 	m := &meter{
 		sizes:  types.NewSizeCalculator(types.SizeCalculatorMaxDepth(maxCounted), types.SizeCalculatorMaxTraversal(maxCompared)),
 		regexp: uint64(max(c.regexp, 1)),
 	}
-	return []cel.ProgramOption{cel.EvalOptions(how), cel.CostTracking(m), cel.CostLimit(maxSteps), cel.CustomDecoratorV2(payFirst)}
+	return []cel.ProgramOption{cel.CostTracking(m), cel.CostLimit(maxSteps), cel.CustomDecoratorV2(payFirst)}
 }
 
 // CallCost gives what a call costs, in steps. It is of cost.ActualCostEstimator.
@@ -82,7 +85,7 @@ func payFirst(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error
 	case overloads.Matches:
 		pattern, ok := call.Args()[1].(interpreter.InterpretableConst)
 		if !ok {
-			return i, nil // is refused before
+			return nil, sigbox.Errorf(sigbox.Internal, "a regular expression that is made of values was let be")
 		}
 		text, _ := pattern.Value().(types.String)
 		re, err := regexp.Compile(string(text))
