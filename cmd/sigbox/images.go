@@ -27,17 +27,35 @@ type registryFlags struct {
 	authorities         string
 }
 
+// register registers all of them, for verbs that do something to an index's images only
+// when they are told to.
 func (f *registryFlags) register(cmd *cobra.Command, does string) {
+	cmd.Flags().BoolVarP(&f.recursive, "recursive", "r", false, does+" also each image that an index lists, one for each platform")
+	f.registerAccess(cmd)
+}
+
+// registerAccess registers how registries are reached.
+func (f *registryFlags) registerAccess(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.BoolVarP(&f.recursive, "recursive", "r", false, does+" also each image that an index lists, one for each platform")
 	fs.BoolVar(&f.insecure, "insecure-registry", false, "let registries have certificates that nobody vouches for, or no TLS at all")
 	fs.StringVar(&f.authorities, "registry-cacert", "", "`FILE` with the authorities of registries' certificates, in PEM, in place of the system's")
 	_ = cmd.MarkFlagFilename("registry-cacert", "pem", "crt", "cert")
 }
 
+// repositoryVariable names the repository that signatures are in, where that is not the
+// image's own, as it does for cosign.
+const repositoryVariable = "COSIGN_REPOSITORY"
+
 // registries gives a client of registries.
 func (e *env) registries(f registryFlags) (*oci.Client, error) {
 	config := oci.Config{Insecure: f.insecure, UserAgent: "sigbox/" + buildVersion().Version}
+	if name := e.getenv(repositoryVariable); name != "" {
+		var err error
+		if config.Repository, err = oci.ParseReference(name); err != nil {
+			text, hint := splitHint(err)
+			return nil, &usageError{msg: repositoryVariable + ": " + text, hint: hint}
+		}
+	}
 	if f.authorities != "" {
 		pem, err := readFile(f.authorities, maxCertificates)
 		if err != nil {

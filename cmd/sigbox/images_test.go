@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -94,7 +95,7 @@ type imageWorld struct {
 
 func newImageWorld(t *testing.T, before func(w http.ResponseWriter, r *http.Request) bool) *imageWorld {
 	t.Helper()
-	w := &imageWorld{World: sigboxtest.New(t), bench: newBench(t), registry: startRegistry(t, before), client: oci.New(oci.Config{})}
+	w := &imageWorld{World: sigboxtest.New(t), bench: newBench(t), registry: startRegistry(t, before), client: oci.New(oci.Config{Settle: time.Millisecond})}
 	root, err := trust.AppendRoot(nil, w.Root())
 	if err != nil {
 		t.Fatal(err)
@@ -207,6 +208,30 @@ func (w *imageWorld) retag(at oci.Reference, from, to string) {
 	}
 	if err := remote.Tag(tag.Tag(to), there); err != nil {
 		w.Fatal(err)
+	}
+}
+
+// TestRepositoryOfSignatures: with COSIGN_REPOSITORY signatures are elsewhere.
+func TestRepositoryOfSignatures(t *testing.T) {
+	w := newImageWorld(t, nil)
+	tag := w.registry + "/acme/app:v1"
+	ref := pushImage(t, tag)
+	elsewhere, err := oci.ParseReference(w.registry + "/acme/signatures")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.client = oci.New(oci.Config{Repository: elsewhere})
+	w.sign(ref)
+	if status := w.verify(tag); status != exitNotVerified {
+		t.Errorf("beside the image: status %d: %s", status, &w.stderr)
+	}
+	w.vars[repositoryVariable] = elsewhere.Repository()
+	if status := w.verify(tag); status != exitOK {
+		t.Errorf("where they are: status %d: %s", status, &w.stderr)
+	}
+	w.vars[repositoryVariable] = "NO SUCH"
+	if status := w.verify(tag); status != exitUsage || !strings.Contains(w.stderr.String(), repositoryVariable) {
+		t.Errorf("nonsense: status %d: %s", status, &w.stderr)
 	}
 }
 

@@ -5,21 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/oci"
 )
-
-// registerAccess registers how registries are reached, for verbs that mean the whole of
-// an image anyway.
-func (f *registryFlags) registerAccess(cmd *cobra.Command) {
-	all := new(cobra.Command)
-	f.register(all, "")
-	for _, name := range []string{"insecure-registry", "registry-cacert"} {
-		cmd.Flags().AddFlag(all.Flags().Lookup(name))
-	}
-}
 
 // imageArg reads an argument that can only be an image.
 func imageArg(arg string) (oci.Reference, error) {
