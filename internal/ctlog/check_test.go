@@ -7,13 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ctlog"
 	"github.com/sigbox/sigbox/internal/fixture"
 	"github.com/sigbox/sigbox/internal/store"
+	"github.com/sigbox/sigbox/internal/store/memory"
 	engine "github.com/sigbox/sigbox/internal/tlog"
 	"github.com/sigbox/sigbox/wire/cert"
 )
@@ -207,4 +210,64 @@ func setRow(ctx context.Context, t *testing.T, kv store.KV, fp [32]byte, der []b
 	if err := kv.Commit(ctx, store.Batch{Writes: []store.Pair{{Key: append([]byte("xissuer/"), fp[:]...), Value: der}}}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// lateAnchor cannot be read until it is there.
+type lateAnchor struct {
+	there atomic.Bool
+	text  atomic.Value
+}
+
+func (a *lateAnchor) Load(context.Context) (string, error) {
+	if !a.there.Load() {
+		return "", errors.New("connection refused")
+	}
+	if text, ok := a.text.Load().(string); ok {
+		return text, nil
+	}
+	return "", store.ErrNotFound
+}
+
+func (a *lateAnchor) Store(_ context.Context, text string) error {
+	a.text.Store(text)
+	return nil
+}
+
+// A log that is shut publishes no issuer either; what is left to publish comes before
+// the first entry that it takes.
+func TestShutLogPublishesNoIssuer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		anchor := &lateAnchor{}
+		blob := memory.NewBlob()
+		i := &instance{ca: newAuthority(t, "ours"), key: fixture.Key(t), kv: memory.NewKV(), blob: blob, files: &failingFiles{Publisher: blob}, anchor: anchor}
+		i.open(t, i.ca.chain)
+		key := fixture.Key(t)
+		second := i.ca.intermediate(t, "second", key.Public(), i.ca.chain[1], i.ca.root)
+		chain := [][]byte{i.ca.leafBy(t, key, second, cert.Poison()), second, i.ca.chain[1]}
+		published := func() (n int) {
+			for _, err := range blob.List(t.Context(), "issuer/") {
+				if err != nil {
+					t.Fatal(err)
+				}
+				n++
+			}
+			return n
+		}
+		if err := i.PublishIssuers(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := i.AddPreChain(t.Context(), chain); sigbox.KindOf(err) != sigbox.Unavailable {
+			t.Fatalf("found %v", err)
+		}
+		if n := published(); n != 0 {
+			t.Errorf("%d are published", n)
+		}
+		anchor.there.Store(true)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		i.verify(t, must(i.AddPreChain(t.Context(), chain)), chain)
+		if n := published(); n != 3 {
+			t.Errorf("%d are published", n)
+		}
+	})
 }

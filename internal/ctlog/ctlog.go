@@ -24,6 +24,7 @@ import (
 	"crypto/x509"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sigbox/sigbox"
@@ -113,6 +114,8 @@ type Service struct {
 	files  store.Blob
 	roots  [][]byte
 	issued map[fingerprint]*authority // by certificate, of Config.Chains
+	// unpublished: issuers are to be published before the next entry.
+	unpublished atomic.Bool
 
 	mu     sync.Mutex
 	stored map[fingerprint]bool // issuers whose certificate is in the log's rows

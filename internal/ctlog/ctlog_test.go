@@ -99,7 +99,8 @@ type instance struct {
 	blob store.Blob
 	log  *engine.Log
 	// files is blob as the service has it.
-	files *failingFiles
+	files  *failingFiles
+	anchor engine.Anchor
 }
 
 // failingFiles take nothing as long as err is set.
@@ -129,7 +130,7 @@ func (i *instance) open(t testing.TB, chains ...[][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.KV, cfg.Blob = i.kv, i.blob
+	cfg.KV, cfg.Blob, cfg.Anchor = i.kv, i.blob, i.anchor
 	if i.log, err = engine.Open(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}

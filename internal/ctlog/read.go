@@ -81,8 +81,13 @@ func (s *Service) Issuer(ctx context.Context, fp [32]byte) ([]byte, error) {
 
 // PublishIssuers writes the certificates of all issuers to Config.Files, where any web
 // server can serve them with the log's tiles (static-ct-api, Issuers): those that are
-// not there, or not whole. Those of later entries are written as they come.
+// not there, or not whole. Those of later entries are written as they come. A log that
+// takes nothing publishes nothing: they are written before its next entry.
 func (s *Service) PublishIssuers(ctx context.Context) error {
+	if s.log.Err() != nil {
+		s.unpublished.Store(true)
+		return nil
+	}
 	var errs []error
 	for _, a := range s.issued {
 		errs = append(errs, s.publishIssuer(ctx, a.cert.Raw))
@@ -103,6 +108,15 @@ func (s *Service) PublishIssuers(ctx context.Context) error {
 // before the entry is logged. Those of the log's authorities have been written, or can
 // wait until they can be.
 func (s *Service) publishNew(ctx context.Context, rows []store.Pair) error {
+	if s.log.Err() != nil {
+		return nil // the log says so when it is asked to take the entry
+	}
+	if s.unpublished.CompareAndSwap(true, false) {
+		if err := s.PublishIssuers(ctx); err != nil {
+			s.unpublished.Store(true)
+			return sigbox.Errorf(sigbox.Unavailable, "the CT log cannot publish its issuers' certificates at present").WithHint("try again later").WithCause(err)
+		}
+	}
 	for _, row := range rows {
 		if s.issued[sha256.Sum256(row.Value)] != nil {
 			continue

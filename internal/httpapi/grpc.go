@@ -177,25 +177,26 @@ func rpcExchangeOf(ctx context.Context) *rpcExchange {
 // call's deadline does.
 func (x *rpcExchange) refuse(ctx context.Context, err error) *connect.Error {
 	code, rpcCode, msg := refuse(x.w, x.r.WithContext(ctx), x.logger, err)
-	return newRPCError(x.w, code, rpcCode, msg)
+	return newRPCError(x.w, code, rpcCode, msg, patience(err))
 }
 
-// newRPCError makes the error of an answer, which is counted as an HTTP status.
-func newRPCError(w http.ResponseWriter, httpStatus, rpcCode int, msg string) *connect.Error {
+// newRPCError makes the error of an answer, which is counted as an HTTP status. wait is
+// how long clients are asked to wait where that helps, in seconds.
+func newRPCError(w http.ResponseWriter, httpStatus, rpcCode int, msg string, wait int) *connect.Error {
 	if s, ok := w.(interface{ standsFor(status int) }); ok {
 		s.standsFor(httpStatus)
 	}
 	e := connect.NewError(connect.Code(rpcCode), errors.New(msg)) // #nosec G115 -- one of the 16 codes
 	if httpStatus == http.StatusServiceUnavailable {
-		e.Meta().Set("Grpc-Retry-Pushback-Ms", strconv.Itoa(1000*retryAfter)) // gRFC A6, for clients that retry by themselves
-		e.AddDetail(retryInfo())
+		e.Meta().Set("Grpc-Retry-Pushback-Ms", strconv.Itoa(1000*wait)) // gRFC A6, for clients that retry by themselves
+		e.AddDetail(retryInfo(wait))
 	}
 	return e
 }
 
-// retryInfo is a google.rpc.RetryInfo: {retry_delay: {seconds: retryAfter}}.
-func retryInfo() *connect.ErrorDetail {
-	delay := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), retryAfter)
+// retryInfo is a google.rpc.RetryInfo: {retry_delay: {seconds: wait}}.
+func retryInfo(wait int) *connect.ErrorDetail {
+	delay := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(wait)) // #nosec G115 -- one of two numbers
 	info := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), delay)
 	detail, err := connect.NewErrorDetail(&anypb.Any{TypeUrl: "type.googleapis.com/google.rpc.RetryInfo", Value: info})
 	if err != nil {
@@ -207,7 +208,7 @@ func retryInfo() *connect.ErrorDetail {
 // writeRPCError answers a call that does not come to its method, or not back.
 func writeRPCError(w http.ResponseWriter, r *http.Request, httpStatus, rpcCode int, msg string) {
 	answer := &trailersOnly{ResponseWriter: w}
-	_ = connect.NewErrorWriter().Write(answer, r, newRPCError(w, httpStatus, rpcCode, msg)) // it writes headers alone
+	_ = connect.NewErrorWriter().Write(answer, r, newRPCError(w, httpStatus, rpcCode, msg, retryAfter)) // it writes headers alone
 	answer.end()
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -273,12 +274,12 @@ func rpcOf(g Guard, call rpcCall) (h http.Handler, metrics func(t *testing.T, cl
 }
 
 // wantRetry wants what tells a client to try again.
-func wantRetry(t *testing.T, e *connect.Error) {
+func wantRetry(t *testing.T, e *connect.Error, seconds byte) {
 	t.Helper()
-	if found := e.Meta().Get("Grpc-Retry-Pushback-Ms"); found != "1000" {
+	if found := e.Meta().Get("Grpc-Retry-Pushback-Ms"); found != strconv.Itoa(1000*int(seconds)) {
 		t.Errorf("pushback %q", found)
 	}
-	if len(e.Details()) != 1 || e.Details()[0].Type() != "google.rpc.RetryInfo" || !bytes.Equal(e.Details()[0].Bytes(), []byte{10, 2, 8, 1}) {
+	if len(e.Details()) != 1 || e.Details()[0].Type() != "google.rpc.RetryInfo" || !bytes.Equal(e.Details()[0].Bytes(), []byte{10, 2, 8, seconds}) {
 		t.Errorf("details %v", e.Details())
 	}
 }
@@ -320,7 +321,11 @@ func TestRPCKinds(t *testing.T) {
 				t.Errorf("counted %v times as %s", n, want.class)
 			}
 			if want.code == connect.CodeUnavailable {
-				wantRetry(t, e)
+				seconds := byte(retryAfter)
+				if kind == sigbox.Fatal {
+					seconds = retryStopped
+				}
+				wantRetry(t, e, seconds)
 			} else if len(e.Details()) > 0 {
 				t.Errorf("details %v", e.Details())
 			}
@@ -345,7 +350,7 @@ func TestRPCTurnedAway(t *testing.T) {
 		}()
 		<-entered
 		_, err := callRPC(t.Context(), client, url+"/s/x", nil)
-		wantRetry(t, wantRPCError(t, err, connect.CodeUnavailable, "in flight"))
+		wantRetry(t, wantRPCError(t, err, connect.CodeUnavailable, "in flight"), retryAfter)
 		close(leave)
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -355,7 +360,7 @@ func TestRPCTurnedAway(t *testing.T) {
 		h, _, _ := rpcOf(Guard{MaxBodyBytes: 1000}, func(context.Context, []byte) ([]byte, error) { return nil, nil })
 		url, client := serveRPC(t, h)
 		_, err := callRPC(t.Context(), client, url+"/s/x", make([]byte, smallBody+1))
-		wantRetry(t, wantRPCError(t, err, connect.CodeUnavailable, "large requests"))
+		wantRetry(t, wantRPCError(t, err, connect.CodeUnavailable, "large requests"), retryAfter)
 		if _, err := callRPC(t.Context(), client, url+"/s/x", make([]byte, 900)); err != nil {
 			t.Errorf("the room is not given back: %v", err)
 		}

@@ -72,14 +72,28 @@ func refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error)
 	}
 	log.Log(r.Context(), refusalLevel(httpStatus), refusedMessage, "method", r.Method, "path", r.URL.Path, "status", httpStatus, "err", err)
 	if httpStatus == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		w.Header().Set("Retry-After", strconv.Itoa(patience(err)))
 	}
 	return httpStatus, rpcCode, msg
 }
 
-// retryAfter is how long clients are asked to wait when there is no room for them,
-// in seconds.
-const retryAfter = 1
+const (
+	// retryAfter is how long clients are asked to wait when there is no room for them,
+	// in seconds.
+	retryAfter = 1
+	// retryStopped is the same for what goes on after a restart alone.
+	retryStopped = 30
+)
+
+// patience is how long clients are asked to wait after an error, in seconds.
+func patience(err error) int {
+	for e, ok := errors.AsType[*sigbox.Error](err); ok; e, ok = errors.AsType[*sigbox.Error](e.Unwrap()) {
+		if e.Kind == sigbox.Fatal {
+			return retryStopped
+		}
+	}
+	return retryAfter
+}
 
 // statusClientClosed is what Rekor's servers log for a client that went away.
 const statusClientClosed = 499

@@ -2,10 +2,13 @@ package httpapi
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sigbox/sigbox"
 )
 
 // Refusals that come in masses are counted and not logged; everything else is.
@@ -34,5 +37,24 @@ func TestRefusalsAreLoggedSeldom(t *testing.T) {
 	}
 	if text := say(refusedMessage, 1); text == "" || strings.Contains(text, "left_out") {
 		t.Errorf("found %q", text)
+	}
+}
+
+// Clients are asked to wait for longer when only a restart helps.
+func TestPatience(t *testing.T) {
+	shut := sigbox.Errorf(sigbox.Fatal, "forked")
+	for name, tt := range map[string]struct {
+		err  error
+		want int
+	}{
+		"no room":     {sigbox.Errorf(sigbox.Unavailable, "overloaded"), retryAfter},
+		"a cause":     {sigbox.Errorf(sigbox.Unavailable, "full").WithCause(errors.New("disk")), retryAfter},
+		"stopped":     {sigbox.Errorf(sigbox.Unavailable, "takes no entries").WithCause(shut), retryStopped},
+		"deeper":      {sigbox.Errorf(sigbox.Unavailable, "a").WithCause(sigbox.Errorf(sigbox.Unavailable, "b").WithCause(shut)), retryStopped},
+		"for a while": {sigbox.Errorf(sigbox.Unavailable, "a").WithCause(sigbox.Errorf(sigbox.Unavailable, "not compared")), retryAfter},
+	} {
+		if got := patience(tt.err); got != tt.want {
+			t.Errorf("%s: %d s", name, got)
+		}
 	}
 }
