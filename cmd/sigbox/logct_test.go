@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/sigbox/sigbox/internal/app"
 	"github.com/sigbox/sigbox/internal/app/apptest"
+	"github.com/sigbox/sigbox/internal/keys"
 )
 
 // proxyTo stands before an instance, shows of it what hidden does not hide, which
@@ -254,4 +256,70 @@ func olderCopy(t *testing.T, data string, checkpoint []byte) string {
 	s := httptest.NewServer(http.FileServer(http.Dir(folder)))
 	t.Cleanup(s.Close)
 	return s.URL
+}
+
+// TestFsckStatus: what a check ends with says whether something was found, could not be
+// read, or was asked for that is not there.
+func TestFsckStatus(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	a := apptest.Start(t, apptest.In(dir))
+	b := newBench(t)
+	b.must("instance", "add", "box", a.URL(), "--root", a.RootFile())
+	b.vars["SIGBOX_INSTANCE"] = "box"
+	empty := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(empty.Close)
+	expect := func(status int, says string, args ...string) {
+		t.Helper()
+		if got := b.run(append([]string{"log", "fsck"}, args...)...); got != status || !strings.Contains(b.stdout.String()+b.stderr.String(), says) {
+			t.Errorf("%v: status %d, expected %d and %q: %s%s", args, got, status, says, &b.stdout, &b.stderr)
+		}
+	}
+	expect(exitOK, "all is as it must be", "--log", "v2")
+	expect(exitUsage, "another sigbox is running", "--data", dir)
+	expect(exitUsage, "there is no instance in", "--data", filepath.Join(dir, "nowhere"))
+	expect(exitUsage, "--from 7: the log", "--log", "v2", "--from", "7")
+	expect(exitUndecided, "there is no transparency log", "--log", empty.URL)
+
+	// A server has several logs at one URL: the key says which one is meant.
+	entry := func(key string) string {
+		b.must("log", "get", "0", "--log", a.URL(), "--key", key)
+		return b.stdout.String()
+	}
+	public := map[string]string{}
+	for name, file := range map[string]string{"v2": "rekor2.pem", "v1": "rekor1.pem"} {
+		public[name] = publicKeyFile(t, filepath.Join(dir, "keys", file))
+	}
+	if v1, v2 := entry(public["v1"]), entry(public["v2"]); !strings.Contains(v1, "signed by the log") || v1 == v2 {
+		t.Errorf("v1: %s\nv2: %s", v1, v2)
+	}
+
+	apptest.Stop(t, a)
+	published := filepath.Join(dir, "tiles", "rekor2", "checkpoint")
+	if err := os.Remove(published); err != nil {
+		t.Fatal(err)
+	}
+	expect(exitNotVerified, "checkpoint: checkpoint (derived", "--data", dir)
+	expect(exitOK, "repaired", "--data", dir, "--repair")
+	if _, err := os.Stat(published); err != nil {
+		t.Error(err)
+	}
+	expect(exitOK, "all is as it must be", "--data", dir)
+}
+
+// publicKeyFile writes the public key of a file with a private one.
+func publicKeyFile(t *testing.T, private string) string {
+	t.Helper()
+	key, err := keys.Load(private, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "key.pub")
+	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }

@@ -49,8 +49,8 @@ a time. --from and --to check a part of a long log, which is proven by itself. A
 that is ended says up to where it has compared the log with its signed head, which a
 log with tiles is in parts of 65,536 entries, and how to go on from there.
 
-Exit status: 0 nothing was found or all was repaired, 1 something was found, 3 the
-log could not be read.`,
+Exit status: 0 nothing was found or all was repaired, 1 something was found, 2 there is
+no such log or part of it, or a server runs on the data, 3 the log could not be read.`,
 		Example: "  sigbox log fsck --data ./sigstore\n  sigbox log fsck --log https://log2025-1.rekor.sigstore.dev",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -119,6 +119,7 @@ func (e *env) fsck(ctx context.Context, local bool, f *fsckFlags) error {
 		return usage("expected --from below --to, found %d and %d", f.from, f.to)
 	}
 	reports, failed := check(ctx, f)
+	failed = unreadLog(failed)
 	if reports == nil && failed != nil {
 		return failed
 	}
@@ -132,6 +133,15 @@ func (e *env) fsck(ctx context.Context, local bool, f *fsckFlags) error {
 		}
 	}
 	return err
+}
+
+// unreadLog makes undecided of what kept a log from being read. That it is not the one that
+// was seen before, or signed by nobody who is trusted, is found all the same.
+func unreadLog(err error) error {
+	if k := sigbox.KindOf(err); err == nil || k == sigbox.NotVerified || exitStatus(err) != exitNotVerified {
+		return err
+	}
+	return sigbox.Errorf(sigbox.Unavailable, "%w", err)
 }
 
 // fsckData checks the logs in a data directory.
@@ -151,6 +161,9 @@ func (e *env) fsckData(ctx context.Context, f *fsckFlags) ([]fsckJSON, error) {
 		Progress: func(log string, p tlog.Phase, done, total uint64) { m.set(log+" "+string(p), done, total) },
 	})
 	m.done()
+	if k := sigbox.KindOf(err); err != nil && (k == sigbox.NotFound || k == sigbox.Conflict) {
+		return nil, configured(err) // there is no such log, or a server runs on it
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +197,9 @@ func (e *env) fsckRemote(ctx context.Context, f *fsckFlags) ([]fsckJSON, error) 
 	r, err := e.openLog(ctx, &f.logFlags)
 	if err != nil {
 		return nil, err
+	}
+	if head, _ := r.Head(); f.from > head.Size {
+		return nil, usage("--from %d: the log %s has %s", f.from, head.Origin, countMany(head.Size, "entry", "entries"))
 	}
 	m := e.newMeter()
 	o := remote.LogCheck{From: f.from, To: f.to, Progress: func(done, total uint64) { m.set("entries", done, total) }}

@@ -194,7 +194,12 @@ func (c *logChecker) config(ctx context.Context, part string) (tlog.Config, erro
 	if err != nil {
 		return tlog.Config{}, err
 	}
+	s, err := c.cfg.load()
+	if err != nil {
+		return tlog.Config{}, err
+	}
 	log.KV, log.Blob, log.Logger = store.WithPrefix(c.kv, part), store.Sub(c.blob, part), c.cfg.Logger
+	log.PublishInterval, log.Now = s.PublishInterval, c.cfg.Now
 	return log, checkIndex(ctx, &log, part)
 }
 

@@ -314,7 +314,8 @@ func (r *LogReader) find(ctx context.Context) error {
 	return nil
 }
 
-// findTiles looks for a checkpoint with tiles beside it.
+// findTiles looks for a checkpoint with tiles beside it: the first that a trusted key
+// has signed, or else the first. A server may have several logs.
 func (r *LogReader) findTiles(ctx context.Context, base string) error {
 	var places []string
 	if r.cfg.Version == 0 || r.cfg.CT {
@@ -331,9 +332,15 @@ func (r *LogReader) findTiles(ctx context.Context, base string) error {
 		if err != nil {
 			return err
 		}
-		if found {
+		if !found {
+			continue
+		}
+		if _, _, err := openBy(text, r.cfg.Keys); err == nil {
 			r.tiles, r.text = place, text
 			break
+		}
+		if r.tiles == "" {
+			r.tiles, r.text = place, text
 		}
 	}
 	return nil

@@ -33,14 +33,18 @@ func (c *checker) checkPublished(ctx context.Context) error {
 // checkpoint checks the published checkpoint, and that its partial tiles are there.
 func (c *checker) checkpoint(ctx context.Context) error {
 	text, err := c.cfg.Blob.Get(ctx, checkpointPath, note.MaxSize)
+	f := Finding{What: FoundCheckpoint, Name: checkpointPath, Want: "a checkpoint of this log", Got: "another"}
+	again := func() error { return c.publishHead(ctx) }
 	if errors.Is(err, store.ErrNotFound) {
-		return nil // none was published yet
+		if due, err := c.published(ctx); err != nil || !due {
+			return err
+		}
+		f.Got = "none"
+		return c.find(f, again)
 	}
 	if err != nil {
 		return err
 	}
-	f := Finding{What: FoundCheckpoint, Name: checkpointPath, Want: "a checkpoint of this log", Got: "another"}
-	again := func() error { return c.publishHead(ctx) }
 	cp, err := note.Open(string(text), c.cfg.Verifiers[0])
 	if err != nil || cp.Origin != c.cfg.Origin {
 		return c.find(f, again)
@@ -70,6 +74,23 @@ func (c *checker) checkpoint(ctx context.Context) error {
 		return c.find(f, nil)
 	}
 	return c.partials(ctx, cp.Size, edge)
+}
+
+// published reports whether there must be a published checkpoint: the log has published
+// partial tiles, or it has had the time for it.
+func (c *checker) published(ctx context.Context) (bool, error) {
+	if c.cfg.PublishInterval < 0 || c.head.Size == 0 {
+		return false, nil
+	}
+	if c.cfg.Now().Sub(c.head.Time) > 10*c.cfg.PublishInterval {
+		return true, nil
+	}
+	for name, err := range c.cfg.Blob.List(ctx, "tile/") {
+		if err != nil || strings.Contains(name, ".p/") {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // edgeAt gives the leaf hashes of the open bundle at a size.

@@ -416,3 +416,33 @@ func TestCheckStops(t *testing.T) {
 		t.Fatalf("found %+v", r)
 	}
 }
+
+// A published checkpoint that is gone is found, and made anew: nobody can read the
+// folder without.
+func TestCheckpointIsGone(t *testing.T) {
+	cfg := checkedConfig(t)
+	l := openLog(t, cfg)
+	closeLog(t, l)
+	if r := mustCheck(t, cfg); !r.OK() {
+		t.Fatalf("an empty log: %+v", r)
+	}
+	l = openLog(t, cfg)
+	fill(t, l, nil, 300)
+	closeLog(t, l)
+	p := cfg.Blob.(store.Publisher)
+	must(t, p.Remove(t.Context(), checkpointPath))
+	r := mustCheck(t, cfg)
+	if r.OK() || r.Lost > 0 || r.Findings[0].What != FoundCheckpoint || r.Findings[0].Got != "none" {
+		t.Fatalf("found %+v", r)
+	}
+	r, err := Repair(t.Context(), cfg, CheckOptions{})
+	must(t, err)
+	if !r.OK() {
+		t.Fatalf("found %+v", r)
+	}
+	cp, err := cfg.Blob.Get(t.Context(), checkpointPath, note.MaxSize)
+	must(t, err)
+	if string(cp) != l.Head().Checkpoint {
+		t.Errorf("it was made anew as %q", cp)
+	}
+}
