@@ -86,7 +86,7 @@ func (s *Service) Issuer(ctx context.Context, fp [32]byte) ([]byte, error) {
 func (s *Service) PublishIssuers(ctx context.Context) error {
 	if s.log.Err() != nil {
 		s.unpublished.Store(true)
-		return nil
+		return nil //nolint:nilerr // it is no failure of this
 	}
 	var errs []error
 	for _, a := range s.issued {
@@ -109,7 +109,7 @@ func (s *Service) PublishIssuers(ctx context.Context) error {
 // wait until they can be.
 func (s *Service) publishNew(ctx context.Context, rows []store.Pair) error {
 	if s.log.Err() != nil {
-		return nil // the log says so when it is asked to take the entry
+		return nil //nolint:nilerr // the log says so when it is asked to take the entry
 	}
 	if s.unpublished.CompareAndSwap(true, false) {
 		if err := s.PublishIssuers(ctx); err != nil {

@@ -38,5 +38,5 @@ func (kv *KV) corrupted(i pebble.DataCorruptionInfo) {
 	if err == nil {
 		err = errors.New("it cannot be read")
 	}
-	kv.breakWith(damaged(kv.dir, errors.New(kv.fs.PathBase(i.Path)+": "+firstLine(err))))
+	_ = kv.breakWith(damaged(kv.dir, errors.New(kv.fs.PathBase(i.Path)+": "+firstLine(err)))) // who writes next is told
 }
