@@ -77,12 +77,15 @@ func TestAnchorConflict(t *testing.T) {
 func TestAnchorIsOneStep(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log.checkpoint")
 	const writers = 8
-	errs := make(chan error, writers)
-	for i := range writers {
-		a := dir.NewAnchor(path)
-		if _, err := a.Load(t.Context()); !errors.Is(err, store.ErrNotFound) {
+	anchors := make([]*dir.Anchor, writers)
+	for i := range anchors { // all find nothing
+		anchors[i] = dir.NewAnchor(path)
+		if _, err := anchors[i].Load(t.Context()); !errors.Is(err, store.ErrNotFound) {
 			t.Fatal(err)
 		}
+	}
+	errs := make(chan error, writers)
+	for i, a := range anchors {
 		go func() { errs <- a.Store(t.Context(), strings.Repeat("x", i+1)) }()
 	}
 	written := 0
