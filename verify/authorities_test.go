@@ -284,3 +284,15 @@ func TestSCTsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestIssuerNotListed: that the trust root does not list the issuer is said.
+func TestIssuerNotListed(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	r := w.Root()
+	r.CertificateAuthorities = nil
+	_, err := verifier(t, r).Verify(verify.Bytes(artifact), w.Sign(artifact, sigboxtest.Options{}), ada())
+	if verify.FailedStep(err) != verify.StepCertificate || !strings.Contains(err.Error(), "which the trust root does not list") {
+		t.Errorf("found %v", err)
+	}
+}
