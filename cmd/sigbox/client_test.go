@@ -21,7 +21,18 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected output in testdata")
 
-// TestClientScripts runs testdata/client/*.txtar against one instance. Beside testscript's own
+// TestClientScripts runs testdata/client/*.txtar against one instance, at the same time.
+func TestClientScripts(t *testing.T) {
+	runScripts(t, "testdata/client")
+}
+
+// TestReadingScripts runs testdata/reading/*.txtar against an instance whose logs have
+// what they put there and nothing else.
+func TestReadingScripts(t *testing.T) {
+	runScripts(t, "testdata/reading")
+}
+
+// runScripts runs the scripts of a directory against one instance. Beside testscript's own
 // there are these commands:
 //
 //	exits N PROGRAM ARGS…   runs a program that must end with status N
@@ -33,10 +44,11 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 // and these variables: URL of the instance, PORT of it, DATA its directory, ROOT
 // its TUF root, TRUSTED_ROOT and SIGNING_CONFIG what it publishes by TUF, ISSUER
 // its OpenID provider, and REGISTRY, which is empty at first.
-func TestClientScripts(t *testing.T) {
+func runScripts(t *testing.T, dir string) {
+	t.Helper()
 	a := apptest.Start(t)
 	testscript.Run(t, testscript.Params{
-		Dir:           "testdata/client",
+		Dir:           dir,
 		UpdateScripts: *update,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
