@@ -15,6 +15,9 @@ import (
 // the anchor, whom nobody vouches for, only that is looked at which it says itself. The
 // error is of kind NotVerified.
 func CheckAuthorities(chain []*x509.Certificate, usage x509.ExtKeyUsage) error {
+	if len(chain) == 0 {
+		return Errorf(NotVerified, "there is no authority's certificate")
+	}
 	for i, c := range chain {
 		if len(c.UnhandledCriticalExtensions) > 0 {
 			return Errorf(NotVerified, "the authority's certificate %q has a critical extension that is not known, %v", c.Subject, c.UnhandledCriticalExtensions[0])
@@ -56,6 +59,9 @@ func describeUsage(usage x509.ExtKeyUsage) string {
 // certificates must be valid at the given time; whether they are is the caller's to
 // check, and so is what c itself may be used for. The error is of kind NotVerified.
 func CheckIssued(c *x509.Certificate, authorities []*x509.Certificate, usage x509.ExtKeyUsage, at time.Time) error {
+	if len(authorities) == 0 {
+		return Errorf(NotVerified, "there is no authority's certificate")
+	}
 	for below, ca := range authorities {
 		if (ca.MaxPathLen > 0 || ca.MaxPathLenZero) && below > ca.MaxPathLen {
 			return Errorf(NotVerified, "the authority's certificate %q allows %d authorities below it, the path has %d", ca.Subject, ca.MaxPathLen, below)
@@ -82,16 +88,21 @@ func checkIssuedBy(c, parent *x509.Certificate) error {
 }
 
 // constrained reports whether a certificate limits its path, to names (RFC 5280
-// §4.2.1.10) or to certificates of known policies (§4.2.1.11).
+// §4.2.1.10) or to certificates of known policies (§4.2.1.11), or says what policies
+// mean elsewhere (§4.2.1.5), which can be wrong in itself.
 func constrained(c *x509.Certificate) bool {
 	return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool {
 		return e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 30}) || // nameConstraints
+			e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 33}) || // policyMappings
 			e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 36}) // policyConstraints
 	})
 }
 
 // checkConstraints leaves a path with constraints to the standard library.
 func checkConstraints(c *x509.Certificate, authorities []*x509.Certificate, usage x509.ExtKeyUsage, at time.Time) error {
+	if at.IsZero() { // which is now, to package x509
+		return Errorf(NotVerified, "nothing is known of when the certificate was used")
+	}
 	opts := x509.VerifyOptions{
 		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: at,
 		KeyUsages: []x509.ExtKeyUsage{usage},
