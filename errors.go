@@ -52,6 +52,30 @@ func (k Kind) String() string {
 	return "unknown kind"
 }
 
+// KindOfStatus is the kind of failure that an HTTP server's refusal stands for, by its
+// status (RFC 9110, section 15). Statuses below 400 are no refusals: what comes with one
+// that was not asked for is Invalid.
+func KindOfStatus(status int) Kind {
+	switch status {
+	case 401:
+		return Unauthenticated
+	case 403:
+		return Denied
+	case 404:
+		return NotFound
+	case 409, 412: // it exists; somebody else moved first
+		return Conflict
+	case 413:
+		return TooLarge
+	case 408, 429: // too slow, too often
+		return Unavailable
+	}
+	if status >= 500 {
+		return Unavailable
+	}
+	return Invalid
+}
+
 // Error is a failure that says what was expected, what was found and what to do
 // next. Msg is safe to show to whoever sent the input; Err is the cause, for
 // logs, and is shown to remote callers never.

@@ -236,7 +236,10 @@ func unreachable(host string, err error) error {
 // the answer.
 func refusal(resp *http.Response, what string) error {
 	defer drain(resp)
-	kind, hint := kindOf(resp.StatusCode), ""
+	kind, hint := sigbox.KindOfStatus(resp.StatusCode), ""
+	if resp.StatusCode < http.StatusBadRequest {
+		kind = sigbox.Unavailable // it is not known what there is
+	}
 	switch kind {
 	case sigbox.Unauthenticated, sigbox.Denied:
 		hint = "log in with docker login, as somebody who may"
@@ -249,24 +252,6 @@ func refusal(resp *http.Response, what string) error {
 	e := sigbox.Errorf(kind, "%s: the registry answers %d%s", what, resp.StatusCode, reason(resp))
 	e.Hint = hint
 	return e
-}
-
-func kindOf(status int) sigbox.Kind {
-	switch {
-	case status == http.StatusUnauthorized:
-		return sigbox.Unauthenticated
-	case status == http.StatusForbidden:
-		return sigbox.Denied
-	case status == http.StatusNotFound:
-		return sigbox.NotFound
-	case status == http.StatusRequestEntityTooLarge:
-		return sigbox.TooLarge
-	case status == http.StatusConflict, status == http.StatusPreconditionFailed:
-		return sigbox.Conflict
-	case status >= 400 && status < 500 && !isPassingStatus(status):
-		return sigbox.Invalid
-	}
-	return sigbox.Unavailable
 }
 
 // reason is what a registry says of its refusal (distribution-spec v1.1.1, Error

@@ -108,33 +108,25 @@ func (e *env) clean(ctx context.Context, f cleanFlags, arg string) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	asked, err := imageArg(arg)
+	image, err := e.openImage(ctx, f.registry, arg)
 	if err != nil {
 		return err
 	}
-	client, err := e.registries(f.registry)
+	root, err := image.tree(ctx)
 	if err != nil {
 		return err
-	}
-	ref, err := client.Resolve(ctx, asked)
-	if err != nil {
-		return unread(err)
-	}
-	root, err := client.Tree(ctx, ref)
-	if err != nil {
-		return fmt.Errorf("%s: %w", asked, unread(err))
 	}
 	if !f.output.json() {
-		e.noteTag(asked, ref)
+		e.noteTag(image.asked, image.ref)
 	}
 	all := f.find(root, nil)
-	if err := e.confirmClean(f, ref, all); err != nil {
+	if err := e.confirmClean(f, image.ref, all); err != nil {
 		return err
 	}
-	if err := remove(ctx, client, ref, all); err != nil {
+	if err := image.remove(ctx, all); err != nil {
 		return err
 	}
-	return e.printCleaned(f, ref, all)
+	return e.printCleaned(f, image.ref, all)
 }
 
 // find gives what is to be removed, and what belongs to that before it.
@@ -194,7 +186,7 @@ func (c cleanedJSON) String() string {
 
 // remove removes what was found: what hangs deepest first, and what belongs to one image
 // at a time together.
-func remove(ctx context.Context, client *oci.Client, ref oci.Reference, all []cleaning) error {
+func (i *image) remove(ctx context.Context, all []cleaning) error {
 	slices.SortStableFunc(all, func(a, b cleaning) int {
 		return cmp.Or(cmp.Compare(b.depth, a.depth), cmp.Compare(a.Of, b.Of))
 	})
@@ -206,7 +198,7 @@ func remove(ctx context.Context, client *oci.Client, ref oci.Reference, all []cl
 			n := prefix(level, func(c cleaning) bool { return c.Of == level[0].Of })
 			images, level = append(images, level[:n]), level[n:]
 		}
-		inParallel(images, func(_ int, of []cleaning) { removeFrom(ctx, client, ref, of) })
+		inParallel(images, func(_ int, of []cleaning) { i.removeFrom(ctx, of) })
 		if ctx.Err() != nil {
 			return sigbox.Errorf(sigbox.Unavailable, "interrupted").WithHint("the same command goes on from there")
 		}
@@ -224,17 +216,17 @@ func prefix(all []cleaning, alike func(cleaning) bool) int {
 }
 
 // removeFrom removes what belongs to one manifest.
-func removeFrom(ctx context.Context, client *oci.Client, ref oci.Reference, all []cleaning) {
+func (i *image) removeFrom(ctx context.Context, all []cleaning) {
 	subject, err := sigbox.ParseDigest(all[0].Of)
 	nodes := make([]*oci.Node, len(all))
-	for i, c := range all {
-		nodes[i], all[i].err = c.node, err
+	for n, c := range all {
+		nodes[n], all[n].err = c.node, err
 	}
 	if err != nil {
 		return
 	}
-	for i, err := range client.Detach(ctx, ref.At(subject), nodes...) {
-		all[i].err = err
+	for n, err := range i.client.Detach(ctx, i.ref.At(subject), nodes...) {
+		all[n].err = err
 	}
 }
 

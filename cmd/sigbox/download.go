@@ -87,29 +87,22 @@ func (e *env) download(ctx context.Context, f downloadFlags, arg string) error {
 	if f.output.json() && f.dir == "" {
 		return usage("--output json needs --dir: without it bundles go to standard output")
 	}
-	asked, err := imageArg(arg)
+	image, err := e.openImage(ctx, f.registry, arg)
 	if err != nil {
 		return err
 	}
-	client, err := e.registries(f.registry)
-	if err != nil {
-		return err
+	d := &downloading{env: e, image: image, dir: f.dir, names: map[string]int{}}
+	d.report = downloadReport{Image: image.ref.String(), Warning: unverifiedTree, Files: []downloadedJSON{}, Failed: []notReadJSON{}}
+	if err := d.all(ctx, f.registry.recursive); err != nil {
+		return image.failure(err)
 	}
-	ref, err := client.Resolve(ctx, asked)
-	if err != nil {
-		return unread(err)
-	}
-	d := &downloading{env: e, dir: f.dir, names: map[string]int{}}
-	d.report = downloadReport{Image: ref.String(), Warning: unverifiedTree, Files: []downloadedJSON{}, Failed: []notReadJSON{}}
-	if err := d.all(ctx, client, ref, f.registry.recursive); err != nil {
-		return fmt.Errorf("%s: %w", asked, err)
-	}
-	return d.finish(f, asked, ref)
+	return d.finish(f)
 }
 
 // downloading is one call of the verb.
 type downloading struct {
 	*env
+	image  *image
 	dir    string
 	names  map[string]int // how often a file's name was wanted
 	report downloadReport
@@ -120,7 +113,8 @@ type downloading struct {
 }
 
 // all writes what belongs to an image.
-func (d *downloading) all(ctx context.Context, client *oci.Client, ref oci.Reference, recursive bool) error {
+func (d *downloading) all(ctx context.Context, recursive bool) error {
+	client, ref := d.image.client, d.image.ref
 	images := []oci.Reference{ref}
 	if recursive {
 		below, err := client.Images(ctx, ref)
@@ -223,7 +217,8 @@ func (d *downloading) writeFile(a *oci.Attachment, content []byte, suffix string
 }
 
 // finish tells what was written, and what to do with it.
-func (d *downloading) finish(f downloadFlags, asked, ref oci.Reference) error {
+func (d *downloading) finish(f downloadFlags) error {
+	ref := d.image.ref
 	if len(d.report.Failed)+d.written+d.payloads+d.leftOut == 0 {
 		return sigbox.Errorf(sigbox.NotFound, "%s has no bundles, signatures or attestations", ref).WithHint("sigbox tree shows what belongs to it")
 	}
@@ -236,7 +231,7 @@ func (d *downloading) finish(f downloadFlags, asked, ref oci.Reference) error {
 		}
 		return nil
 	}
-	d.noteTag(asked, ref)
+	d.noteTag(d.image.asked, ref)
 	for _, file := range d.report.Files {
 		if _, err := fmt.Fprintln(d.stdout, printable(string(file.File))); err != nil {
 			return ioError(err)

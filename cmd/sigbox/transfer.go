@@ -3,24 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/oci"
 )
-
-// imageArg reads an argument that can only be an image.
-func imageArg(arg string) (oci.Reference, error) {
-	ref, err := oci.ParseReference(strings.TrimPrefix(arg, dockerScheme))
-	return ref, configured(err)
-}
-
-// noteTag tells which image a tag stood for.
-func (e *env) noteTag(asked, found oci.Reference) {
-	if asked.Digest().IsZero() {
-		e.note("%s is %s.", asked, found)
-	}
-}
 
 // transferFlags are those of copy, save and load.
 type transferFlags struct {

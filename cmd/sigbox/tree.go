@@ -49,30 +49,22 @@ const unverifiedTree = "UNVERIFIED: these are the claims of whoever could write 
 
 // tree is the verb.
 func (e *env) tree(ctx context.Context, f treeFlags, arg string) error {
-	asked, err := imageArg(arg)
+	image, err := e.openImage(ctx, f.registry, arg)
 	if err != nil {
 		return err
 	}
-	client, err := e.registries(f.registry)
+	root, err := image.tree(ctx)
 	if err != nil {
 		return err
 	}
-	ref, err := client.Resolve(ctx, asked)
+	t, err := image.report(ctx, root)
 	if err != nil {
-		return unread(err)
-	}
-	root, err := client.Tree(ctx, ref)
-	if err != nil {
-		return fmt.Errorf("%s: %w", asked, unread(err))
-	}
-	t, err := newTreeReport(ctx, client, ref, root)
-	if err != nil {
-		return fmt.Errorf("%s: %w", asked, err)
+		return image.failure(err)
 	}
 	if f.output.json() {
 		return e.printJSON(t)
 	}
-	e.noteTag(asked, ref)
+	e.noteTag(image.asked, image.ref)
 	return t.print(e.stdout)
 }
 
@@ -117,12 +109,12 @@ type treeClaim struct {
 	Problem       string `json:"problem,omitempty"`
 }
 
-// newTreeReport writes a tree down, with the claims of what is in it.
-func newTreeReport(ctx context.Context, client *oci.Client, ref oci.Reference, root *oci.Node) (*treeReport, error) {
-	t := &treeReport{Image: ref.String(), Warning: unverifiedTree}
+// report writes the image's tree down, with the claims of what is in it.
+func (i *image) report(ctx context.Context, root *oci.Node) (*treeReport, error) {
+	t := &treeReport{Image: i.ref.String(), Warning: unverifiedTree}
 	t.enter(root, treeNode{Kind: "image", last: true})
 	errs := make([]error, len(t.Nodes))
-	inParallel(t.Nodes, func(i int, _ treeNode) { errs[i] = t.Nodes[i].claim(ctx, client, ref) })
+	inParallel(t.Nodes, func(n int, _ treeNode) { errs[n] = i.claims(ctx, &t.Nodes[n]) })
 	return t, cmp.Or(errs...)
 }
 
@@ -160,8 +152,8 @@ func compareNodes(a, b *oci.Node) int {
 	)
 }
 
-// claim reads what a node says of itself. The error is one that leaves open what it is.
-func (n *treeNode) claim(ctx context.Context, client *oci.Client, ref oci.Reference) error {
+// claims reads what a node says of itself. The error is one that leaves open what it is.
+func (i *image) claims(ctx context.Context, n *treeNode) error {
 	switch {
 	case n.node.Kind == 0 || n.node.Err != nil:
 		return nil
@@ -175,7 +167,7 @@ func (n *treeNode) claim(ctx context.Context, client *oci.Client, ref oci.Refere
 	if err != nil {
 		return err
 	}
-	for a, err := range client.Contents(ctx, ref.At(subject), n.node) {
+	for a, err := range i.client.Contents(ctx, i.ref.At(subject), n.node) {
 		c := treeClaim{Size: a.Blob.Size}
 		if err == nil {
 			err = c.read(a)

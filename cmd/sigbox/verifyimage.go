@@ -34,16 +34,6 @@ func (j *judge) image(ctx context.Context, o *outcome) {
 	}
 }
 
-// unread makes undecided what a registry does not let us read, whatever its reason: it
-// may have been the signature that counts. What was read and is wrong stays so.
-func unread(err error) error {
-	switch sigbox.KindOf(err) {
-	case sigbox.Invalid, sigbox.NotVerified:
-		return err
-	}
-	return sigbox.Errorf(sigbox.Unavailable, "%w", err)
-}
-
 // wantedTypes are the predicate types that a bundle may have.
 func (j *judge) wantedTypes() []string {
 	switch types := j.policy.PredicateTypes; {

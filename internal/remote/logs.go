@@ -358,7 +358,7 @@ func (r *LogReader) fetchCheckpoint(ctx context.Context, prefix string) (text st
 	switch {
 	case err != nil:
 		return "", false, err
-	case resp.status != http.StatusOK && kindOfStatus(resp.status) == sigbox.Unavailable && resp.status != http.StatusNotImplemented:
+	case resp.status != http.StatusOK && sigbox.KindOfStatus(resp.status) == sigbox.Unavailable && resp.status != http.StatusNotImplemented:
 		return "", false, refused(request{service: logService, url: prefix + "/checkpoint"}, resp)
 	case resp.status != http.StatusOK:
 		return "", false, nil

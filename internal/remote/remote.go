@@ -350,25 +350,7 @@ func refused(r request, resp response) error {
 	if reason == "" {
 		reason = http.StatusText(resp.status)
 	}
-	return sigbox.Errorf(kindOfStatus(resp.status), "%s at %s answered with status %d: %s", r.service, r.url, resp.status, reason)
-}
-
-func kindOfStatus(status int) sigbox.Kind {
-	switch {
-	case status == http.StatusUnauthorized:
-		return sigbox.Unauthenticated
-	case status == http.StatusForbidden:
-		return sigbox.Denied
-	case status == http.StatusNotFound:
-		return sigbox.NotFound
-	case status == http.StatusConflict:
-		return sigbox.Conflict
-	case status == http.StatusRequestEntityTooLarge:
-		return sigbox.TooLarge
-	case status == http.StatusTooManyRequests || status >= 500:
-		return sigbox.Unavailable
-	}
-	return sigbox.Invalid
+	return sigbox.Errorf(sigbox.KindOfStatus(resp.status), "%s at %s answered with status %d: %s", r.service, r.url, resp.status, reason)
 }
 
 // reasonOf finds what the server says of its refusal: the message of a
