@@ -19,9 +19,10 @@ import (
 
 // memoryAnchor is an anchor for tests.
 type memoryAnchor struct {
-	mu   sync.Mutex
-	text string // guarded by mu
-	err  error  // guarded by mu; of every call
+	mu      sync.Mutex
+	text    string // guarded by mu
+	emptied bool   // guarded by mu; what is there is the empty text
+	err     error  // guarded by mu; of every call
 	// readable: err is that of Store alone; guarded by mu
 	readable bool
 	kept     string // guarded by mu; of whoever wants to bring text back
@@ -40,7 +41,7 @@ func (a *memoryAnchor) Load(context.Context) (string, error) {
 	switch {
 	case a.err != nil && !a.readable:
 		return "", a.err
-	case a.text == "":
+	case a.text == "" && !a.emptied:
 		return "", store.ErrNotFound
 	}
 	return a.text, nil
@@ -50,7 +51,7 @@ func (a *memoryAnchor) Store(_ context.Context, text string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err == nil {
-		a.text = text
+		a.text, a.emptied = text, false
 	}
 	return a.err
 }
@@ -226,6 +227,10 @@ func TestAnchorIsGone(t *testing.T) {
 	must(t, err)
 	anchor.text = other
 	expectShut(t, cfg, sigbox.Fatal, "not one of this log")
+	// An empty one is not what a log that has just been opened has seen last.
+	anchor.text, anchor.emptied = "", true
+	expectShut(t, cfg, sigbox.Fatal, "not one of this log")
+	anchor.emptied = false
 	anchor.text = text
 	must(t, openLog(t, cfg).Err())
 

@@ -158,6 +158,19 @@ func TestAnchorIsLostWhileRunning(t *testing.T) {
 			mend: func(a *memoryAnchor, _ *switchAnchor) { a.mu.Lock(); a.text = a.kept; a.mu.Unlock() },
 			say:  "it is gone",
 		},
+		"emptied": {
+			lose: func(a *memoryAnchor, _ *switchAnchor) {
+				a.mu.Lock()
+				a.kept, a.text, a.emptied = a.text, "", true
+				a.mu.Unlock()
+			},
+			mend: func(a *memoryAnchor, _ *switchAnchor) {
+				a.mu.Lock()
+				a.text, a.emptied = a.kept, false
+				a.mu.Unlock()
+			},
+			say: "is not one of this log",
+		},
 		"unreadable": {
 			lose: func(a *memoryAnchor, _ *switchAnchor) { a.fail(errors.New("connection refused"), false) },
 			mend: func(a *memoryAnchor, _ *switchAnchor) { a.fail(nil, false) },
