@@ -3,6 +3,7 @@ module github.com/sigbox/sigbox/bench
 go 1.26.0
 
 require (
+	github.com/google/go-containerregistry v0.21.7
 	github.com/sigbox/sigbox v0.0.0
 	github.com/sigstore/sigstore-go v1.3.0
 	golang.org/x/crypto v0.58.0
@@ -58,7 +59,6 @@ require (
 	github.com/gogo/protobuf v1.3.2 // indirect
 	github.com/golang/snappy v0.0.5-0.20231225225746-43d5d4cd4e0e // indirect
 	github.com/google/certificate-transparency-go v1.3.3 // indirect
-	github.com/google/go-containerregistry v0.21.7 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.29.0 // indirect
 	github.com/in-toto/attestation v1.2.0 // indirect

@@ -50,7 +50,7 @@ func run(ctx context.Context) error {
 	clients := flag.String("clients", "1,64,1024,2048", "how many clients at once, one measurement each")
 	flag.StringVar(&c.bin, "bin", "", "directory of the programs")
 	flag.DurationVar(&c.span, "span", 10*time.Second, "how long a measurement lasts")
-	flag.StringVar(&c.parts, "parts", "processes,verify,log,certificates,timestamps", "what to measure")
+	flag.StringVar(&c.parts, "parts", "processes,verify,images,log,certificates,timestamps", "what to measure")
 	flag.BoolVar(&c.alone, "alone", false, "measure sigbox without its peers")
 	flag.IntVar(&c.runs, "runs", 15, "how often each whole process is run; the median counts")
 	flag.IntVar(&c.grow, "grow", 200_000, "how many entries to fill logs with, to see what an entry costs as they grow; 0 for none")
@@ -80,7 +80,7 @@ func run(ctx context.Context) error {
 	}{
 		// Processes first, while this one is small: a child's peak memory begins
 		// with what its parent had.
-		{"processes", measureProcesses}, {"verify", measureVerify}, {"log", measureLog}, {"certificates", measureCertificates}, {"timestamps", measureTimestamps},
+		{"processes", measureProcesses}, {"verify", measureVerify}, {"images", measureImages}, {"log", measureLog}, {"certificates", measureCertificates}, {"timestamps", measureTimestamps},
 	} {
 		if !strings.Contains(","+c.parts+",", ","+part.name+",") {
 			continue
