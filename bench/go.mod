@@ -104,6 +104,7 @@ require (
 	google.golang.org/grpc v1.82.1 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 	k8s.io/klog/v2 v2.140.0 // indirect
+	maragu.dev/gomponents v1.2.0 // indirect
 )
 
 replace github.com/sigbox/sigbox => ../

@@ -99,6 +99,7 @@ require (
 	golang.org/x/text v0.43.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260526163538-3dc84a4a5aaa // indirect
 	k8s.io/klog/v2 v2.140.0 // indirect
+	maragu.dev/gomponents v1.2.0 // indirect
 )
 
 // The module under test.

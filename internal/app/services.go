@@ -166,9 +166,7 @@ func (s *services) openProvider(context.Context) error {
 	if err != nil {
 		return sigbox.Errorf(sigbox.Internal, "%w", err)
 	}
-	if s.pages, err = web.New(u.Host); err != nil {
-		return err
-	}
+	s.pages = web.New(u.Host)
 	s.users = openUsers(s.kv, s.app.cfg.Now)
 	s.provider, err = oidc.New(oidc.Config{
 		Issuer: issuerURL(s.app.state.URL), AllowHTTP: u.Scheme == "http", Key: s.keys[oidcKey],

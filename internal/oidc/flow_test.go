@@ -47,12 +47,9 @@ func newWorld(t *testing.T) *world {
 	if err := users.Add(t.Context(), alice, password, "Alice"); err != nil {
 		t.Fatal(err)
 	}
-	pages, err := web.New("test")
-	if err != nil {
-		t.Fatal(err)
-	}
+	var err error
 	w.provider, err = oidc.New(oidc.Config{
-		Issuer: w.issuer, AllowHTTP: true, Key: key(t), Users: users, Pages: pages,
+		Issuer: w.issuer, AllowHTTP: true, Key: key(t), Users: users, Pages: web.New("test"),
 		Clients: []string{"sigstore", "other"}, Now: w.clock.Now,
 		Logger: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
@@ -579,11 +576,9 @@ func TestLoginCookie(t *testing.T) {
 		}
 	}
 
-	pages, err := web.New("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	secure, err := oidc.New(oidc.Config{Issuer: "https://sigbox.example/oidc", Key: key(t), Users: w.provider.Users(), Pages: pages})
+	secure, err := oidc.New(oidc.Config{
+		Issuer: "https://sigbox.example/oidc", Key: key(t), Users: w.provider.Users(), Pages: web.New("test"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

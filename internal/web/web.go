@@ -2,6 +2,10 @@
 // and the front page of an instance. They are plain HTML with one embedded style
 // sheet; there is no script.
 //
+// The pages are Go functions that make nodes, which escape what they are given.
+// The templates of the standard library call methods by name, and the linker then
+// keeps every method of the program (TestMethodsArePruned of the root package).
+//
 // Each response carries a Content-Security-Policy that allows that style sheet and
 // nothing else, and cannot be framed.
 package web
@@ -9,61 +13,34 @@ package web
 import (
 	"bytes"
 	"crypto/sha256"
-	"embed"
+	_ "embed" // the style sheet
 	"encoding/base64"
-	"fmt"
-	"html/template"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/sigbox/sigbox/internal/oidc"
 )
 
-//go:embed templates/*.html style.css
-var files embed.FS
+//go:embed style.css
+var style string
 
 // Pages draws pages; it implements [oidc.Pages]. Methods are safe for concurrent
 // use.
 type Pages struct {
-	name                          string
-	style                         template.CSS
-	csp                           string // without form-action
-	front, login, device, message *template.Template
+	name string
+	csp  string // without form-action
 }
 
-// New parses the templates. The name is what the instance is called at the head
-// of each page, such as its host name.
-func New(name string) (*Pages, error) {
-	style, err := files.ReadFile("style.css")
-	if err != nil {
-		return nil, fmt.Errorf("reading the style sheet: %w", err)
-	}
-	hash := sha256.Sum256(style)
-	p := &Pages{
-		name:  name,
-		style: template.CSS(style), //nolint:gosec // our own file
+// New makes pages. The name is what the instance is called at the head of each,
+// such as its host name.
+func New(name string) *Pages {
+	hash := sha256.Sum256([]byte(style))
+	return &Pages{
+		name: name,
 		csp: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) +
 			"'; img-src data:; base-uri 'none'; frame-ancestors 'none'; form-action ",
 	}
-	for file, t := range map[string]**template.Template{
-		"front": &p.front, "login": &p.login, "device": &p.device, "message": &p.message,
-	} {
-		if *t, err = parse(file); err != nil {
-			return nil, err
-		}
-	}
-	return p, nil
-}
-
-func parse(name string) (*template.Template, error) {
-	t, err := template.New("layout.html").Option("missingkey=error").ParseFS(fs.FS(files), "templates/layout.html", "templates/"+name+".html")
-	if err != nil {
-		return nil, fmt.Errorf("parsing the page %s: %w", name, err)
-	}
-	return t, nil
 }
 
 // FrontView is the front page of an instance.
@@ -76,65 +53,37 @@ type FrontView struct {
 
 // Front says what this instance is, how to trust it and how to sign with it.
 func (p *Pages) Front(w http.ResponseWriter, v FrontView) {
-	p.write(w, http.StatusOK, p.front, "'none'", v)
-}
-
-// loginData adds what the page says in other words.
-type loginData struct {
-	oidc.LoginView
-	Listener string // host and port, "" if the program does not listen
-	Ago      string // when the device began, "" without one
+	p.write(w, http.StatusOK, "'none'", front(v))
 }
 
 // Login implements [oidc.Pages]. Browsers apply form-action to where a form's
 // answer redirects, so the program's address is allowed there.
 func (p *Pages) Login(w http.ResponseWriter, status int, v oidc.LoginView) {
-	d := loginData{LoginView: v}
-	action := "'self'"
+	action, listener := "'self'", ""
 	if u, err := url.Parse(v.Redirect); err == nil && u.Host != "" {
-		d.Listener = u.Host
+		listener = u.Host
 		if strings.Contains(u.Hostname(), ":") {
 			action += " http:" // the policy's grammar has no IPv6 addresses
 		} else {
 			action += " http://" + u.Host
 		}
 	}
-	if v.Device != nil {
-		d.Ago = ago(v.Device.Age)
-	}
-	p.write(w, status, p.login, action, d)
-}
-
-// ago says roughly how long ago something was.
-func ago(d time.Duration) string {
-	switch minutes := int(d.Minutes()); minutes {
-	case 0:
-		return "less than a minute ago"
-	case 1:
-		return "a minute ago"
-	default:
-		return fmt.Sprintf("%d minutes ago", minutes)
-	}
+	p.write(w, status, action, login(v, listener))
 }
 
 // Device implements [oidc.Pages].
 func (p *Pages) Device(w http.ResponseWriter, status int, v oidc.DeviceView) {
-	p.write(w, status, p.device, "'self'", v)
+	p.write(w, status, "'self'", device(v))
 }
 
 // Message implements [oidc.Pages].
 func (p *Pages) Message(w http.ResponseWriter, status int, v oidc.MessageView) {
-	p.write(w, status, p.message, "'none'", v)
+	p.write(w, status, "'none'", message(v))
 }
 
-func (p *Pages) write(w http.ResponseWriter, status int, t *template.Template, formAction string, view any) {
-	var page bytes.Buffer
-	err := t.Execute(&page, struct {
-		Name  string
-		Style template.CSS
-		View  any
-	}{p.name, p.style, view})
-	if err != nil {
+func (p *Pages) write(w http.ResponseWriter, status int, formAction string, content page) {
+	var html bytes.Buffer
+	if err := content.document(p.name).Render(&html); err != nil {
 		http.Error(w, "this page could not be drawn", http.StatusInternalServerError)
 		return
 	}
@@ -147,5 +96,5 @@ func (p *Pages) write(w http.ResponseWriter, status int, t *template.Template, f
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	w.WriteHeader(status)
-	_, _ = page.WriteTo(w) // the client has gone: nothing to be done
+	_, _ = html.WriteTo(w) // the client has gone: nothing to be done
 }
