@@ -167,11 +167,13 @@ func (l *Log) checkAnchor(ctx context.Context) *sigbox.Error {
 		return l.shutBy(notCompared(err))
 	}
 	if err := l.storeAnchor(ctx, l.Head()); err != nil {
-		return l.shutFor("the anchor cannot be written").WithCause(becauseOf(err))
+		d := unwritten(err)
+		return l.shutFor(d.what).WithCause(d.cause)
 	}
 	if err := l.acceptClock(ctx); err != nil {
 		return l.shutBy(notCompared(err))
 	}
+	l.watched.Store(&watched{l.cfg.Now(), true})
 	l.agreed()
 	return nil
 }
@@ -188,6 +190,11 @@ func (l *Log) noteAnchor(ctx context.Context) error {
 // notCompared is the doubt when it is the log's own store that fails.
 func notCompared(err error) *doubt {
 	return &doubt{what: "it cannot be compared with its anchor", cause: err}
+}
+
+// unwritten is the doubt when the anchor does not take the head.
+func unwritten(err error) *doubt {
+	return &doubt{what: "the anchor cannot be written", cause: becauseOf(err)}
 }
 
 // openUnanchored opens a log without an anchor for writing. It has operators told

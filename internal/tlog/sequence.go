@@ -92,6 +92,9 @@ func (l *Log) commit(requests []*request) error {
 		switch err := l.settle(b, next); {
 		case err == nil:
 			l.written()
+			if err := l.lookFirst(); err != nil { // it took long, and a copy went on meanwhile: nobody is shown this head
+				return err
+			}
 			l.publishHead(next, requests)
 			return nil
 		case !errors.Is(err, store.ErrConflict):

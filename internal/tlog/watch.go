@@ -124,11 +124,15 @@ func (w *watcher) look() {
 
 // anchorHead compares the log with its anchor, and brings the head there if it is
 // another one by now. It stops the log if the anchor shows that somebody else writes a
-// log of its name; what cannot be compared stops it after a while, until it can.
+// log of its name; what cannot be compared, or brought there, stops it after a while,
+// until it can.
 func (l *Log) anchorHead(ctx context.Context) error {
 	err := l.bringHead(ctx)
 	if errors.Is(err, store.ErrConflict) { // somebody has just written to it
 		err = l.bringHead(ctx)
+	}
+	if errors.Is(err, store.ErrConflict) {
+		err = l.doubted(unwritten(err))
 	}
 	return err
 }
@@ -136,44 +140,52 @@ func (l *Log) anchorHead(ctx context.Context) error {
 func (l *Log) bringHead(ctx context.Context) error {
 	h := l.Head()
 	d := l.compare(ctx)
+	l.watched.Store(&watched{l.cfg.Now(), d == nil})
 	switch {
 	case l.ctx.Err() != nil || l.isForked():
 		return l.Err()
-	case d == nil:
-		l.agreed()
-	case errors.Is(d, errForked):
+	case d != nil && errors.Is(d, errForked):
 		why := l.shutBy(d)
 		l.forked(why)
 		return why
-	default:
+	case d != nil:
 		return l.doubted(d)
 	}
-	if l.anchored != "" && l.anchoredSize >= h.Size {
-		return nil
+	if l.anchored == "" || l.anchoredSize < h.Size {
+		switch err := l.storeAnchor(ctx, h); {
+		case errors.Is(err, store.ErrConflict):
+			return err
+		case err != nil:
+			return l.doubted(unwritten(err))
+		}
 	}
-	return l.storeAnchor(ctx, h)
+	l.agreed()
+	return nil
 }
 
-// agreed notes that log and anchor were seen to agree.
+// agreed notes that log and anchor were seen to agree, and that the anchor has the head.
 func (l *Log) agreed() {
-	now := l.cfg.Now()
-	l.agreedAt = now
-	l.watched.Store(&watched{now, true})
+	l.agreedAt = l.cfg.Now()
 	l.shut.Store(nil)
 }
 
-// doubted notes that it is not known whether log and anchor agree. The log goes on
-// for a while, then it is shut until it is known.
+// doubted notes that it is not known whether log and anchor agree, or that the anchor
+// falls behind. The log goes on for a while, then it is shut until that has ended.
 func (l *Log) doubted(d *doubt) error {
-	now := l.cfg.Now()
-	l.watched.Store(&watched{now, false})
-	if now.Sub(l.agreedAt) >= anchorGrace {
+	if l.since(l.agreedAt) >= anchorGrace {
 		why := l.shutFor(d.what).WithCause(d.cause)
 		l.shut.Store(why)
 		return why
 	}
-	return sigbox.Errorf(sigbox.Unavailable, "it is not known whether the log %s and its anchor agree: %s", l.cfg.Origin, d.what).
-		WithHint("it goes on for %v, then it is shut for writing until the two agree; docs/operations.md says more", anchorGrace).WithCause(d.cause)
+	return sigbox.Errorf(sigbox.Unavailable, "the log %s goes on without its anchor: %s", l.cfg.Origin, d.what).
+		WithHint("after %v it is shut for writing until the two agree; docs/operations.md says more", anchorGrace).WithCause(d.cause)
+}
+
+// since is how long ago a time was: by the clock, which goes on while a machine sleeps,
+// or by what is left of that when the clock was set back.
+func (l *Log) since(at time.Time) time.Duration {
+	now := l.cfg.Now()
+	return max(now.Sub(at), now.Round(0).Sub(at.Round(0)))
 }
 
 // storeAnchor brings a head to the anchor.
@@ -186,9 +198,10 @@ func (l *Log) storeAnchor(ctx context.Context, h Head) error {
 	return nil
 }
 
-// lookFirst has the log compared with its anchor before a commit, if that was not done
-// a moment ago: the process, or its machine, has stood still for a while, in which a
-// copy may have gone on. The error says that the log takes no entries.
+// lookFirst has the log compared with its anchor before a commit, and before its head
+// is shown, if that was not done a moment ago: the process, or its machine, has stood
+// still for a while, in which a copy may have gone on. The error says that the log takes
+// no entries.
 func (l *Log) lookFirst() error {
 	if l.cfg.Anchor == nil || l.lookedLately() {
 		return nil

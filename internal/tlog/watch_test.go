@@ -103,6 +103,74 @@ func TestFirstCommitAfterAStandstill(t *testing.T) {
 	}
 }
 
+// A log that stands still in the midst of a commit does not show its head before it has
+// looked again; nor one that cannot look after it has stood still for long.
+func TestStandstillInACommit(t *testing.T) {
+	for name, tt := range map[string]struct {
+		meanwhile func(t *testing.T, cfg Config, anchor *memoryAnchor)
+		kind      sigbox.Kind // of the log's error; 0: it goes on
+	}{
+		"alone":                     {func(*testing.T, Config, *memoryAnchor) {}, 0},
+		"a copy went on":            {func(t *testing.T, cfg Config, _ *memoryAnchor) { forkOf(t, cfg, "b", "c", "d") }, sigbox.Fatal},
+		"the anchor cannot be read": {func(_ *testing.T, _ Config, a *memoryAnchor) { a.fail(errors.New("no route"), false) }, sigbox.Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, anchor := anchoredConfig(t)
+			cfg.AnchorInterval = time.Second
+			var clock testClock
+			cfg.Now = clock.now
+			kv := &heldKV{KV: cfg.KV}
+			l := openLog(t, withKV(cfg, kv))
+			add(t, l, "a")
+			must(t, l.anchorHead(t.Context()))
+			size := l.Head().Size
+			kv.before = func() {
+				tt.meanwhile(t, cfg, anchor)
+				clock.add(time.Minute)
+			}
+			_, err := l.Add(t.Context(), Leaf{Data: []byte("x")})
+			if tt.kind == 0 {
+				must(t, err)
+				must(t, l.Err())
+				return
+			}
+			expectKind(t, err, sigbox.Unavailable)
+			expectKind(t, l.Err(), tt.kind)
+			if l.Head().Size != size {
+				t.Error("its head is shown")
+			}
+			if tt.kind == sigbox.Fatal {
+				return
+			}
+			anchor.fail(nil, false)
+			must(t, l.anchorHead(t.Context()))
+			if r := add(t, l, "x"); r.Index != size || !r.Existing {
+				t.Errorf("what is durable is found as %+v", r)
+			}
+			add(t, l, "y")
+		})
+	}
+}
+
+// heldKV has something happen before its next commit.
+type heldKV struct {
+	store.KV
+	before func()
+}
+
+func (kv *heldKV) Commit(ctx context.Context, b store.Batch) error {
+	if f := kv.before; f != nil {
+		kv.before = nil
+		f()
+	}
+	return kv.KV.Commit(ctx, b)
+}
+
+func withKV(cfg Config, kv store.KV) Config {
+	cfg.KV = kv
+	return cfg
+}
+
 // A log that is known to be forked publishes nothing of what it has.
 func TestForkedLogPublishesNothing(t *testing.T) {
 	cfg, _ := anchoredConfig(t)
@@ -152,6 +220,7 @@ func TestAnchorIsLostWhileRunning(t *testing.T) {
 	for name, tt := range map[string]struct {
 		lose, mend func(*memoryAnchor, *switchAnchor)
 		say        string
+		idle       bool // nothing is wrong until there is something to write
 	}{
 		"gone": {
 			lose: func(a *memoryAnchor, _ *switchAnchor) { a.mu.Lock(); a.kept, a.text = a.text, ""; a.mu.Unlock() },
@@ -176,6 +245,18 @@ func TestAnchorIsLostWhileRunning(t *testing.T) {
 			mend: func(a *memoryAnchor, _ *switchAnchor) { a.fail(nil, false) },
 			say:  "cannot be read",
 		},
+		"unwritable": {
+			lose: func(a *memoryAnchor, _ *switchAnchor) { a.fail(errors.New("no space left"), true) },
+			mend: func(a *memoryAnchor, _ *switchAnchor) { a.fail(nil, false) },
+			say:  "cannot be written",
+			idle: true,
+		},
+		"always written by another": {
+			lose: func(a *memoryAnchor, _ *switchAnchor) { a.fail(store.ErrConflict, true) },
+			mend: func(a *memoryAnchor, _ *switchAnchor) { a.fail(nil, false) },
+			say:  "cannot be written",
+			idle: true,
+		},
 		"silent": {
 			lose: func(_ *memoryAnchor, s *switchAnchor) { s.hang(true) },
 			mend: func(_ *memoryAnchor, s *switchAnchor) { s.hang(false) },
@@ -194,6 +275,10 @@ func TestAnchorIsLostWhileRunning(t *testing.T) {
 				add(t, l, "a")
 				time.Sleep(3 * time.Second)
 				tt.lose(anchor, hung)
+				if tt.idle {
+					time.Sleep(2 * anchorGrace)
+					add(t, l, "after a while")
+				}
 				time.Sleep(10 * time.Second)
 				synctest.Wait()
 				must(t, l.Err())
@@ -220,7 +305,7 @@ func TestAnchorIsLostWhileRunning(t *testing.T) {
 				add(t, l, "c")
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
-				if !strings.Contains(messages.String(), "log and anchor agree again") || anchor.size(t) != 3 {
+				if !strings.Contains(messages.String(), "log and anchor agree again") || uint64(anchor.size(t)) != l.Head().Size {
 					t.Errorf("the anchor has %d; it said:\n%s", anchor.size(t), &messages)
 				}
 				hung.hang(true)
