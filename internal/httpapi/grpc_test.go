@@ -310,8 +310,11 @@ func TestRPCKinds(t *testing.T) {
 			url, client := serveRPC(t, h)
 			_, err := callRPC(t.Context(), client, url+"/s/x", nil)
 			part := "what anybody may know: ä"
-			if kind == sigbox.Internal || kind == sigbox.Fatal {
-				part = kind.String()
+			switch kind {
+			case sigbox.Internal:
+				part = internalMessage
+			case sigbox.Fatal:
+				part = stoppedMessage
 			}
 			e := wantRPCError(t, err, want.code, part)
 			if strings.Contains(err.Error(), "secret") || !strings.Contains(log.String(), "the secret cause") {

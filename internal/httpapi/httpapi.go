@@ -66,9 +66,13 @@ func refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error)
 	if ended := r.Context().Err(); ended != nil && errors.Is(err, ended) {
 		httpStatus, rpcCode = endedStatus(ended)
 	}
-	msg = kind.String()
-	if e, ok := errors.AsType[*sigbox.Error](err); ok && kind != sigbox.Internal && kind != sigbox.Fatal {
+	switch e, ok := errors.AsType[*sigbox.Error](err); {
+	case kind == sigbox.Fatal:
+		msg = stoppedMessage
+	case ok && kind != sigbox.Internal:
 		msg = e.Public()
+	default:
+		msg = internalMessage
 	}
 	log.Log(r.Context(), refusalLevel(httpStatus), refusedMessage, "method", r.Method, "path", r.URL.Path, "status", httpStatus, "err", err)
 	if httpStatus == http.StatusServiceUnavailable {
@@ -76,6 +80,13 @@ func refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error)
 	}
 	return httpStatus, rpcCode, msg
 }
+
+// What callers are told of what is no business of theirs. The first is for what an
+// operator has to mend: damage in a store above all.
+const (
+	stoppedMessage  = "this cannot be answered before the server's operator has seen to it; the reason is in the server's log"
+	internalMessage = "internal error; the reason is in the server's log"
+)
 
 const (
 	// retryAfter is how long clients are asked to wait when there is no room for them,

@@ -282,10 +282,22 @@ func passing(ctx context.Context, resp response, err error) bool {
 		return sigbox.KindOf(err) == sigbox.Unavailable && !permanent(err)
 	}
 	switch resp.status {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusServiceUnavailable: // one that will last is told at once
+		return askedFor(resp.header) <= maxBackoff
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusGatewayTimeout:
 		return true
 	}
 	return false
+}
+
+// askedFor is how long a server asks to wait (RFC 9110, section 10.2.3); 0 if it does
+// not say it in seconds.
+func askedFor(header http.Header) time.Duration {
+	s, err := strconv.ParseUint(header.Get("Retry-After"), 10, 31)
+	if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range, s is the most there is
+		return 0
+	}
+	return time.Duration(s) * time.Second // #nosec G115 -- 31 bits
 }
 
 // permanent reports whether a connection failed in a way that waiting does not
@@ -308,10 +320,7 @@ func permanent(err error) bool {
 // random half so that many clients do not come back at once, or what the server
 // asks for, within bounds.
 func backoff(attempt int, header http.Header) time.Duration {
-	d := min(firstBackoff<<min(attempt, 16), maxBackoff)
-	if s, err := strconv.Atoi(header.Get("Retry-After")); err == nil && s >= 0 {
-		d = max(d, min(time.Duration(s)*time.Second, maxBackoff))
-	}
+	d := min(max(firstBackoff<<min(attempt, 16), askedFor(header)), maxBackoff)
 	return d/2 + rand.N(d/2+1) // #nosec G404 -- no secret
 }
 
@@ -350,7 +359,11 @@ func refused(r request, resp response) error {
 	if reason == "" {
 		reason = http.StatusText(resp.status)
 	}
-	return sigbox.Errorf(sigbox.KindOfStatus(resp.status), "%s at %s answered with status %d: %s", r.service, r.url, resp.status, reason)
+	e := sigbox.Errorf(sigbox.KindOfStatus(resp.status), "%s at %s answered with status %d: %s", r.service, r.url, resp.status, reason)
+	if wait := askedFor(resp.header); wait > maxBackoff {
+		return e.WithHint("it asks to be left alone for %v", wait)
+	}
+	return e
 }
 
 // reasonOf finds what the server says of its refusal: the message of a

@@ -103,6 +103,26 @@ func TestRefusalsAreNotRetried(t *testing.T) {
 	}
 }
 
+// Who asks to be left alone for long is not waited for; who asks for little is.
+func TestLongRetryAfter(t *testing.T) {
+	for asked, attempts := range map[string]int32{"30": 1, "11": 1, "99999999999999999999": 1, "10": defaultRetries + 1, "-30": defaultRetries + 1, "soon": defaultRetries + 1} {
+		var n atomic.Int32
+		url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			n.Add(1)
+			w.Header().Set("Retry-After", asked)
+			w.WriteHeader(503)
+		})
+		_, err := get(client(t), url)
+		wantError(t, err, sigbox.Unavailable)
+		if n.Load() != attempts {
+			t.Errorf("Retry-After %s: %d attempts", asked, n.Load())
+		}
+		if told := strings.Contains(err.Error(), "left alone for "); told != (attempts == 1) {
+			t.Errorf("Retry-After %s: %v", asked, err)
+		}
+	}
+}
+
 func TestBrokenConnectionIsRetried(t *testing.T) {
 	var n atomic.Int32
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
