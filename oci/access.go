@@ -254,21 +254,36 @@ func refusal(resp *http.Response, what string) error {
 	return e
 }
 
-// reason is what a registry says of its refusal (distribution-spec v1.1.1, Error
-// Codes), or nothing.
+// reason is what a registry says of its refusal, or nothing.
 func reason(resp *http.Response) string {
 	const most = 8 << 10
-	var told struct {
-		Errors []struct {
-			Code    string `json:"code"`
-			Message string `json:"message"`
-		} `json:"errors"`
-	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, most))
-	if err != nil || json.Unmarshal(body, &told) != nil || len(told.Errors) == 0 {
+	if err != nil {
 		return ""
 	}
-	return " " + clip(told.Errors[0].Code) + ", " + clip(told.Errors[0].Message)
+	told := errorCodes(body)
+	if len(told) == 0 {
+		return ""
+	}
+	return " " + clip(told[0].Code) + ", " + clip(told[0].Message)
+}
+
+// errorCode is one of the errors that a registry tells (distribution-spec v1.1.1, Error
+// Codes).
+type errorCode struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// errorCodes are those in the body of a refusal, if it has any.
+func errorCodes(body []byte) []errorCode {
+	var told struct {
+		Errors []errorCode `json:"errors"`
+	}
+	if json.Unmarshal(body, &told) != nil {
+		return nil
+	}
+	return told.Errors
 }
 
 // clip quotes and shortens a text of somebody else's.

@@ -85,6 +85,7 @@ type Client struct {
 	tags     memo[tagged]
 	listings memo[listing]
 	empties  memo[struct{}] // repositories that have the empty blob
+	apis     memo[bool]     // by repository, whether there may be a referrers API
 }
 
 // connection is what outlives a task: connections, tokens and counts.
@@ -137,6 +138,7 @@ func (c *connection) client() *Client {
 		tags:       memo[tagged]{size: each[tagged], limit: 1 << 16},
 		listings:   memo[listing]{size: func(v listing) int64 { return v.size + 256 }, limit: limit},
 		empties:    memo[struct{}]{size: each[struct{}], limit: maxRegistries},
+		apis:       memo[bool]{size: each[bool], limit: maxRegistries},
 	}
 }
 
@@ -238,5 +240,7 @@ type listing struct {
 	filtered bool
 	next     string // URL of the next page, or ""
 	missing  bool   // there is no such list
-	size     int64
+	// nowhere is whether the registry has no such lists of any image in the repository.
+	nowhere bool
+	size    int64
 }

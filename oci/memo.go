@@ -49,6 +49,22 @@ func (m *memo[V]) do(ctx context.Context, key string, fetch func(context.Context
 	}
 }
 
+// has reports whether key is remembered.
+func (m *memo[V]) has(key string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.entries[key]
+	if e == nil {
+		return false
+	}
+	select {
+	case <-e.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // enter gives the entry of key, and whether it is for the caller to finish.
 func (m *memo[V]) enter(key string) (*entry[V], bool) {
 	m.mu.Lock()

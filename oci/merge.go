@@ -23,7 +23,7 @@ type change func(now *manifest.Manifest) (*manifest.Manifest, error)
 // listReferrer enters d into the index that stands for the referrers API, unless the
 // API lists it after all.
 func (c *Client) listReferrer(ctx context.Context, subject Reference, d manifest.Descriptor) error {
-	if page, err := c.askReferrers(ctx, subject, "", ""); err == nil && !page.missing && hasDigest(page.manifests, d.Digest) {
+	if page, err := c.apiReferrers(ctx, subject, "", ""); err == nil && !page.missing && hasDigest(page.manifests, d.Digest) {
 		return nil
 	}
 	return c.merge(ctx, subject.fallback(""), func(now *manifest.Manifest) (*manifest.Manifest, error) {

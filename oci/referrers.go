@@ -71,12 +71,34 @@ func (c *Client) referrerPages(ctx context.Context, ref Reference, artifactType 
 func (c *Client) referrerPage(ctx context.Context, ref Reference, artifactType, next string) (listing, error) {
 	key := ref.String() + " " + artifactType + " " + next
 	return c.listings.do(ctx, key, func(ctx context.Context) (listing, error) {
-		page, err := c.askReferrers(ctx, ref, artifactType, next)
+		page, err := c.apiReferrers(ctx, ref, artifactType, next)
 		if err != nil || !page.missing || next != "" {
 			return page, err
 		}
 		return c.taggedReferrers(ctx, ref)
 	})
+}
+
+// apiReferrers asks the referrers API, unless the registry is known to have none for the
+// repository: who asks first finds out for the others.
+func (c *Client) apiReferrers(ctx context.Context, ref Reference, artifactType, next string) (page listing, err error) {
+	if next != "" {
+		return c.askReferrers(ctx, ref, artifactType, next)
+	}
+	asked := false
+	has, err := c.apis.do(ctx, ref.Repository(), func(ctx context.Context) (bool, error) {
+		asked = true
+		var err error
+		page, err = c.askReferrers(ctx, ref, artifactType, "")
+		return !page.nowhere, err
+	})
+	switch {
+	case asked:
+		return page, err
+	case err == nil && !has:
+		return listing{missing: true}, nil
+	}
+	return c.askReferrers(ctx, ref, artifactType, "")
 }
 
 // noAPI are the answers of registries that have no referrers API.
@@ -100,7 +122,7 @@ func (c *Client) askReferrers(ctx context.Context, ref Reference, artifactType, 
 		if next != "" {
 			return listing{}, sigbox.Errorf(sigbox.Unavailable, "%s: the registry answers %d to a further page", what, got.status)
 		}
-		return listing{missing: true}, nil
+		return listing{missing: true, nowhere: isNoRoute(got)}, nil
 	}
 	page, err := parseListing(what, got.body)
 	if err != nil {
@@ -109,6 +131,17 @@ func (c *Client) askReferrers(ctx context.Context, ref Reference, artifactType, 
 	page.filtered = artifactType != "" && isFiltered(got.header)
 	page.next, err = nextPage(got)
 	return page, err
+}
+
+// isNoRoute reports whether an answer says that there is nothing at such addresses, and
+// not that the registry does not know what is named in this one.
+func isNoRoute(got *answer) bool {
+	switch codes := errorCodes(got.body); {
+	case len(codes) > 0:
+		return codes[0].Code == "UNSUPPORTED" || codes[0].Code == "METHOD_UNKNOWN"
+	default:
+		return got.status == http.StatusNotFound || got.status == http.StatusMethodNotAllowed || got.status == http.StatusNotImplemented
+	}
 }
 
 // parseListing reads an index of referrers.

@@ -42,6 +42,10 @@ func (c *Client) Describe(ctx context.Context, ref Reference) (manifest.Descript
 		return manifest.Descriptor{}, sigbox.Errorf(sigbox.Invalid, "no image reference")
 	}
 	v, err := c.tags.do(ctx, ref.String(), func(ctx context.Context) (tagged, error) {
+		if c.contents.has(ref.String()) {
+			d, err := c.describeContent(ctx, ref)
+			return tagged{d}, err
+		}
 		d, err := c.head(ctx, ref)
 		if err != nil || d.Digest.Valid() {
 			return tagged{d}, err
@@ -112,7 +116,11 @@ const maxDepth = 4
 // Images gives what a reference names and, of an index, all that is listed in it, at
 // every depth, each once: the index first.
 func (c *Client) Images(ctx context.Context, ref Reference) ([]manifest.Descriptor, error) {
-	top, err := c.Describe(ctx, ref)
+	ref, err := c.Resolve(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	top, err := c.describeContent(ctx, ref) // which is to be read anyway, if it is an index
 	if err != nil {
 		return nil, err
 	}

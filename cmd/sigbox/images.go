@@ -153,7 +153,7 @@ func (f *found) nouns() nouns {
 // be resolved keeps the error.
 func (f *found) resolveImages(ctx context.Context, client *oci.Client, recursive bool) {
 	resolved := make([][]artifact, len(f.artifacts))
-	inParallel(f.artifacts, func(i int, a artifact) {
+	inParallelBy(imageParallel, f.artifacts, func(i int, a artifact) {
 		if a.image.IsZero() {
 			resolved[i] = []artifact{a}
 		} else {

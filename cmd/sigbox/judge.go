@@ -22,6 +22,18 @@ import (
 // leaves us.
 func verifyParallel() int { return min(max(4, 2*runtime.GOMAXPROCS(0)), 64) }
 
+// imageParallel is how many images are resolved and judged at once: that is mostly
+// waiting for their registry, which is asked as much at a time as package oci lets.
+const imageParallel = 16
+
+// parallel is how many of the artifacts are judged at once.
+func (j *judge) parallel() int {
+	if j.images == nil {
+		return verifyParallel()
+	}
+	return max(verifyParallel(), imageParallel)
+}
+
 // judge verifies artifacts, all by the same trust and policy.
 type judge struct {
 	verifier *verify.Verifier
@@ -93,7 +105,7 @@ func (j *judge) all(ctx context.Context, artifacts []artifact, result func(outco
 		results[i] = result(o)
 		step()
 	})
-	inParallel(artifacts, func(i int, a artifact) {
+	inParallelBy(j.parallel(), artifacts, func(i int, a artifact) {
 		switch o := (outcome{artifact: a}); {
 		case a.bundle:
 		case a.list == nil:
@@ -124,10 +136,13 @@ func (j *judge) isPart(ctx context.Context, path string) bool {
 
 // inParallel does something for each of many, in as many places at once as
 // verifyParallel says.
-func inParallel[T any](all []T, do func(int, T)) {
+func inParallel[T any](all []T, do func(int, T)) { inParallelBy(verifyParallel(), all, do) }
+
+// inParallelBy is inParallel in so many places at once.
+func inParallelBy[T any](width int, all []T, do func(int, T)) {
 	var next atomic.Int64
 	var group sync.WaitGroup
-	for range min(verifyParallel(), len(all)) {
+	for range min(width, len(all)) {
 		group.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(all)); i = next.Add(1) - 1 {
 				do(int(i), all[i])

@@ -1,0 +1,124 @@
+package oci_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sigbox/sigbox/oci"
+	"github.com/sigbox/sigbox/sigboxtest"
+	"github.com/sigbox/sigbox/wire/manifest"
+)
+
+// counted gives how often each kind of request was made.
+func counted(requests []string) map[string]int {
+	n := map[string]int{}
+	for _, r := range short(requests) {
+		n[r]++
+	}
+	return n
+}
+
+// TestAskedOnce: a registry that has no referrers API is asked for it once for a
+// repository; one that does not know an image is asked about others.
+func TestAskedOnce(t *testing.T) {
+	t.Parallel()
+	signers := sigboxtest.New(t)
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		want   int // requests to the API, for three images
+	}{
+		"nothing there":        {http.StatusNotFound, "404 page not found", 1},
+		"no such method":       {http.StatusMethodNotAllowed, "", 1},
+		"a code that says so":  {http.StatusNotFound, `{"errors":[{"code":"UNSUPPORTED","message":"no"}]}`, 1},
+		"a bad request":        {http.StatusBadRequest, "", 3},
+		"an image not known":   {http.StatusNotFound, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no"}]}`, 3},
+		"not known, of two":    {http.StatusNotFound, `{"errors":[{"code":"MANIFEST_UNKNOWN"},{"code":"UNSUPPORTED"}]}`, 3},
+		"a name not known":     {http.StatusNotFound, `{"errors":[{"code":"NAME_UNKNOWN","message":"no"}]}`, 3},
+		"errors without codes": {http.StatusNotFound, `{"errors":[]}`, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, withoutAPI)
+			var refs []oci.Reference
+			for _, content := range []string{"one", "two", "three"} {
+				ref := w.putImage("app", "", content)
+				refs = append(refs, ref)
+				if _, err := client().AttachBundle(t.Context(), ref, signed(signers, ref.Digest()), nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.before = func(rw http.ResponseWriter, r *http.Request) bool {
+				if !strings.Contains(r.URL.Path, "/referrers/") {
+					return false
+				}
+				rw.WriteHeader(c.status)
+				_, _ = rw.Write([]byte(c.body))
+				return true
+			}
+			w.log()
+			reader := client()
+			for _, ref := range refs {
+				if got := all(t, reader, ref, oci.Query{Kinds: []oci.Kind{oci.Bundle}}); len(got) != 1 {
+					t.Errorf("found %d bundles", len(got))
+				}
+			}
+			if n := counted(w.log())["GET referrers"]; n != c.want {
+				t.Errorf("asked %d times, expected %d", n, c.want)
+			}
+			all(t, reader.Renew(), refs[0], oci.Query{Kinds: []oci.Kind{oci.Bundle}})
+			if n := counted(w.log())["GET referrers"]; n != 1 {
+				t.Errorf("asked %d times after Renew, expected 1", n)
+			}
+		})
+	}
+	// A failure says nothing about the API.
+	w, ref := bundleWorld(t, 1)
+	w.before = failTimes("/referrers/", 1, http.StatusForbidden)
+	reader := client()
+	if _, errs := outcome(reader, ref); len(errs) != 1 {
+		t.Errorf("found %v", errs)
+	}
+	if good, errs := outcome(reader, ref); good != 1 || len(errs) > 0 {
+		t.Errorf("found %d, %v", good, errs)
+	}
+}
+
+// TestImagesRequests: an index is read once, and what it says of its images is not
+// asked for.
+func TestImagesRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	index := &manifest.Manifest{SchemaVersion: 2, MediaType: manifest.TypeIndex}
+	for _, content := range []string{"one", "two"} {
+		ref := w.putImage("app", "", content)
+		d, err := client().Describe(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		index.Manifests = append(index.Manifests, d)
+	}
+	ref := w.putManifest("app", "v1", index)
+	for name, c := range map[string]struct {
+		ref  oci.Reference
+		want []string
+	}{
+		"by digest": {ref, []string{"GET /v2/", "GET manifests"}},
+		"by tag":    {w.ref("app", ":v1"), []string{"GET /v2/", "HEAD manifests", "GET manifests"}},
+	} {
+		w.log()
+		reader := client()
+		found, err := reader.Images(t.Context(), c.ref)
+		if err != nil || len(found) != 3 || !found[0].Digest.Equal(ref.Digest()) || found[0].MediaType != manifest.TypeIndex || found[0].Size == 0 {
+			t.Fatalf("%s: found %v, %v", name, found, err)
+		}
+		if d, err := reader.Describe(t.Context(), ref); err != nil || d.Size != found[0].Size || !d.Digest.Equal(ref.Digest()) {
+			t.Errorf("%s: found %v, %v", name, d, err)
+		}
+		if got := short(w.log()); !slices.Equal(got, c.want) {
+			t.Errorf("%s: requests: %q, expected %q", name, got, c.want)
+		}
+	}
+}
