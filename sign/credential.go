@@ -80,14 +80,15 @@ func (s *Signer) certify(ctx context.Context) (*credential, error) {
 	}, nil
 }
 
-// explainIssue says so when the token has simply run out.
+// explainIssue says so when the token has simply run out. What the authority says of it
+// then is the same in other words, or comes after a fresh token.
 func (s *Signer) explainIssue(t Token, err error) error {
 	kind := sigbox.KindOf(err)
 	if t.Expires.IsZero() || s.config.Now().Before(t.Expires) || (kind != sigbox.Invalid && kind != sigbox.Unauthenticated) {
 		return err
 	}
 	return sigbox.Errorf(sigbox.Unauthenticated, "the identity token has expired at %s", t.Expires.Format(time.RFC3339)).
-		WithCause(err).WithHint("get a fresh token and sign what is left again")
+		WithHint("get a fresh token and sign what is left again")
 }
 
 // checkCertificate makes sure that the authority certified our key for the

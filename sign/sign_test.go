@@ -230,6 +230,9 @@ func TestExpiredTokenIsExplained(t *testing.T) {
 	f.ca.err = sigbox.Errorf(sigbox.Invalid, "status 400")
 	_, err := f.signer(t).Digest(t.Context(), digest)
 	fixture.WantError(t, err, sigbox.Unauthenticated, "has expired at 2026-01-02T04:04:05Z", "fresh token")
+	if strings.Contains(err.Error(), "400") {
+		t.Errorf("it is told twice: %v", err)
+	}
 }
 
 // gitsign GHSA-8pmp-678w-c8xx, cosign GHSA-whqx-f9j3-ch6m: a log entry that is not
