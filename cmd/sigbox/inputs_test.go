@@ -279,6 +279,15 @@ func TestMismatch(t *testing.T) {
 	if diff := cmp.Diff(want, m.rows()); diff != "" {
 		t.Error(diff)
 	}
+	m = nearest([]sigbox.IdentityMatch{{Subject: "ada@example.com", Issuer: "https://id.example", ExtensionsRegexp: sigbox.Extensions{BuildTrigger: ".*"}}}, id)
+	want = "" +
+		"            subject          issuer              buildTrigger\n" +
+		"  expected  ada@example.com  https://id.example  /.*/\n" +
+		"  found     ada@example.com  https://id.example  (none)\n" +
+		"                                                 differs\n"
+	if diff := cmp.Diff(want, m.rows()); diff != "" {
+		t.Error(diff)
+	}
 	long := "https://github.com/acme/app/.github/workflows/release.yml@refs/heads/main"
 	m = nearest([]sigbox.IdentityMatch{{Subject: long + "er", Issuer: "https://id.example"}}, sigbox.Identity{Subject: long, Issuer: "https://id.example"})
 	m.columns = append(m.columns, column{name: "buildTrigger", expected: "push"})

@@ -47,7 +47,9 @@ func compare(want sigbox.IdentityMatch, id sigbox.Identity) []column {
 		if *exact+*pattern == "" {
 			continue
 		}
-		if c := newColumn(name, *exact, *pattern, *found); !c.same {
+		// What is not there is never as wanted, not even by an expression for nothing.
+		if c := newColumn(name, *exact, *pattern, *found); !c.same || *found == "" {
+			c.same = false
 			columns = append(columns, c)
 		}
 	}
