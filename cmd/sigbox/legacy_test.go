@@ -175,8 +175,22 @@ func TestDetached(t *testing.T) {
 		t.Errorf("another's entry: status %d: %s", status, &w.stderr)
 	}
 	entry.Store(nil)
-	if status := w.verify("app"); status != exitNotVerified || !strings.Contains(w.stderr.String(), "has no entry of this signature") {
+	if status := w.verify("app"); status != exitNotVerified || !strings.Contains(w.stderr.String(), "has no entry of this signature\n  next: a log of version 2 may have it") {
 		t.Errorf("no entry: status %d: %s", status, &w.stderr)
+	}
+	alone := w.world.Root()
+	alone.Logs = slices.DeleteFunc(alone.Logs, func(l sigbox.TransparencyLog) bool {
+		return !bytes.Equal(l.LogID, sigbox.SHA256.Sum(l.PublicKey).Value)
+	})
+	alone.Logs[0].BaseURL = server.URL
+	text, err := trust.AppendRoot(nil, alone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.files["v1"] = string(text)
+	w.write("v1.json", "v1")
+	if status := w.run(append([]string{"verify", "app", "--trusted-root", "v1.json"}, w.flags[2:]...)...); status != exitNotVerified || !strings.Contains(w.stderr.String(), "has no entry of this signature") || strings.Contains(w.stderr.String(), "next:") {
+		t.Errorf("no entry, and no other log: status %d: %s", status, &w.stderr)
 	}
 	server.Close()
 	if status := w.verify("app"); status != exitUndecided {

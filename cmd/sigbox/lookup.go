@@ -17,17 +17,22 @@ import (
 type lookup struct {
 	logs func() []*remote.LogV1 // those to ask; may ask where they are
 	keys []sigbox.PublicKey     // that may have signed what has no certificate
+	// silent: there are logs besides that cannot be asked, of version 2.
+	silent bool
 }
 
 // newLookup asks the logs of trust roots that speak Rekor v1, unless all is to
 // happen offline. Logs of version 2 cannot be asked.
 func (e *env) newLookup(ctx context.Context, f trustFlags, t trusted, keys []sigbox.PublicKey) *lookup {
 	var listed []string
+	silent := false
 	for _, root := range t.roots {
 		for _, log := range root.Logs {
 			// The ID of a log of version 1 is the hash of its key.
 			if bytes.Equal(log.LogID, sigbox.SHA256.Sum(log.PublicKey).Value) {
 				listed = append(listed, log.BaseURL)
+			} else {
+				silent = true
 			}
 		}
 	}
@@ -35,7 +40,7 @@ func (e *env) newLookup(ctx context.Context, f trustFlags, t trusted, keys []sig
 		return nil
 	}
 	logs := func() []*remote.LogV1 { return e.logsV1(append(servedV1(ctx, t.instances), listed...)) }
-	return &lookup{sync.OnceValue(logs), keys}
+	return &lookup{sync.OnceValue(logs), keys, silent}
 }
 
 // servedV1 are the logs of version 1 that instances have, by their signing configs.
@@ -106,6 +111,10 @@ func (l *lookup) complete(ctx context.Context, b *sigbox.Bundle, from evidence, 
 				first = err
 			}
 		}
+	}
+	if l.silent && sigbox.KindOf(first) == sigbox.NotFound {
+		return sigbox.Errorf(sigbox.NotFound, "%w", first).
+			WithHint("a log of version 2 may have it, and cannot be asked: name the bundle that was written when it was signed, --bundle FILE")
 	}
 	return first
 }

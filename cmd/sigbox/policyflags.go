@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/pem"
 	"io"
 	"maps"
 	"regexp"
@@ -206,7 +207,11 @@ func readPublicKey(file string) (sigbox.PublicKey, error) {
 	}
 	key, err := verify.ParseKey(b)
 	if err != nil {
-		return sigbox.PublicKey{}, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", file, err)
+		e := sigbox.Errorf(sigbox.KindOf(err), "%s: %w", file, err)
+		if block, _ := pem.Decode(b); block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return sigbox.PublicKey{}, e.WithHint("that is the key to sign with, and secret: name the file with the public one, such as cosign.pub beside cosign.key")
+		}
+		return sigbox.PublicKey{}, e
 	}
 	return key, nil
 }
