@@ -119,10 +119,8 @@ func (p *passedOver) addOdd(path string) {
 	p.OddNames = append(p.OddNames, fileName(path))
 }
 
-// artifactKey tells artifacts apart: the file ./- is not standard input, and a file
-// may be called like a digest.
+// artifactKey tells artifacts apart that are no files.
 type artifactKey struct {
-	path   string
 	digest sigbox.NamedDigest
 	stdin  bool
 	image  string
@@ -132,9 +130,6 @@ func (a artifact) key() artifactKey {
 	k := artifactKey{digest: a.digest, stdin: a.stdin}
 	if !a.image.IsZero() {
 		k.image = a.image.String()
-	}
-	if a.path != "" {
-		k.path = filepath.Clean(a.path)
 	}
 	return k
 }
@@ -154,20 +149,28 @@ func resolveUp(path string) string {
 	return filepath.Join(resolved, path[up:])
 }
 
-// dedupe makes one of what was named twice.
+// dedupe makes one of what was named twice. Most are files, and thousands of them.
 func (f *found) dedupe() {
-	places := make(map[artifactKey]int, len(f.artifacts))
+	files, others := make(map[string]int, len(f.artifacts)), make(map[artifactKey]int)
 	kept := f.artifacts[:0]
 	for _, a := range f.artifacts {
-		at, again := places[a.key()]
-		if !again {
-			places[a.key()] = len(kept)
-			kept = append(kept, a)
-			continue
+		if a.path != "" {
+			kept = keepOnce(kept, files, filepath.Clean(a.path), a)
+		} else {
+			kept = keepOnce(kept, others, a.key(), a)
 		}
-		kept[at].merge(a)
 	}
 	f.artifacts = kept
+}
+
+// keepOnce appends an artifact to others, or makes it part of that which has its key.
+func keepOnce[K comparable](kept []artifact, places map[K]int, key K, a artifact) []artifact {
+	if at, again := places[key]; again {
+		kept[at].merge(a)
+		return kept
+	}
+	places[key] = len(kept)
+	return append(kept, a)
 }
 
 // merge takes what is known of the artifact from another place.

@@ -278,7 +278,9 @@ func (in *inputs) addDirectory(root string) error {
 	if err := lookInto(in.ctx, files, bundledIn); err != nil {
 		return err
 	}
-	for _, f := range in.dropLinks(files, seen) {
+	files = in.dropLinks(files, seen)
+	in.artifacts = slices.Grow(in.artifacts, len(files))
+	for _, f := range files {
 		if err := in.addVisited(f, seen); err != nil {
 			return err
 		}
