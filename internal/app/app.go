@@ -31,7 +31,6 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/httpapi"
-	"github.com/sigbox/sigbox/internal/store/s3"
 	"github.com/sigbox/sigbox/internal/tlog"
 )
 
@@ -106,7 +105,7 @@ type App struct {
 	services *services
 	health   *httpapi.Health
 	registry *prometheus.Registry
-	bucket   *s3.Bucket // of the anchors; nil if they are in a directory, or there are none
+	anchors  anchors
 	fellows  tlog.Fellows
 	public   *http.Server
 	admin    *http.Server

@@ -44,12 +44,28 @@ func (s state) logConfig(part string, ring keyring) (tlog.Config, error) {
 func (a *App) guardLog(cfg *tlog.Config, part string) {
 	cfg.PublishInterval = a.settings.PublishInterval
 	cfg.AcceptAnchor, cfg.AcceptClock, cfg.Fellows = a.cfg.Accept.Anchor, a.cfg.Accept.Clock, &a.fellows
-	name := strings.TrimSuffix(part, "/") + "." + a.state.LogHostname
+	a.anchors.guard(cfg, a.state.anchorName(part))
+}
+
+// anchorName is what the anchor of a log is called.
+func (s state) anchorName(part string) string {
+	return strings.TrimSuffix(part, "/") + "." + s.LogHostname
+}
+
+// anchors is where the heads of an instance's logs are brought to: a bucket or a
+// directory, or nowhere.
+type anchors struct {
+	bucket *s3.Bucket
+	dir    string
+}
+
+// guard gives a log the anchor of a name, if there are anchors.
+func (x anchors) guard(cfg *tlog.Config, name string) {
 	switch {
-	case a.bucket != nil:
-		cfg.Anchor, cfg.AnchorInterval = a.bucket.Anchor(name), bucketAnchorInterval
-	case a.settings.Anchor != "":
-		cfg.Anchor = blobdir.NewAnchor(filepath.Join(a.settings.Anchor, name))
+	case x.bucket != nil:
+		cfg.Anchor, cfg.AnchorInterval = x.bucket.Anchor(name), bucketAnchorInterval
+	case x.dir != "":
+		cfg.Anchor = blobdir.NewAnchor(filepath.Join(x.dir, name))
 	}
 }
 
@@ -57,31 +73,39 @@ func (a *App) guardLog(cfg *tlog.Config, part string) {
 // which costs a call, and a second one if there is a new head.
 const bucketAnchorInterval = 5 * time.Second
 
-// openAnchor says what an instance without an anchor cannot know, and refuses one
-// that would be copied with the data.
-func (a *App) openAnchor() error {
+// openAnchor says what an instance without an anchor cannot know.
+func (a *App) openAnchor() (err error) {
 	if a.settings.Anchor == "" {
 		a.cfg.Logger.Warn("no anchor is set: if the data directory is ever replaced by an older copy, the logs fork and nobody here notices",
 			"hint", "give --anchor a directory on another disk, or a bucket")
-		return nil
 	}
-	if strings.HasPrefix(a.settings.Anchor, s3.Scheme) {
-		at, err := s3.ParseURL(a.settings.Anchor)
+	a.anchors, err = openAnchors(a.settings.Anchor, a.cfg.Data)
+	return err
+}
+
+// openAnchors prepares for the anchors in a place, and refuses one that would be copied
+// with the data.
+func openAnchors(place, data string) (anchors, error) {
+	switch {
+	case place == "":
+		return anchors{}, nil
+	case strings.HasPrefix(place, s3.Scheme):
+		at, err := s3.ParseURL(place)
 		if err != nil {
-			return err
+			return anchors{}, err
 		}
-		a.bucket, err = s3.Open(at)
-		return err
+		bucket, err := s3.Open(at)
+		return anchors{bucket: bucket}, err
 	}
-	dir, err := filepath.Abs(a.settings.Anchor)
+	dir, err := filepath.Abs(place)
 	if err != nil {
-		return sigbox.Errorf(sigbox.Internal, "%w", err)
+		return anchors{}, sigbox.Errorf(sigbox.Internal, "%w", err)
 	}
-	if rel, err := filepath.Rel(a.cfg.Data, dir); err == nil && filepath.IsLocal(rel) {
-		return sigbox.Errorf(sigbox.Invalid, "the anchor %s is in the data directory: it would be copied and restored with it", dir).
+	if rel, err := filepath.Rel(data, dir); err == nil && filepath.IsLocal(rel) {
+		return anchors{}, sigbox.Errorf(sigbox.Invalid, "the anchor %s is in the data directory: it would be copied and restored with it", dir).
 			WithHint("give --anchor a directory on another disk")
 	}
-	return nil
+	return anchors{dir: dir}, nil
 }
 
 // CheckLogsOptions change what [CheckLogs] does.
@@ -200,6 +224,11 @@ func (c *logChecker) config(ctx context.Context, part string) (tlog.Config, erro
 	}
 	log.KV, log.Blob, log.Logger = store.WithPrefix(c.kv, part), store.Sub(c.blob, part), c.cfg.Logger
 	log.PublishInterval, log.Now = s.PublishInterval, c.cfg.Now
+	at, err := openAnchors(s.Anchor, c.cfg.Data)
+	if err != nil {
+		return tlog.Config{}, err
+	}
+	at.guard(&log, c.state.anchorName(part))
 	return log, checkIndex(ctx, &log, part)
 }
 

@@ -60,6 +60,7 @@ const (
 	FoundAhead      = "ahead"      // a published file that the log has not come to
 	FoundFile       = "file"       // another published file
 	FoundLeftover   = "leftover"   // what should have been removed
+	FoundAnchor     = "anchor"     // what the anchor holds
 )
 
 // Finding is something that is not as it must be.
@@ -88,6 +89,11 @@ type Report struct {
 	Rows    uint64 `json:"rows"`
 	// Published is the size of the published checkpoint, if there is one.
 	Published uint64 `json:"published"`
+	// HasAnchor says that the log was opened with an anchor, Compared that Config has
+	// one, and Anchored is the size of the checkpoint that was there.
+	HasAnchor bool   `json:"hasAnchor"`
+	Compared  bool   `json:"compared"`
+	Anchored  uint64 `json:"anchored"`
 
 	Findings []Finding `json:"findings"`
 	// Found is the number of findings, also of those that are not listed; Lost is
@@ -109,7 +115,8 @@ func (r *Report) OK() bool {
 // Check reads all of a log and compares: each entry with its hash, each tile with
 // what is below it, the root with the signed head, times with their order, and
 // the rows of keys, leaves and Leaf.Rows with what follows from the entries, as
-// far as cfg says how; what is published with all that. It writes nothing, and may
+// far as cfg says how; what is published, and what the anchor holds if cfg has one, with
+// all that. It writes nothing, and may
 // run beside an open log. Memory is bounded, whatever the log's size.
 //
 // cfg is that of [Open]; Verifiers do for Signers. An error means that the log
@@ -139,8 +146,8 @@ func check(ctx context.Context, cfg Config, o CheckOptions, repair bool) (*Repor
 		return nil, sigbox.Errorf(sigbox.Invalid, "checking a log needs its origin, its stores and its public key")
 	}
 	cfg.defaults()
-	c := &checker{cfg: cfg, o: o, repair: repair, report: &Report{Origin: cfg.Origin}, hot: map[uint64]*hotPart{}, tileRows: map[tileID][]byte{}, zeroTops: map[uint64]Hash{}, steps: map[uint64]bool{}, lost: map[uint64]bool{}}
-	for _, step := range []func(context.Context) error{c.scan, c.checkHead, c.walk, c.checkTree, c.checkRows, c.checkPublished} {
+	c := &checker{cfg: cfg, o: o, repair: repair, report: &Report{Origin: cfg.Origin, Compared: cfg.Anchor != nil}, hot: map[uint64]*hotPart{}, tileRows: map[tileID][]byte{}, zeroTops: map[uint64]Hash{}, steps: map[uint64]bool{}, lost: map[uint64]bool{}}
+	for _, step := range []func(context.Context) error{c.scan, c.checkHead, c.walk, c.checkTree, c.checkRows, c.checkPublished, c.checkAnchor} {
 		if err := step(ctx); err != nil {
 			if errors.Is(err, errHopeless) {
 				break
@@ -346,7 +353,7 @@ func (c *checker) scanned(row store.Pair) error {
 	case rowTile:
 		return c.tileRow(row)
 	case rowAnchor:
-		return nil
+		c.report.HasAnchor = true
 	case rowStep:
 		n, err := parseNumber(row.Key, row.Key[1:])
 		c.steps[n] = true

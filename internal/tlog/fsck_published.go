@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/store"
 	"github.com/sigbox/sigbox/wire/note"
 )
@@ -50,30 +51,44 @@ func (c *checker) checkpoint(ctx context.Context) error {
 		return c.find(f, again)
 	}
 	c.report.Published = cp.Size
+	edge, err := c.compareHead(ctx, cp, f)
+	if err != nil || edge == nil {
+		return err
+	}
+	return c.partials(ctx, cp.Size, edge)
+}
+
+// compareHead compares a checkpoint of the log with the entries, and gives the leaf hashes
+// of the open bundle at its size: nil if it is not one of these entries, which is found
+// as f, or if that cannot be told.
+func (c *checker) compareHead(ctx context.Context, cp sigbox.Checkpoint, f Finding) ([]Hash, error) {
 	if cp.Size > c.head.Size {
 		now, err := c.headNow(ctx)
 		if err != nil || now.Size >= cp.Size {
-			return err // it was published meanwhile
+			return nil, err // the log has gone on meanwhile
 		}
 		f.Want, f.Got = fmt.Sprintf("a checkpoint of at most %d entries", c.head.Size), fmt.Sprintf("one of %d: the log has lost entries", cp.Size)
-		return c.find(f, nil)
+		return nil, c.find(f, nil)
 	}
 	edge, err := c.edgeAt(ctx, cp.Size)
 	if _, ok := errors.AsType[*Damage](err); ok {
-		return nil // its bundle was found to be damaged
+		return nil, nil // its bundle was found to be damaged
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	root, err := c.tree.rootAt(cp.Size, edge)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if root != cp.Root {
 		f.Want, f.Got = fmt.Sprintf("the root %x at size %d", root, cp.Size), fmt.Sprintf("%x: the log was forked", cp.Root)
-		return c.find(f, nil)
+		return nil, c.find(f, nil)
 	}
-	return c.partials(ctx, cp.Size, edge)
+	if edge == nil {
+		edge = []Hash{}
+	}
+	return edge, nil
 }
 
 // published reports whether there must be a published checkpoint: the log has published
