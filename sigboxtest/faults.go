@@ -55,8 +55,8 @@ const (
 	entryAny = entryV1 | entryV2
 )
 
-// Possible reports whether a fault can happen to a bundle with these options, of
-// a message or of an envelope.
+// Possible reports whether a fault can happen to a bundle with these options, which
+// [World.Sign] makes of a message and [World.Attest] of an envelope.
 func (f Fault) Possible(o Options, isEnvelope bool) bool {
 	v2 := o.Kind != "none" && !o.v1()
 	has := map[needs]bool{

@@ -1,6 +1,9 @@
 package sigboxtest
 
 import (
+	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/sigbox/sigbox/wire/bundle"
@@ -39,6 +42,44 @@ func TestFaultsHaveNames(t *testing.T) {
 		seen[f.Name] = true
 		if FaultNamed(f.Name).Name != f.Name {
 			t.Errorf("%q: not found", f.Name)
+		}
+	}
+}
+
+// fatal keeps what a test ends with.
+type fatal struct {
+	testing.TB
+	text string
+}
+
+func (f *fatal) Fatalf(format string, args ...any) {
+	f.text = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+// TestImpossibleFault: a fault that cannot happen to a bundle ends the test with what
+// to do about it.
+func TestImpossibleFault(t *testing.T) {
+	t.Parallel()
+	for name, isEnvelope := range map[string]bool{"two-signatures": false, "empty-signature": true, "promise-of-other-time": false} {
+		tb := &fatal{TB: t}
+		w := New(tb)
+		o := Options{Fault: FaultNamed(name)}
+		if o.Fault.Possible(o, isEnvelope) {
+			t.Fatalf("%s can happen", name)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if isEnvelope {
+				w.Attest(Statement("https://example.com/p", []byte("a")), o)
+			} else {
+				w.Sign([]byte("a"), o)
+			}
+		}()
+		<-done
+		if !strings.Contains(tb.text, name+" cannot happen to such a bundle") {
+			t.Errorf("%s: found %q", name, tb.text)
 		}
 	}
 }

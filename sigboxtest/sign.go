@@ -34,7 +34,8 @@ type Options struct {
 	Twice bool
 	// Version of the bundle: 1, 2 or 3; 0 is 3.
 	Version int
-	// Fault is done to the bundle; its zero value is none.
+	// Fault is done to the bundle; its zero value is none. One that is not
+	// [Fault.Possible] with the options ends the test.
 	Fault Fault
 }
 
@@ -129,6 +130,9 @@ func (f *forge) bundle() *sigbox.Bundle {
 	}
 	if f.o.Version == 0 {
 		f.o.Version = 3
+	}
+	if fault := f.o.Fault; fault.do != nil && !fault.Possible(f.o, f.payload != nil) {
+		f.tb.Fatalf("sigboxtest: the fault %s cannot happen to such a bundle: Fault.Possible says to which it can", fault.Name)
 	}
 	f.certificate()
 	f.sign()
