@@ -38,6 +38,12 @@ func (c *Client) AttachLegacy(ctx context.Context, ref Reference, kind Kind, med
 	return c.addLayers(ctx, subject.fallback(form.suffix), []manifest.Descriptor{layer}, nil)
 }
 
+// LegacyTag is where [Client.AttachLegacy] puts what is of a kind for an image that is
+// named by digest.
+func (c *Client) LegacyTag(image Reference, kind Kind) Reference {
+	return c.home(image).fallback(legacyKinds[kind].suffix)
+}
+
 // checkPayload makes sure that a payload names an image.
 func checkPayload(content []byte, image sigbox.Digest) error {
 	p, err := cosign.ParsePayload(content)

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/bundle"
 	"github.com/sigbox/sigbox/wire/entry"
 	"github.com/sigbox/sigbox/wire/note"
 	"github.com/sigbox/sigbox/wire/timestamp"
@@ -26,6 +27,46 @@ func record(ctx context.Context, log sigbox.Log, e sigbox.Entry) (sigbox.LogEntr
 		return sigbox.LogEntry{}, err
 	}
 	return le, nil
+}
+
+// EnvelopeLog is a log that takes whole DSSE envelopes, as Rekor v1 does.
+type EnvelopeLog interface {
+	sigbox.Log
+	// AddEnvelope logs an envelope, whose text is given byte for byte, and returns its
+	// entry as [sigbox.Log] says. Of e the key or certificate is looked at.
+	AddEnvelope(ctx context.Context, e sigbox.Entry, envelope []byte) (sigbox.LogEntry, error)
+}
+
+// recordEnvelope logs v as such and checks the answer. Its text is that of
+// [bundle.AppendEnvelope].
+func recordEnvelope(ctx context.Context, log sigbox.Log, e sigbox.Entry, v *sigbox.Envelope) (sigbox.LogEntry, error) {
+	l, ok := log.(EnvelopeLog)
+	if !ok {
+		return sigbox.LogEntry{}, sigbox.Errorf(sigbox.Invalid, "this transparency log takes no envelopes")
+	}
+	text := bundle.AppendEnvelope(nil, v)
+	le, err := l.AddEnvelope(ctx, e, text)
+	if err != nil {
+		return sigbox.LogEntry{}, err
+	}
+	if err := checkEnvelopeBody(e, v, text, le); err != nil {
+		return sigbox.LogEntry{}, err
+	}
+	return le, checkInclusion(le)
+}
+
+// checkEnvelopeBody is checkBody for an envelope.
+func checkEnvelopeBody(e sigbox.Entry, v *sigbox.Envelope, text []byte, le sigbox.LogEntry) error {
+	body, err := entry.ParseBody(le.Body)
+	switch {
+	case err != nil:
+		return badEntry("its body cannot be read").WithCause(err)
+	case body.Kind != entry.KindDSSE || le.Kind != body.Kind || le.Version != body.Version:
+		return otherEntry()
+	case !body.EnvelopeDigest.Equal(sigbox.SHA256.Sum(text)) || !body.PayloadDigest.Equal(sigbox.SHA256.Sum(v.Payload)):
+		return otherEntry()
+	}
+	return checkSigner(e, body)
 }
 
 // checkBody makes sure that the log's entry is ours. A log of Rekor v2 has one
@@ -49,7 +90,15 @@ func checkBody(e sigbox.Entry, le sigbox.LogEntry) error {
 	if body.Kind != le.Kind || body.Version != le.Version || body.Kind != entry.KindHashedRekord {
 		return otherEntry()
 	}
-	if !body.Digest.Equal(e.Digest) || len(body.Signatures) != 1 {
+	if !body.Digest.Equal(e.Digest) {
+		return otherEntry()
+	}
+	return checkSigner(e, body)
+}
+
+// checkSigner makes sure that an entry has our signature and key, and no other.
+func checkSigner(e sigbox.Entry, body *entry.Body) error {
+	if len(body.Signatures) != 1 {
 		return otherEntry()
 	}
 	s := body.Signatures[0]

@@ -49,6 +49,10 @@ type Config struct {
 
 	// Logs are written to, all of them; none makes bundles without an entry.
 	Logs []sigbox.Log
+	// WholeEnvelopes has the logs record envelopes as such, which cosign's form of
+	// before wants, in place of their signature alone. Each of Logs must then be an
+	// [EnvelopeLog].
+	WholeEnvelopes bool
 	// Stampers are asked for timestamps, all of them; none makes bundles without.
 	Stampers []sigbox.Stamper
 
@@ -171,7 +175,11 @@ func (s *Signer) attest(ctx context.Context, c *credential, d sigbox.Digest, sig
 	b.Entries = make([]sigbox.LogEntry, len(s.config.Logs))
 	for i, log := range s.config.Logs {
 		g.Go(func() (err error) {
-			b.Entries[i], err = record(ctx, log, e)
+			if s.config.WholeEnvelopes && b.Envelope != nil {
+				b.Entries[i], err = recordEnvelope(ctx, log, e, b.Envelope)
+			} else {
+				b.Entries[i], err = record(ctx, log, e)
+			}
 			return err
 		})
 	}

@@ -206,10 +206,13 @@ func (e *env) findImagesToSign(ctx context.Context, r *signRun) (err error) {
 	switch images := r.found.hasImages(); {
 	case !images && len(r.annotations) > 0:
 		return usage("--annotation is for images, and there is none")
-	case !images:
+	case !images && r.flags.bundles:
 		return nil
 	case r.flags.inToto:
 		return usage("--in-toto is for files that are statements; a statement about an image is signed by attest")
+	}
+	if err := r.flags.checkLegacy(r.found); err != nil {
+		return err
 	}
 	if r.images, err = e.registries(r.flags.registry); err != nil {
 		return err

@@ -41,17 +41,12 @@ type witnesses struct {
 	stampers []sigbox.Stamper
 }
 
-// selectWitnesses chooses from a signing config what is good now.
-func selectWitnesses(c *sigbox.SigningConfig, client *remote.Client, now time.Time) (witnesses, error) {
-	var w witnesses
-	if len(c.Logs) > 0 {
-		logs, err := trust.Select(c.Logs, c.LogSelector, now, []int{logV1, logV2})
-		if err != nil {
-			return w, err
-		}
-		for _, l := range logs {
-			w.logs = append(w.logs, newLog(client, l))
-		}
+// selectWitnesses chooses from a signing config what is good now; promised is for logs
+// that promise at once to log, as those of Rekor v1 do.
+func selectWitnesses(c *sigbox.SigningConfig, client *remote.Client, now time.Time, promised bool) (witnesses, error) {
+	w, err := selectLogs(c, client, now, promised)
+	if err != nil {
+		return w, err
 	}
 	if len(c.TSAs) > 0 {
 		tsas, err := trust.Select(c.TSAs, c.TSASelector, now, []int{tsaVersion})
@@ -63,6 +58,31 @@ func selectWitnesses(c *sigbox.SigningConfig, client *remote.Client, now time.Ti
 		}
 	}
 	return w, nil
+}
+
+// selectLogs chooses the logs. Where those that promise are wanted and none is listed as
+// such, one that is listed as Rekor v2 is asked in the way of v1: it may speak both, as
+// sigbox does.
+func selectLogs(c *sigbox.SigningConfig, client *remote.Client, now time.Time, promised bool) (w witnesses, err error) {
+	if len(c.Logs) == 0 {
+		return w, nil
+	}
+	if !promised {
+		logs, err := trust.Select(c.Logs, c.LogSelector, now, []int{logV1, logV2})
+		for _, l := range logs {
+			w.logs = append(w.logs, newLog(client, l))
+		}
+		return w, err
+	}
+	one := sigbox.Selector{Mode: "ANY"} // of which cosign's form of before can hold no more
+	logs, err := trust.Select(c.Logs, one, now, []int{logV1})
+	if err != nil {
+		logs, err = trust.Select(c.Logs, one, now, []int{logV2})
+	}
+	for _, l := range logs {
+		w.logs = append(w.logs, client.LogV1(l.URL))
+	}
+	return w, err
 }
 
 func newLog(client *remote.Client, s sigbox.Service) sigbox.Log {

@@ -23,6 +23,9 @@ import (
 	"github.com/sigbox/sigbox/wire/timestamp"
 )
 
+// bundleFormatFlag is cosign's flag for choosing between bundles and what was before.
+const bundleFormatFlag = "new-bundle-format"
+
 // maxStatement bounds an in-toto statement to sign, in bytes.
 const maxStatement = 16 << 20
 
@@ -64,6 +67,7 @@ func (f *signFlags) register(e *env, cmd *cobra.Command, suffix string) {
 	f.registry.register(cmd, "sign")
 	fs := cmd.Flags()
 	fs.StringVar(&f.bundle, "bundle", "", "`FILE` to write the bundle to, when one artifact is signed (default FILE"+suffix+", and for images their registry)")
+	fs.BoolVar(&f.bundles, bundleFormatFlag, true, "sign images by bundles; =false is cosign's form of before, under tags, which needs a log of Rekor v1")
 	fs.StringVar(&f.key, "key", "", "`FILE` with a private key to sign with, in place of an identity")
 	fs.StringVar(&f.passphrase, "passphrase", "", "`SOURCE` of the key file's passphrase: env:NAME, file:PATH or credential:NAME")
 	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask before something that cannot be taken back")
@@ -78,6 +82,8 @@ type signFlags struct {
 	annotations []string
 	inToto      bool
 	yes         bool
+	// bundles is false for cosign's form of before.
+	bundles bool
 	// attest is for the verb attest alone, and attestation what it reads.
 	attest      *attestFlags
 	attestation *attestation
@@ -153,11 +159,11 @@ func (e *env) newSigner(f signFlags, t trusted) (*sign.Signer, error) {
 	if f.login.insecureHTTP || t.insecureHTTP {
 		client = client.WithHTTP()
 	}
-	w, err := selectWitnesses(t.config, client, e.now())
+	w, err := selectWitnesses(t.config, client, e.now(), !f.bundles)
 	if err != nil {
 		return nil, err
 	}
-	config := sign.Config{Logs: w.logs, Stampers: w.stampers, Parallel: signParallel, Now: e.now}
+	config := sign.Config{Logs: w.logs, WholeEnvelopes: !f.bundles, Stampers: w.stampers, Parallel: signParallel, Now: e.now}
 	if f.key != "" {
 		if config.Key, err = e.signingKey(f); err != nil {
 			return nil, err
@@ -239,6 +245,9 @@ func (r *signRun) note(a artifact, done signedJSON, err error) error {
 
 // one signs one file and writes its bundle.
 func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
+	if !r.flags.bundles {
+		return r.legacy(ctx, a)
+	}
 	b, d, err := r.bundle(ctx, a)
 	if err != nil {
 		return signedJSON{}, err

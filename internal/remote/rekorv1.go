@@ -12,7 +12,8 @@ import (
 )
 
 // LogV1 is the client of a transparency log that speaks Rekor's HTTP API v1; it
-// writes hashedrekord 0.0.1, and finds entries of any kind that signers use.
+// writes hashedrekord 0.0.1 and dsse 0.0.1, and finds entries of any kind that signers
+// use.
 type LogV1 struct {
 	client *Client
 	url    string
@@ -28,7 +29,21 @@ const entriesV1 = "/api/v1/log/entries"
 // Add logs e; see [sigbox.Log]. An entry that the log has already is fetched.
 // The answer has not been verified.
 func (l *LogV1) Add(ctx context.Context, e sigbox.Entry) (sigbox.LogEntry, error) {
-	body, err := encodeJSON(proposalV1(e))
+	return l.post(ctx, proposalV1(e))
+}
+
+// AddEnvelope logs a DSSE envelope as such, as dsse 0.0.1; of e the key or certificate
+// is all that is looked at. The envelope is its text byte for byte: the log keeps the
+// digest of that.
+func (l *LogV1) AddEnvelope(ctx context.Context, e sigbox.Entry, envelope []byte) (sigbox.LogEntry, error) {
+	le, err := l.post(ctx, proposalDSSE(envelope, verifierV1(e)))
+	le.Kind = entry.KindDSSE
+	return le, err
+}
+
+// post logs what is proposed.
+func (l *LogV1) post(ctx context.Context, proposal any) (sigbox.LogEntry, error) {
+	body, err := encodeJSON(proposal)
 	if err != nil {
 		return sigbox.LogEntry{}, err
 	}
@@ -42,6 +57,8 @@ func (l *LogV1) Add(ctx context.Context, e sigbox.Entry) (sigbox.LogEntry, error
 		return sigbox.LogEntry{}, err
 	case resp.status == http.StatusConflict:
 		return l.existing(ctx, r, resp)
+	case resp.status == http.StatusNotFound:
+		return sigbox.LogEntry{}, explainFind(resp, refused(r, resp))
 	case resp.status != http.StatusCreated && resp.status != http.StatusOK:
 		return sigbox.LogEntry{}, refused(r, resp)
 	}

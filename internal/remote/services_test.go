@@ -179,6 +179,38 @@ func TestAddV1(t *testing.T) {
 	}
 }
 
+// TestAddEnvelope: an envelope goes to the log byte for byte, as dsse 0.0.1.
+func TestAddEnvelope(t *testing.T) {
+	const envelope = `{"payload":"e30=","payloadType":"a/b","signatures":[{"sig":"c2ln"}]}`
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		var sent struct {
+			Kind    string `json:"kind"`
+			Version string `json:"apiVersion"`
+			Spec    struct {
+				Content struct {
+					Envelope  string   `json:"envelope"`
+					Verifiers [][]byte `json:"verifiers"`
+				} `json:"proposedContent"`
+			} `json:"spec"`
+		}
+		b, _ := io.ReadAll(r.Body)
+		if err := json.Unmarshal(b, &sent); err != nil {
+			t.Error(err)
+		}
+		c := sent.Spec.Content
+		if sent.Kind != entry.KindDSSE || sent.Version != entry.Version001 || c.Envelope != envelope || len(c.Verifiers) != 1 || string(c.Verifiers[0]) != string(verifierV1(logged)) {
+			t.Errorf("the log got %s", b)
+		}
+		answer(201, entryV1JSON)(w, r)
+	})
+	le, err := client(t).LogV1(url).AddEnvelope(t.Context(), logged, []byte(envelope))
+	if err != nil || le.Kind != entry.KindDSSE || le.Version != entry.Version001 || le.LogIndex != 7 {
+		t.Errorf("found %+v, %v", le, err)
+	}
+	_, err = client(t).LogV1(serve(t, answer(404, "no such page"))).AddEnvelope(t.Context(), logged, []byte(envelope))
+	wantError(t, err, sigbox.Invalid, "Rekor v1?")
+}
+
 func TestAddV1BadAnswers(t *testing.T) {
 	for name, body := range map[string]string{
 		"empty": "", "none": "{}", "two": `{"a":{},"b":{}}`, "odd hex": strings.Replace(entryV1JSON, "c0d2", "xyz", 1),

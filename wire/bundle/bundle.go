@@ -200,6 +200,13 @@ func appendEnvelope(e *protojson.Encoder, v *sigbox.Envelope) {
 	})
 }
 
+// AppendEnvelope writes a DSSE envelope that stands alone.
+func AppendEnvelope(dst []byte, v *sigbox.Envelope) []byte {
+	e := protojson.NewEncoder(dst)
+	e.Document(func() { appendEnvelope(e, v) })
+	return e.Done()
+}
+
 // Check holds a bundle against what its version demands, for bundles that were
 // not made by [Parse]. Version 0 is judged as 3. Errors are of kind Invalid or
 // TooLarge.

@@ -25,3 +25,19 @@ func TestParseEnvelope(t *testing.T) {
 		t.Errorf("found %v, expected it to be too large", err)
 	}
 }
+
+func TestAppendEnvelope(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		`{"payload":"e30=","payloadType":"t","signatures":[{"sig":"c2ln","keyid":"k"}]}`,
+		`{"payload":"","payloadType":"a/b","signatures":[{"sig":"c2ln"}]}`,
+	} {
+		v, err := ParseEnvelope([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := AppendEnvelope([]byte("before "), v); string(got) != "before "+text {
+			t.Errorf("found %s, expected %s", got, text)
+		}
+	}
+}

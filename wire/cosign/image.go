@@ -26,6 +26,7 @@ const (
 	AnnotationChain       = "dev.sigstore.cosign/chain"
 	AnnotationBundle      = "dev.sigstore.cosign/bundle"
 	AnnotationTimestamp   = "dev.sigstore.cosign/rfc3161timestamp"
+	AnnotationPredicate   = "predicateType" // of an attestation
 )
 
 // payloadKind is critical.type.
