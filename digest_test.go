@@ -153,7 +153,7 @@ func TestPolicyEqual(t *testing.T) {
 	full := func() sigbox.Policy {
 		return sigbox.Policy{
 			Identities: []sigbox.IdentityMatch{{Subject: "ada"}}, Keys: []sigbox.PublicKey{{Key: []byte("key")}}, Threshold: 1,
-			PredicateTypes: []string{"*"}, Digests: []sigbox.NamedDigest{{Algorithm: "git", Value: "1"}},
+			PredicateTypes: []string{"*"}, Conditions: []string{"true"}, Digests: []sigbox.NamedDigest{{Algorithm: "git", Value: "1"}},
 		}
 	}
 	p := full()
@@ -167,6 +167,7 @@ func TestPolicyEqual(t *testing.T) {
 		"key's time":  func(p *sigbox.Policy) { p.Keys[0].ValidFor = start },
 		"threshold":   func(p *sigbox.Policy) { p.Threshold = 2 },
 		"types":       func(p *sigbox.Policy) { p.PredicateTypes[0] = "x" },
+		"conditions":  func(p *sigbox.Policy) { p.Conditions[0] = "false" },
 		"digests":     func(p *sigbox.Policy) { p.Digests[0].Value = "2" },
 		"signed":      func(p *sigbox.Policy) { p.Signed = start },
 		"demands":     func(p *sigbox.Policy) { p.Demands.SCTs = 1 },

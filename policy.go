@@ -22,6 +22,10 @@ type Policy struct {
 	// Without any, the artifact itself must have been signed: an attestation about
 	// it does not count, whatever it attests. [AnyPredicateType] accepts both.
 	PredicateTypes []string `json:"predicateTypes,omitempty"`
+	// Conditions about what was attested and by whom, in CEL, which must all be true;
+	// docs/policy.md says what they can name. They are about statements: a policy that
+	// has some names predicate types.
+	Conditions []string `json:"conditions,omitempty"`
 	// Digests that the artifact must be known by, any one of them: as a subject of
 	// the statement, by whatever algorithm, or as what was signed.
 	Digests []NamedDigest `json:"digests,omitempty"`
@@ -40,6 +44,7 @@ func (p Policy) Clone() Policy {
 		p.Keys[i].Key = bytes.Clone(p.Keys[i].Key)
 	}
 	p.PredicateTypes = slices.Clone(p.PredicateTypes)
+	p.Conditions = slices.Clone(p.Conditions)
 	p.Digests = slices.Clone(p.Digests)
 	return p
 }
@@ -48,7 +53,7 @@ func (p Policy) Clone() Policy {
 func (p Policy) Equal(o Policy) bool {
 	return p.Threshold == o.Threshold && p.Signed.Equal(o.Signed) && p.Demands == o.Demands &&
 		slices.Equal(p.Identities, o.Identities) && slices.EqualFunc(p.Keys, o.Keys, PublicKey.Equal) &&
-		slices.Equal(p.PredicateTypes, o.PredicateTypes) && slices.Equal(p.Digests, o.Digests)
+		slices.Equal(p.PredicateTypes, o.PredicateTypes) && slices.Equal(p.Conditions, o.Conditions) && slices.Equal(p.Digests, o.Digests)
 }
 
 // AnyPredicateType in [Policy].PredicateTypes accepts whatever the signer signed

@@ -46,13 +46,14 @@ func (p PolicyPath) wrap(err error) *Error { return p.errorf(KindOf(err), "%v", 
 // are of kind Invalid or TooLarge and name the place, which is their cause, a
 // [PolicyPath].
 //
-// It parses keys and regular expressions, and does not keep them.
+// It parses keys and regular expressions, and does not keep them. Conditions are
+// compiled by package verify.
 func (p Policy) Check() error {
 	// The sizes come first: they bound what the rest does.
 	if err := p.checkSizes(); err != nil {
 		return err
 	}
-	if err := cmp.Or(p.checkIdentities(), p.checkKeys(), p.checkThreshold(), p.checkPredicateTypes(), p.checkDigests(), p.checkRest()); err != nil {
+	if err := cmp.Or(p.checkIdentities(), p.checkKeys(), p.checkThreshold(), p.checkPredicateTypes(), p.checkConditions(), p.checkDigests(), p.checkRest()); err != nil {
 		return err
 	}
 	return nil
@@ -62,7 +63,7 @@ func (p Policy) checkSizes() *Error {
 	for _, list := range []struct {
 		name PolicyPath
 		n    int
-	}{{"identities", len(p.Identities)}, {"keys", len(p.Keys)}, {"predicateTypes", len(p.PredicateTypes)}, {"digests", len(p.Digests)}} {
+	}{{"identities", len(p.Identities)}, {"keys", len(p.Keys)}, {"predicateTypes", len(p.PredicateTypes)}, {"conditions", len(p.Conditions)}, {"digests", len(p.Digests)}} {
 		if list.n > MaxPolicyEntries {
 			return list.name.errorf(TooLarge, "%d of them, at most %d are read", list.n, MaxPolicyEntries)
 		}
@@ -300,6 +301,28 @@ func (p Policy) checkPredicateTypes() *Error {
 		if first := slices.Index(p.PredicateTypes, t); first < i {
 			return at.errorf(Invalid, "the same as predicateTypes[%d]", first)
 		}
+	}
+	return nil
+}
+
+// checkConditions does not read them: that takes an interpreter.
+func (p Policy) checkConditions() *Error {
+	for i, c := range p.Conditions {
+		at := PolicyPath("conditions").element(i)
+		// Line ends and tabs are for whoever reads it.
+		if err := checkText(at, strings.NewReplacer("\n", " ", "\t", " ").Replace(c)); err != nil {
+			return err
+		}
+		if strings.TrimSpace(c) == "" {
+			return at.errorf(Invalid, "empty: expected an expression (CEL)")
+		}
+		if first := slices.Index(p.Conditions, c); first < i {
+			return at.errorf(Invalid, "the same as conditions[%d]", first)
+		}
+	}
+	if len(p.Conditions) > 0 && len(p.PredicateTypes) == 0 {
+		return PolicyPath("conditions").errorf(Invalid, "a condition is about a statement, and the policy wants none: expected predicateTypes").
+			WithHint("%q accepts statements of any type", AnyPredicateType)
 	}
 	return nil
 }

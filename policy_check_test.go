@@ -76,6 +76,7 @@ func TestPolicyCheck(t *testing.T) {
 			p.Keys = []sigbox.PublicKey{key}
 			p.Threshold = 2
 			p.PredicateTypes = []string{"https://slsa.dev/provenance/v1"}
+			p.Conditions = []string{"true", "predicate.a ==\n\t7"}
 			p.Digests = []sigbox.NamedDigest{{Algorithm: "gitCommit", Value: strings.Repeat("00ff", 10)}}
 			p.Signed = sigbox.TimeRange{Start: year(2026), End: year(2026)}
 			p.Demands = sigbox.Demands{LogEntries: 1, Times: 2}
@@ -112,10 +113,19 @@ func TestPolicyCheck(t *testing.T) {
 			p.Identities, p.Threshold = nil, 2
 			p.Keys = []sigbox.PublicKey{key, {Key: key.Key, ValidFor: sigbox.TimeRange{End: year(2026)}}}
 		}, "threshold", "the policy names 1"},
-		"an empty type":  {func(p *sigbox.Policy) { p.PredicateTypes = []string{""} }, "predicateTypes[0]", "empty"},
-		"a type twice":   {func(p *sigbox.Policy) { p.PredicateTypes = []string{"a", "a"} }, "predicateTypes[1]", "the same"},
-		"a type and any": {func(p *sigbox.Policy) { p.PredicateTypes = []string{"a", "*"} }, "predicateTypes[1]", "expected it alone"},
-		"a type of two":  {func(p *sigbox.Policy) { p.PredicateTypes = []string{"a\nb"} }, "predicateTypes[0]", "control"},
+		"an empty type":          {func(p *sigbox.Policy) { p.PredicateTypes = []string{""} }, "predicateTypes[0]", "empty"},
+		"a type twice":           {func(p *sigbox.Policy) { p.PredicateTypes = []string{"a", "a"} }, "predicateTypes[1]", "the same"},
+		"a type and any":         {func(p *sigbox.Policy) { p.PredicateTypes = []string{"a", "*"} }, "predicateTypes[1]", "expected it alone"},
+		"a type of two":          {func(p *sigbox.Policy) { p.PredicateTypes = []string{"a\nb"} }, "predicateTypes[0]", "control"},
+		"no condition":           {func(p *sigbox.Policy) { conditions(p, "a", " \n") }, "conditions[1]", "empty"},
+		"a condition twice":      {func(p *sigbox.Policy) { conditions(p, "a", "a") }, "conditions[1]", "the same as conditions[0]"},
+		"a long condition":       {func(p *sigbox.Policy) { conditions(p, strings.Repeat("a", sigbox.MaxPolicyText+1)) }, "conditions[0]", "at most 4096"},
+		"a condition's control":  {func(p *sigbox.Policy) { conditions(p, "a\r\nb") }, "conditions[0]", "control character '\\r'"},
+		"a condition of no text": {func(p *sigbox.Policy) { conditions(p, "\xff") }, "conditions[0]", "not UTF-8"},
+		"a condition about nothing": {func(p *sigbox.Policy) {
+			conditions(p, "true")
+			p.PredicateTypes = nil
+		}, "conditions", "expected predicateTypes"},
 		"a short digest": {func(p *sigbox.Policy) { p.Digests = []sigbox.NamedDigest{{Algorithm: "sha256", Value: "00"}} }, "digests[0]", "expected 64"},
 		"no digest":      {func(p *sigbox.Policy) { p.Digests = []sigbox.NamedDigest{{}} }, "digests[0]", "expected the name"},
 		"a colon":        {func(p *sigbox.Policy) { p.Digests = []sigbox.NamedDigest{{Algorithm: "a:b", Value: "c"}} }, "digests[0]", "no colon"},
@@ -141,6 +151,11 @@ func TestPolicyCheck(t *testing.T) {
 
 func regexps(subject, issuer string) sigbox.IdentityMatch {
 	return sigbox.IdentityMatch{SubjectRegexp: subject, IssuerRegexp: issuer}
+}
+
+// conditions makes p one about statements.
+func conditions(p *sigbox.Policy, all ...string) {
+	p.PredicateTypes, p.Conditions = []string{"a"}, all
 }
 
 func nested(depth int) string { return strings.Repeat("(", depth) + "a" + strings.Repeat(")", depth) }
@@ -177,6 +192,9 @@ func TestPolicyCheckBounds(t *testing.T) {
 		},
 		"keys":           func(p *sigbox.Policy, _ int) { p.Keys = append(p.Keys, sigbox.PublicKey{Key: spki(t, nil)}) },
 		"predicateTypes": func(p *sigbox.Policy, i int) { p.PredicateTypes = append(p.PredicateTypes, fmt.Sprint(i)) },
+		"conditions": func(p *sigbox.Policy, i int) {
+			p.PredicateTypes, p.Conditions = []string{"a"}, append(p.Conditions, fmt.Sprint(i))
+		},
 		"digests": func(p *sigbox.Policy, i int) {
 			p.Digests = append(p.Digests, sigbox.NamedDigest{Algorithm: "a", Value: fmt.Sprint(i)})
 		},

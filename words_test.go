@@ -53,8 +53,11 @@ func readers(t *testing.T) map[string]reader {
 	aStatement := []byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"a","digest":{"sha256":"` + sigbox.SHA256.Sum(artifact).Hex() + `"}}],"predicateType":"https://example.com","predicate":{"a":[1]}}`)
 	signed, old, attested := w.Sign(artifact, sigboxtest.Options{}), w.Sign(artifact, sigboxtest.Options{Kind: "hashedrekord 0.0.1"}), w.Attest(aStatement, sigboxtest.Options{})
 	all := map[string]reader{
-		"statement":         {without(statement.Parse), aStatement},
-		"predicate":         {func(b []byte) error { return predicate.Check("https://slsa.dev/provenance/v1", b) }, []byte(`{"buildDefinition":{"buildType":"https://ci.example/v1","externalParameters":{},"resolvedDependencies":[{"uri":"a:b","content":"YQ=="}]},"runDetails":{"builder":{"id":"https://ci.example"},"metadata":{"startedOn":"2026-01-31T12:00:00Z"}}}`)},
+		"statement": {without(statement.Parse), aStatement},
+		"predicate": {func(b []byte) error { return predicate.Check("https://slsa.dev/provenance/v1", b) }, []byte(`{"buildDefinition":{"buildType":"https://ci.example/v1","externalParameters":{},"resolvedDependencies":[{"uri":"a:b","content":"YQ=="}]},"runDetails":{"builder":{"id":"https://ci.example"},"metadata":{"startedOn":"2026-01-31T12:00:00Z"}}}`)},
+		"condition": {func(b []byte) error {
+			return verify.CheckPolicy(sigbox.Policy{Identities: []sigbox.IdentityMatch{{Subject: "a", Issuer: "b"}}, PredicateTypes: []string{"c"}, Conditions: []string{string(b)}})
+		}, []byte(`predicate.list.all(x, x.a == 7 && x.b in ["c", 'd']) && identity.subject.matches("^[a-z]+@example\\.com$") && times[0] > timestamp("2026-01-31T12:00:00Z")`)},
 		"policy in JSON":    {without(policy.Parse), []byte(`{"identities":[{"subject":"a","issuer":"https://a.example"}],"threshold":1,"signed":{"start":"2026-01-31T12:00:00Z"},"digests":["` + sigbox.SHA256.Sum(artifact).String() + `"]}`)},
 		"policy in YAML":    {without(policy.Parse), []byte("identities:\n- subject: a\n  issuer: https://a.example\nthreshold: 1\nsigned:\n  start: 2026-01-31T12:00:00Z\n")},
 		"timestamp request": {without(timestamp.ParseJSONRequest), []byte(`{"artifactHash":"LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=","hashAlgorithm":"sha256","nonce":7,"certificates":true,"tsaPolicyOID":"1.2.3"}`)},

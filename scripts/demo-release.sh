@@ -64,6 +64,8 @@ identities:
     issuer: $url/oidc
 predicateTypes:
   - https://slsa.dev/provenance/v1
+conditions:
+  - predicate.buildDefinition.externalParameters.version == "v1"
 EOF
 cat >sbom.yaml <<EOF
 identities:

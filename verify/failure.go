@@ -45,13 +45,15 @@ const (
 	StepStatement
 	// StepPredicate: the statement's predicate type is the wanted one.
 	StepPredicate
+	// StepCondition: the policy's conditions are true.
+	StepCondition
 )
 
 var stepNames = [...]string{
 	StepBundle: "bundle", StepLog: "log", StepEntry: "log entry", StepPromise: "signed entry timestamp",
 	StepInclusion: "inclusion proof", StepCheckpoint: "checkpoint", StepTimestamp: "timestamp", StepTime: "trusted time",
 	StepCertificate: "certificate", StepSCT: "SCT", StepIdentity: "identity", StepArtifact: "artifact",
-	StepSignature: "signature", StepStatement: "statement", StepPredicate: "predicate",
+	StepSignature: "signature", StepStatement: "statement", StepPredicate: "predicate", StepCondition: "condition",
 }
 
 // String names the step for people.

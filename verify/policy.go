@@ -20,6 +20,7 @@ type policy struct {
 	written        []sigbox.PublicKey // the keys, as they were given
 	threshold      int
 	predicateTypes []string
+	conditions     []condition
 	digests        []sigbox.NamedDigest
 	signed         sigbox.TimeRange
 	demands        sigbox.Demands
@@ -97,6 +98,13 @@ func (c *policies) compile(p *sigbox.Policy) (*policy, error) {
 	return out, nil
 }
 
+// CheckPolicy refuses a policy that no bundle is judged by: what [sigbox.Policy.Check]
+// refuses, and conditions that are no expressions. The errors are of the same form.
+func CheckPolicy(p sigbox.Policy) error {
+	_, err := compile(&p)
+	return err
+}
+
 // compile makes what shares nothing with p: callers may change theirs.
 func compile(p *sigbox.Policy) (*policy, error) {
 	if err := p.Check(); err != nil {
@@ -113,6 +121,11 @@ func compile(p *sigbox.Policy) (*policy, error) {
 		}
 		out.identities = append(out.identities, m)
 	}
+	conditions, err := compileConditions(p.Conditions)
+	if err != nil {
+		return nil, err
+	}
+	out.conditions = conditions
 	for i, k := range p.Keys {
 		s, err := signerOf(k)
 		if err != nil {
@@ -128,6 +141,7 @@ func compile(p *sigbox.Policy) (*policy, error) {
 func (p *policy) is(o *sigbox.Policy) bool {
 	return p.threshold == cmp.Or(o.Threshold, 1) && p.signed.Equal(o.Signed) && p.demands == o.Demands &&
 		slices.Equal(p.predicateTypes, o.PredicateTypes) && slices.Equal(p.digests, o.Digests) &&
+		slices.EqualFunc(p.conditions, o.Conditions, func(c condition, text string) bool { return c.text == text }) &&
 		slices.EqualFunc(p.written, o.Keys, sigbox.PublicKey.Equal) && p.accepts(o.Identities)
 }
 
@@ -316,10 +330,15 @@ func (p *policy) statement(predicateType string) error {
 
 // signature says whether the policy accepts a signature of the artifact itself.
 func (p *policy) signature() error {
-	if len(p.predicateTypes) == 0 || slices.Contains(p.predicateTypes, sigbox.AnyPredicateType) {
+	switch {
+	case len(p.predicateTypes) == 0:
 		return nil
+	case !slices.Contains(p.predicateTypes, sigbox.AnyPredicateType):
+		return mismatch(StepPredicate, "the policy wants a statement, the bundle signs the artifact itself: predicate type", strings.Join(p.predicateTypes, " or "), "none")
+	case len(p.conditions) > 0:
+		return mismatch(StepPredicate, "the policy has conditions about statements", "a statement", "a signature of the artifact itself")
 	}
-	return mismatch(StepPredicate, "the policy wants a statement, the bundle signs the artifact itself: predicate type", strings.Join(p.predicateTypes, " or "), "none")
+	return nil
 }
 
 // hashes gives those by which the policy names artifacts.

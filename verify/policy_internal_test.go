@@ -90,6 +90,7 @@ func examplePolicy(t *testing.T) *sigbox.Policy {
 		},
 		Keys: []sigbox.PublicKey{{Key: spki, Details: sigbox.ECDSAP256SHA256, ValidFor: day}}, Threshold: 2,
 		PredicateTypes: []string{"https://slsa.dev/provenance/v1"},
+		Conditions:     []string{"true", "predicate.a == 7"},
 		Digests:        []sigbox.NamedDigest{{Algorithm: "sha256", Value: fmt.Sprintf("%064d", 1)}},
 		Signed:         day, Demands: sigbox.Demands{LogEntries: 1, Times: 1},
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"cel.dev/cel-go/common/types/ref"
+
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/bundle"
 	"github.com/sigbox/sigbox/wire/entry"
@@ -27,6 +29,7 @@ type inquiry struct {
 	tokens    []*timestamp.Token // of the timestamps, in order
 	payload   hashed             // of the envelope
 	pae       hashed             // what an envelope's signature is over
+	values    ref.Val            // of the statement's predicate, once conditions asked for them
 }
 
 // hashed is text that each algorithm hashes but once, however many entries and
@@ -147,6 +150,7 @@ type trial struct {
 	promises  []promise
 	algorithm sigbox.KeyDetails
 	statement *statement.Statement
+	held      int                // how many of the policy's conditions
 	subject   *statement.Subject // of the statement, that the artifact is
 }
 
@@ -169,7 +173,7 @@ func (c *inquiry) examine() error {
 		stamps := sync.OnceValues(func() ([]witness, error) { return c.witnesses(r) })
 		for _, s := range c.signers {
 			t := &trial{inquiry: c, root: r, signer: s, demands: c.demands(r, s)}
-			err := t.run(t.entries, t.stamped(stamps), t.time, t.certificate, t.identity, t.kind, t.envelope, t.readStatement)
+			err := t.run(t.entries, t.stamped(stamps), t.time, t.certificate, t.identity, t.kind, t.envelope, t.readStatement, t.hold)
 			if err == nil {
 				c.standing = append(c.standing, t)
 				continue

@@ -29,6 +29,7 @@ type policyFlags struct {
 	github                   githubFlags
 	extensions               []string
 	types                    []string
+	conditions               []string
 }
 
 // githubFlags are cosign's flags for extensions that GitHub's certificates have.
@@ -40,6 +41,7 @@ const (
 	extensionFlag = "certificate-extension"
 	githubFlag    = "certificate-github-workflow-"
 	typeFlag      = "type"
+	conditionFlag = "condition"
 )
 
 // registerSigners adds the flags that say who must have signed.
@@ -66,6 +68,8 @@ func (f *policyFlags) registerDemands(cmd *cobra.Command) {
 		_ = cmd.RegisterFlagCompletionFunc(githubFlag+x.flag, cobra.NoFileCompletions)
 	}
 	fs.StringArrayVar(&f.types, typeFlag, nil, "predicate `TYPE` of attestations to accept: a URI, a name such as slsaprovenance1 or spdxjson, or any (repeatable)")
+	fs.StringArrayVar(&f.conditions, conditionFlag, nil, "`EXPR` in CEL about the attestation that must be true, such as 'predicate.result == \"PASSED\"' (repeatable; with --type)")
+	_ = cmd.RegisterFlagCompletionFunc(conditionFlag, cobra.NoFileCompletions)
 	_ = cmd.RegisterFlagCompletionFunc(extensionFlag, completeExtension)
 	_ = cmd.RegisterFlagCompletionFunc(typeFlag, completePredicateType)
 }
@@ -92,7 +96,7 @@ func (f *policyFlags) given() []string {
 	values := map[string]string{
 		"key": strings.Join(f.keys, ""), identityFlag: f.identity, identityFlag + "-regexp": f.identityRegexp,
 		issuerFlag: f.issuer, issuerFlag + "-regexp": f.issuerRegexp,
-		extensionFlag: strings.Join(f.extensions, ""), typeFlag: strings.Join(f.types, ""),
+		extensionFlag: strings.Join(f.extensions, ""), typeFlag: strings.Join(f.types, ""), conditionFlag: strings.Join(f.conditions, ""),
 	}
 	for _, x := range f.github.all() {
 		values[githubFlag+x.flag] = *x.value
@@ -121,6 +125,9 @@ func (f *policyFlags) check() error {
 		if _, err := regexp.Compile(p.pattern); err != nil {
 			return usage("--%s-regexp: %v", p.name, err)
 		}
+	}
+	if len(f.conditions) > 0 && len(f.types) == 0 {
+		return &usageError{msg: "--condition is about an attestation: which one?", hint: "add --" + typeFlag + " TYPE, or --" + typeFlag + " " + anyType}
 	}
 	if _, err := f.wantedExtensions(); err != nil {
 		return err
@@ -151,7 +158,7 @@ func (f *policyFlags) missing() []string {
 func (f *policyFlags) policy() (sigbox.Policy, error) {
 	p, err := f.read()
 	if err == nil {
-		err = p.Check()
+		err = verify.CheckPolicy(p)
 	}
 	return p, configured(err)
 }
@@ -164,7 +171,7 @@ func (f *policyFlags) read() (sigbox.Policy, error) {
 	if err != nil {
 		return sigbox.Policy{}, err
 	}
-	p := sigbox.Policy{PredicateTypes: types}
+	p := sigbox.Policy{PredicateTypes: types, Conditions: f.conditions}
 	for _, file := range f.keys {
 		key, err := readPublicKey(file)
 		if err != nil {
@@ -194,6 +201,9 @@ func (f *policyFlags) readFile() (sigbox.Policy, error) {
 		return sigbox.Policy{}, err
 	}
 	p, err := policy.Parse(b)
+	if err == nil {
+		err = policy.Locate(b, verify.CheckPolicy(p))
+	}
 	if err != nil {
 		return sigbox.Policy{}, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", f.file, err)
 	}

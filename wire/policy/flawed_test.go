@@ -14,6 +14,7 @@ func TestFlaws(t *testing.T) {
 		"identities": [{"subject": "ada@example.com", "issuer": "https://id.example", "extensions": {"sourceRepositoryRef": "refs/heads/main"}, "extensionsRegExp": {"buildTrigger": "push|tag"}}],
 		"threshold": 1,
 		"predicateTypes": ["https://slsa.dev/provenance/v1"],
+		"conditions": ["predicate.a == 7"],
 		"digests": ["gitCommit:da39a3ee5e6b4b0d3255bfef95601890afd80709"],
 		"signed": {"start": "2026-01-01T00:00:00Z", "end": "2027-01-01T00:00:00Z"},
 		"demands": {"logEntries": 1, "times": 2, "scts": 1}

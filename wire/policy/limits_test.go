@@ -15,7 +15,7 @@ import (
 )
 
 func hostilePolicies(tb testing.TB) []hostile.Input {
-	doc := `{"identities":[{"subject":"ada@example.com","issuerRegExp":"https://id\\.example"}],"digests":["sha1:00"]}`
+	doc := `{"identities":[{"subject":"ada@example.com","issuerRegExp":"https://id\\.example"}],"predicateTypes":["p"],"conditions":["a"],"digests":["sha1:00"]}`
 	at := func(name, value string) []hostile.Input {
 		before, after, ok := strings.Cut(doc, value)
 		if !ok {
@@ -27,7 +27,7 @@ func hostilePolicies(tb testing.TB) []hostile.Input {
 		}
 		return inputs
 	}
-	inputs := slices.Concat(at("subject", `"ada@example.com"`), at("expression", `"https://id\\.example"`), at("digests", `["sha1:00"]`), yamls(tb))
+	inputs := slices.Concat(at("subject", `"ada@example.com"`), at("expression", `"https://id\\.example"`), at("digests", `["sha1:00"]`), at("conditions", `["a"]`), yamls(tb))
 	for _, in := range hostile.JSON() {
 		inputs = append(inputs, in, shortened(in, policy.MaxSize))
 	}

@@ -67,6 +67,19 @@ func locate(root *node, err error) error {
 	return root.at(string(path)).locate(e)
 }
 
+// Locate gives an error about a policy that was read, such as one of its conditions, the
+// line and the column of its place in the text. It gives others, and nil, as they are.
+func Locate(text []byte, err error) error {
+	if err == nil {
+		return nil
+	}
+	n, bad := parse(text)
+	if bad != nil {
+		return err
+	}
+	return locate(n, err)
+}
+
 // Append writes a policy as YAML. It fails on a policy that [Parse] would refuse.
 func Append(dst []byte, p sigbox.Policy) ([]byte, error) {
 	// By way of JSON: the names and what is left out are said once, by the tags.

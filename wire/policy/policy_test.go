@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -289,6 +290,32 @@ func texts() *rapid.Generator[string] {
 	return rapid.OneOf(rapid.SampledFrom(odd), rapid.StringN(1, 40, 200), rapid.StringMatching(`https://[a-z]{1,8}\.example/[a-z@.]{0,9}`))
 }
 
+// TestLocate: what is found wrong with a policy after it was read has a place in the
+// text too.
+func TestLocate(t *testing.T) {
+	t.Parallel()
+	text := []byte("identities:\n- subject: a\n  issuer: b\npredicateTypes: [p]\nconditions:\n- a\n- b c\n")
+	wrong := sigbox.Errorf(sigbox.Invalid, "policy: %w: line 1, column 3: rubbish", sigbox.PolicyPath("conditions[1]"))
+	if got := policy.Locate(text, wrong); got.Error() != "policy: line 7, column 3: conditions[1]: line 1, column 3: rubbish" || sigbox.KindOf(got) != sigbox.Invalid {
+		t.Errorf("found %v", got)
+	}
+	for _, other := range []error{errors.New("other"), sigbox.Errorf(sigbox.Invalid, "other")} {
+		if got := policy.Locate(text, other); got != other {
+			t.Errorf("found %v", got)
+		}
+	}
+	if got := policy.Locate([]byte("{"), wrong); got != error(wrong) {
+		t.Errorf("found %v", got)
+	}
+}
+
+// expressions gives texts of several lines.
+func expressions() *rapid.Generator[string] {
+	return rapid.SampledFrom([]string{
+		"a ==\n  b", "a\n", "\na", "\n\na\n\n", " a\nb", "\ta\n\tb", "a\n\n\nb", "a \nb", "a\n b\n  c", "# a\nb", "- a\n- b", "'a'\n\"b\"", "a:\nb", "é\nb", "---\na", "a\n...", "\t",
+	})
+}
+
 func times() *rapid.Generator[time.Time] {
 	return rapid.Custom(func(t *rapid.T) time.Time {
 		if rapid.Bool().Draw(t, "open") {
@@ -352,6 +379,7 @@ func policies(keys []sigbox.PublicKey) *rapid.Generator[sigbox.Policy] {
 		}
 		p.Threshold = rapid.IntRange(0, len(p.Identities)).Draw(t, "threshold")
 		p.PredicateTypes = none(rapid.SliceOfNDistinct(texts(), 0, 3, rapid.ID).Draw(t, "predicateTypes"))
+		p.Conditions = none(rapid.SliceOfNDistinct(rapid.OneOf(texts(), expressions()), 0, 3, rapid.ID).Draw(t, "conditions"))
 		p.Digests = none(rapid.SliceOfNDistinct(digests, 0, 3, rapid.ID).Draw(t, "digests"))
 		p.Signed = ranges(t, "signed")
 		n := rapid.IntRange(0, sigbox.MaxPolicyEntries)

@@ -159,8 +159,10 @@ func toNode(n *node) *yaml.Node {
 func style(s string) yaml.Style {
 	plain := yaml.Node{Kind: yaml.ScalarNode, Value: s}
 	switch {
-	case strings.Contains(s, "\n"):
+	case strings.Contains(s, "\n") && !strings.ContainsAny(s[:1], " \t\n"): // of which the indentation is clear
 		return yaml.LiteralStyle
+	case strings.ContainsAny(s, "\n\t"):
+		return yaml.DoubleQuotedStyle
 	case strings.ContainsFunc(s, func(r rune) bool { return r > '~' && !unicode.IsPrint(r) }):
 		return yaml.DoubleQuotedStyle
 	case strings.ContainsAny(s, `\*+?|()[]{}^$`):

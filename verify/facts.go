@@ -1,0 +1,296 @@
+package verify
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/statement"
+)
+
+// maxValues is how many values a predicate may have that conditions are about. Each
+// takes about 50 bytes.
+const maxValues = 1 << 19
+
+// facts are what conditions can name, of what this trial has found to be true. What
+// the predicate says is what its signer says.
+func (t *trial) facts() (map[string]any, error) {
+	predicate, err := t.predicate(t.statement)
+	if err != nil {
+		return nil, err
+	}
+	times := slices.Clone(t.times)
+	slices.SortFunc(times, time.Time.Compare)
+	for i := range times {
+		times[i] = times[i].UTC()
+	}
+	return map[string]any{
+		"predicate": predicate, "predicateType": t.statement.PredicateType, "subject": subjectFacts(t.statement.Subjects),
+		"identity": identityFacts(t.signer.leaf), "times": times,
+	}, nil
+}
+
+// predicate gives the values of a predicate, which all trials have in common: it is
+// read once. By in-toto's rules none is an empty one.
+func (c *inquiry) predicate(s *statement.Statement) (ref.Val, error) {
+	switch {
+	case c.values != nil:
+		return c.values, nil
+	case len(s.Predicate) == 0:
+		return types.NewRefValMap(types.DefaultTypeAdapter, nil), nil
+	}
+	left := maxValues
+	v, err := readValue(jsontext.NewDecoder(bytes.NewBuffer(s.Predicate)), &left)
+	c.values = v
+	return v, err
+}
+
+// readValue reads JSON for conditions. Numbers without fraction and exponent are
+// integers where these have room.
+func readValue(dec *jsontext.Decoder, left *int) (ref.Val, error) {
+	if *left--; *left < 0 {
+		return nil, sigbox.Errorf(sigbox.TooLarge, "the predicate has more than %d values: conditions are not answered of more", maxValues)
+	}
+	t, err := dec.ReadToken()
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	switch t.Kind() {
+	case '{':
+		return readObject(dec, left)
+	case '[':
+		return readList(dec, left)
+	case '"':
+		return types.String(t.String()), nil
+	case '0':
+		return readNumber(t.String())
+	case 'n':
+		return types.NullValue, nil
+	}
+	return types.Bool(t.Bool()), nil
+}
+
+func readObject(dec *jsontext.Decoder, left *int) (ref.Val, error) {
+	out := map[ref.Val]ref.Val{}
+	for dec.PeekKind() != '}' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return nil, unreadable(err)
+		}
+		member := types.String(name.String()) // before the next token takes its place
+		if out[member], err = readValue(dec, left); err != nil {
+			return nil, err
+		}
+	}
+	_, err := dec.ReadToken()
+	return types.NewRefValMap(types.DefaultTypeAdapter, out), err
+}
+
+func readList(dec *jsontext.Decoder, left *int) (ref.Val, error) {
+	var out []ref.Val
+	for dec.PeekKind() != ']' {
+		v, err := readValue(dec, left)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	_, err := dec.ReadToken()
+	return types.NewRefValList(types.DefaultTypeAdapter, out), err
+}
+
+// unreadable is the error for JSON that is none. The statement was read before: there
+// is none such.
+func unreadable(err error) error {
+	return sigbox.Errorf(sigbox.Invalid, "the predicate is no JSON").WithCause(err)
+}
+
+// readNumber refuses what no type has room for.
+func readNumber(s string) (ref.Val, error) {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return types.Int(n), nil
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "the predicate has the number %.40s, which is too large for conditions", s)
+	}
+	return types.Double(f), nil
+}
+
+// The types of what conditions can name, besides those that CEL has.
+const (
+	identityType   = "sigbox.Identity"
+	extensionsType = "sigbox.Extensions"
+	subjectType    = "sigbox.Subject"
+)
+
+// fieldsOf gives the fields of a type of ours, nil for others.
+func fieldsOf(name string) map[string]*cel.Type {
+	switch name {
+	case identityType:
+		return map[string]*cel.Type{
+			"subject": cel.StringType, "kind": cel.StringType, "issuer": cel.StringType, "extensions": cel.ObjectType(extensionsType),
+		}
+	case extensionsType:
+		fields := map[string]*cel.Type{}
+		for arc := range sigbox.MaxExtensionArc + 1 {
+			if name, value := new(sigbox.Extensions).Field(arc); value != nil {
+				fields[name] = cel.StringType
+			}
+		}
+		return fields
+	case subjectType:
+		return map[string]*cel.Type{"name": cel.StringType, "digest": cel.MapType(cel.StringType, cel.StringType)}
+	}
+	return nil
+}
+
+// provider knows our types, so that a name misspelt is found when a condition is
+// compiled.
+type provider struct{ *types.Registry }
+
+// FindStructType is of [types.Provider].
+func (p provider) FindStructType(name string) (*types.Type, bool) {
+	if fieldsOf(name) != nil {
+		return types.NewTypeTypeWithParam(types.NewObjectType(name)), true
+	}
+	return p.Registry.FindStructType(name)
+}
+
+// FindStructFieldType is of [types.Provider].
+func (p provider) FindStructFieldType(name, field string) (*types.FieldType, bool) {
+	if fields := fieldsOf(name); fields != nil {
+		t, ok := fields[field]
+		return &types.FieldType{Type: t}, ok
+	}
+	return p.Registry.FindStructFieldType(name, field)
+}
+
+// fact is a value of one of our types. What it does not have is not empty, but is not
+// there: to ask for it is an error.
+type fact struct {
+	kind   string
+	fields map[string]ref.Val
+}
+
+// set sets a field, unless it says nothing.
+func (f *fact) set(name, value string) {
+	if value != "" {
+		f.fields[name] = types.String(value)
+	}
+}
+
+// ConvertToNative is of [ref.Val].
+func (f *fact) ConvertToNative(to reflect.Type) (any, error) {
+	return nil, fmt.Errorf("no %s can be made of %s", to, f.kind)
+}
+
+// ConvertToType is of [ref.Val].
+func (f *fact) ConvertToType(to ref.Type) ref.Val {
+	if to == types.TypeType {
+		return types.NewObjectType(f.kind)
+	}
+	return types.NewErr("no %s can be made of %s", to.TypeName(), f.kind)
+}
+
+// Equal is of [ref.Val].
+func (f *fact) Equal(other ref.Val) ref.Val {
+	o, ok := other.(*fact)
+	return types.Bool(ok && f.kind == o.kind && maps.EqualFunc(f.fields, o.fields, func(a, b ref.Val) bool { return a.Equal(b) == types.True }))
+}
+
+// Type is of [ref.Val].
+func (f *fact) Type() ref.Type { return types.NewObjectType(f.kind) }
+
+// Value is of [ref.Val].
+func (f *fact) Value() any { return f }
+
+// AggregateSize is of types.AggregateSizeVisitor.
+func (f *fact) AggregateSize(sizer types.AggregateSizer) uint32 {
+	size := uint32(1)
+	for _, v := range f.fields {
+		size += sizer.AggregateSize(v)
+	}
+	return size
+}
+
+// IsSet is of traits.FieldTester.
+func (f *fact) IsSet(field ref.Val) ref.Val {
+	name, _ := field.(types.String)
+	_, ok := f.fields[string(name)]
+	return types.Bool(ok)
+}
+
+// Get is of traits.Indexer.
+func (f *fact) Get(field ref.Val) ref.Val {
+	name, _ := field.(types.String)
+	if v, ok := f.fields[string(name)]; ok {
+		return v
+	}
+	return types.NewErr("no such key: %s", name)
+}
+
+// identityFacts are those of a certificate; a key has none.
+func identityFacts(l *leaf) *fact {
+	id := &fact{identityType, map[string]ref.Val{}}
+	if l == nil {
+		return id
+	}
+	id.set("subject", l.identity.Subject)
+	id.set("kind", l.identity.Kind.String())
+	id.set("issuer", l.identity.Issuer)
+	extensions := &fact{extensionsType, map[string]ref.Val{}}
+	for arc := range sigbox.MaxExtensionArc + 1 {
+		if name, value := l.identity.Extensions.Field(arc); value != nil {
+			extensions.set(name, *value)
+		}
+	}
+	id.fields["extensions"] = extensions
+	return id
+}
+
+func subjectFacts(subjects []statement.Subject) []ref.Val {
+	out := make([]ref.Val, 0, len(subjects))
+	for _, s := range subjects {
+		one := &fact{subjectType, map[string]ref.Val{}}
+		one.set("name", s.Name)
+		one.fields["digest"] = types.DefaultTypeAdapter.NativeToValue(s.Digests)
+		out = append(out, one)
+	}
+	return out
+}
+
+// show gives a value for people: what is short, or what it is.
+func show(v ref.Val) string {
+	switch v := v.(type) {
+	case types.String:
+		return `"` + printable(string(v), 80) + `"`
+	case types.Bool, types.Int, types.Uint, types.Double:
+		return fmt.Sprint(v.Value())
+	case types.Null:
+		return "null"
+	case types.Timestamp:
+		return stamp(v.Time)
+	case types.Duration:
+		return v.Duration.String()
+	}
+	switch size, ok := v.(interface{ Size() ref.Val }); {
+	case !ok:
+	case v.Type() == types.ListType:
+		return fmt.Sprintf("a list of %v", size.Size())
+	case v.Type() == types.MapType:
+		return fmt.Sprintf("an object of %v members", size.Size())
+	}
+	return "of type " + strings.TrimPrefix(v.Type().TypeName(), "sigbox.")
+}
