@@ -91,8 +91,8 @@ func (c *checker) compareHead(ctx context.Context, cp sigbox.Checkpoint, f Findi
 	return edge, nil
 }
 
-// published reports whether there must be a published checkpoint: the log has published
-// partial tiles, or it has had the time for it.
+// published reports whether there must be a published checkpoint: the log has had the
+// time for it, or it stands still and has published partial tiles, which come before.
 func (c *checker) published(ctx context.Context) (bool, error) {
 	if c.cfg.PublishInterval < 0 || c.head.Size == 0 {
 		return false, nil
@@ -101,8 +101,12 @@ func (c *checker) published(ctx context.Context) (bool, error) {
 		return true, nil
 	}
 	for name, err := range c.cfg.Blob.List(ctx, "tile/") {
-		if err != nil || strings.Contains(name, ".p/") {
-			return err == nil, err
+		if err != nil {
+			return false, err
+		}
+		if strings.Contains(name, ".p/") {
+			now, err := c.headNow(ctx)
+			return err == nil && now.Size == c.head.Size, err
 		}
 	}
 	return false, nil
