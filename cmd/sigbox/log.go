@@ -82,7 +82,12 @@ func (e *env) openLog(ctx context.Context, f *logFlags) (*remote.LogReader, erro
 	if cfg.Memory = store.Logs(); f.ignoreHistory {
 		cfg.Memory = ""
 	}
-	return e.remote().OpenLog(ctx, cfg)
+	r, err := e.remote().OpenLog(ctx, cfg)
+	if f.key != "" && sigbox.KindOf(err) == sigbox.NotVerified && err != nil {
+		return nil, sigbox.Errorf(sigbox.NotVerified, "%w", err).
+			WithHint("--key is the log's own key; who signed an entry is searched for by --signing-key")
+	}
+	return r, err
 }
 
 // logConfig says where the log is and whose keys count.

@@ -292,6 +292,12 @@ func TestFsckStatus(t *testing.T) {
 	if v1, v2 := entry(public["v1"]), entry(public["v2"]); !strings.Contains(v1, "signed by the log") || v1 == v2 {
 		t.Errorf("v1: %s\nv2: %s", v1, v2)
 	}
+	if b.run("log", "search", "--log", "v2", "--key", public["v1"]); !strings.Contains(b.stderr.String(), "--signing-key") {
+		t.Errorf("it does not say which key --key is: %s", &b.stderr)
+	}
+	if b.run("log", "search", "app.tar.gz"); !strings.Contains(b.stderr.String(), "--file FILE finds") {
+		t.Errorf("it does not say how a file is searched for: %s", &b.stderr)
+	}
 
 	apptest.Stop(t, a)
 	published := filepath.Join(dir, "tiles", "rekor2", "checkpoint")
@@ -304,6 +310,17 @@ func TestFsckStatus(t *testing.T) {
 		t.Error(err)
 	}
 	expect(exitOK, "all is as it must be", "--data", dir)
+
+	manifests, err := filepath.Glob(filepath.Join(dir, "db", "MANIFEST-*[0-9]"))
+	if err != nil || len(manifests) == 0 {
+		t.Fatalf("%v, %v", manifests, err)
+	}
+	for _, name := range manifests {
+		if err := os.Truncate(name, 20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(exitNotVerified, "db is damaged", "--data", dir)
 }
 
 // publicKeyFile writes the public key of a file with a private one.

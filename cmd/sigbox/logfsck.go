@@ -50,8 +50,9 @@ a time. --from and --to check a part of a long log, which is proven by itself. A
 that is ended says up to where it has compared the log with its signed head, which a
 log with tiles is in parts of 65,536 entries, and how to go on from there.
 
-Exit status: 0 nothing was found or all was repaired, 1 something was found, 2 there is
-no such log or part of it, or a server runs on the data, 3 the log could not be read.`,
+Exit status: 0 nothing was found or all was repaired, 1 something was found, or the
+database is damaged, 2 there is no such log or part of it, or a server runs on the data,
+3 the log could not be read.`,
 		Example: "  sigbox log fsck --data ./sigstore\n  sigbox log fsck --log https://log2025-1.rekor.sigstore.dev",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -166,10 +167,13 @@ func (e *env) fsckData(ctx context.Context, f *fsckFlags) ([]fsckJSON, error) {
 		Progress: func(log string, p tlog.Phase, done, total uint64) { m.set(log+" "+string(p), done, total) },
 	})
 	m.done()
-	if k := sigbox.KindOf(err); err != nil && (k == sigbox.NotFound || k == sigbox.Conflict) {
+	switch k := sigbox.KindOf(err); {
+	case err == nil:
+	case k == sigbox.NotFound || k == sigbox.Conflict:
 		return nil, configured(err) // there is no such log, or a server runs on it
-	}
-	if err != nil {
+	case k == sigbox.Fatal:
+		return nil, sigbox.Errorf(sigbox.NotVerified, "%w", err) // the database is damaged: that is found
+	default:
 		return nil, err
 	}
 	out := make([]fsckJSON, len(reports))

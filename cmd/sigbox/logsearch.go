@@ -57,7 +57,7 @@ nothing is missing, and works with every log, also those that cannot search.
 What an entry says is the word of whoever logged it. Of a v2 log, which signs no
 times, --after and --before rely on the server's clock.`,
 		Example: "  sigbox log search --file app.tar.gz\n  sigbox log search --log v1 --identity ada@example.com --after 2026-01-01T00:00:00Z",
-		Args:    noArgs,
+		Args:    searchArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return e.searchLog(cmd.Context(), &f)
 		},
@@ -77,6 +77,17 @@ times, --after and --before rely on the server's clock.`,
 	fs.BoolVar(&f.scan, "scan", false, "read the whole log instead of asking its server")
 	cmd.MarkFlagsMutuallyExclusive("hash", "file")
 	return cmd
+}
+
+// searchArgs says by which flag to look for what was given without one.
+func searchArgs(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return &usageError{
+		msg:  fmt.Sprintf("log search is told by flags what to look for, found %q", args[0]),
+		hint: "--file FILE finds an artifact, --hash DIGEST its digest, --identity NAME who signed; sigbox log get takes an index, a UUID or a digest",
+	}
 }
 
 // question is what a person looks for: params for a server, query to see for

@@ -76,7 +76,7 @@ func (r *LogReader) Check(ctx context.Context, o LogCheck) (*LogReport, error) {
 		o.To = r.head.Size
 	}
 	if o.From > o.To {
-		return nil, sigbox.Errorf(sigbox.NotFound, "the log %.100q has no entry %d: it has %d entries", r.head.Origin, o.From, r.head.Size)
+		return nil, sigbox.Errorf(sigbox.NotFound, "the log %.100q has no entry %d: its size is %d", r.head.Origin, o.From, r.head.Size)
 	}
 	c := &logCheck{log: r, o: o, missed: o.To, report: &LogReport{From: o.From, To: o.To, Done: o.From, Read: o.From}}
 	c.looks.SetLimit(runtime.GOMAXPROCS(0))

@@ -50,7 +50,7 @@ func (r *LogReader) Entry(ctx context.Context, index uint64) (ProvenEntry, error
 		return e, err
 	}
 	if index >= r.head.Size {
-		return ProvenEntry{}, sigbox.Errorf(sigbox.NotFound, "the log %.100q has no entry %d: it has %d entries", r.head.Origin, index, r.head.Size)
+		return ProvenEntry{}, sigbox.Errorf(sigbox.NotFound, "the log %.100q has no entry %d: its size is %d", r.head.Origin, index, r.head.Size)
 	}
 	if r.tiles == "" {
 		leaves, err := r.entriesCT(ctx, index, index+1)
