@@ -63,6 +63,7 @@ var rooms = []room{
 	{path: "internal/fixture", floor: 1, knows: []string{""}},
 	{path: "internal/hostile", floor: 1, below: []string{}},
 	{path: "internal/flawed", floor: 1, below: []string{}},
+	{path: "internal/unprivileged", floor: 1, below: []string{}},
 
 	// Bundles of another shape.
 	{path: "wire/cosign", floor: 1, knows: []string{"", "internal/jsonerr", "wire/bundle", "wire/entry", "wire/internal", "wire/statement"}, bans: io},
@@ -84,7 +85,7 @@ var only = map[string][]string{
 	module + "/internal/store/storetest": {},
 	"crypto/tls":                         {"internal/app", "internal/remote", "oci"},
 	"github.com/spf13/cobra":             {"cmd"},
-	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest", "internal/fixture", "internal/hostile", "internal/flawed"},
+	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest", "internal/fixture", "internal/hostile", "internal/flawed", "internal/unprivileged"},
 }
 
 func TestImportsGoDown(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/unprivileged"
 	"github.com/sigbox/sigbox/sigboxtest"
 	"github.com/sigbox/sigbox/verify"
 )
@@ -210,8 +211,8 @@ func TestParentOfLink(t *testing.T) {
 
 // TestLinkUnreadable: a link that cannot be followed may lead to anything.
 func TestLinkUnreadable(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may read everything")
+	if unprivileged.Elsewhere(t) {
+		return
 	}
 	w := signedDirectory(t)
 	if err := errors.Join(os.Mkdir("closed", 0), os.Symlink("../closed/x", "d/link")); err != nil {
@@ -299,7 +300,7 @@ func TestStrangeDirectory(t *testing.T) {
 	w := signedDirectory(t)
 	for _, pipe := range []string{"d/pipe", "d/a.sigstore", "d/b.sig"} {
 		if err := exec.Command("mkfifo", pipe).Run(); err != nil {
-			t.Skip("no mkfifo here: ", err)
+			t.Fatal(err)
 		}
 	}
 	for link, to := range map[string]string{"d/loop": "loop", "d/here": ".", "d/c.sigstore.jsonl": "loop"} {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/unprivileged"
 	"github.com/sigbox/sigbox/wire/trust"
 )
 
@@ -200,8 +201,8 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 func TestReadOnlyHome(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may write everywhere")
+	if unprivileged.Elsewhere(t) {
+		return
 	}
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o500); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/store"
 	"github.com/sigbox/sigbox/internal/store/dir"
+	"github.com/sigbox/sigbox/internal/unprivileged"
 )
 
 func must(t testing.TB, err error) {
@@ -71,8 +72,8 @@ func TestDirectoryGone(t *testing.T) {
 }
 
 func TestReadOnly(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may write anywhere")
+	if unprivileged.Elsewhere(t) {
+		return
 	}
 	path := t.TempDir()
 	must(t, os.Chmod(path, 0o500))

@@ -22,6 +22,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/store"
 	"github.com/sigbox/sigbox/internal/store/pebble"
+	"github.com/sigbox/sigbox/internal/unprivileged"
 )
 
 func must(t testing.TB, err error) {
@@ -373,8 +374,8 @@ func TestNoMarker(t *testing.T) {
 }
 
 func TestReadOnly(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may write anywhere")
+	if unprivileged.Elsewhere(t) {
+		return
 	}
 	dir := t.TempDir()
 	must(t, os.Chmod(dir, 0o500))
