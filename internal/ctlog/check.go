@@ -3,6 +3,7 @@ package ctlog
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"sync"
@@ -20,10 +21,11 @@ type Checker struct {
 	kv store.KV
 
 	mu      sync.Mutex
-	issuers map[fingerprint]issuer // guarded by mu
+	issuers map[fingerprint]issuer   // guarded by mu
+	pairs   map[[2]fingerprint]error // guarded by mu; whether the second has signed the first
 }
 
-// maxIssuers bounds the issuers that a checker keeps.
+// maxIssuers bounds the issuers that a checker keeps, and the pairs of them.
 const maxIssuers = 1024
 
 // issuer is the certificate that a row holds, or why it does not.
@@ -33,11 +35,14 @@ type issuer struct {
 }
 
 // NewChecker makes a checker for the log in kv.
-func NewChecker(kv store.KV) *Checker { return &Checker{kv: kv, issuers: map[fingerprint]issuer{}} }
+func NewChecker(kv store.KV) *Checker {
+	return &Checker{kv: kv, issuers: map[fingerprint]issuer{}, pairs: map[[2]fingerprint]error{}}
+}
 
 // Entry checks an entry of a data tile: that its certificate is signed by the first
-// of its issuers, that what the log signs follows from that, and that it names its
-// place and time. All of its issuers have to be in the log's rows.
+// of its issuers and each of these by the next, that what the log signs follows from
+// that, and that it names its place and time. All of its issuers have to be in the log's
+// rows.
 func (c *Checker) Entry(ctx context.Context, index uint64, logged time.Time, data []byte) error {
 	e, rest, err := cert.ParseTileLeaf(data)
 	switch {
@@ -53,17 +58,40 @@ func (c *Checker) Entry(ctx context.Context, index uint64, logged time.Time, dat
 	if err := CheckIndex(index, &e); err != nil {
 		return err
 	}
-	var first []byte
+	issuers := make([][]byte, len(e.Chain))
 	for i, fp := range e.Chain {
-		der, err := c.issuer(ctx, fp)
-		if err != nil {
+		if issuers[i], err = c.issuer(ctx, fp); err != nil {
 			return err
 		}
-		if i == 0 {
-			first = der
+	}
+	for i := range issuers[1:] {
+		if err := c.signed([2]fingerprint(e.Chain[i:i+2]), issuers[i], issuers[i+1]); err != nil {
+			return err
 		}
 	}
-	return e.Verify(first)
+	return e.Verify(issuers[0])
+}
+
+// signed checks, once for each pair, that an issuer's certificate is signed by the next.
+func (c *Checker) signed(pair [2]fingerprint, der, by []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err, ok := c.pairs[pair]
+	if ok {
+		return err
+	}
+	child, err := sigbox.ParseCertificate(der)
+	if err == nil {
+		var parent *x509.Certificate
+		if parent, err = sigbox.ParseCertificate(by); err == nil && child.CheckSignatureFrom(parent) != nil {
+			err = sigbox.Errorf(sigbox.NotVerified, "CT log: the issuer %x is not signed by the next of its chain, %x", pair[0], pair[1])
+		}
+	}
+	if len(c.pairs) >= maxIssuers {
+		clear(c.pairs)
+	}
+	c.pairs[pair] = err
+	return err
 }
 
 // CheckIndex checks that an entry names its place, as those of static-ct-api do.

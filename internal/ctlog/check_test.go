@@ -65,11 +65,15 @@ func TestChecker(t *testing.T) {
 			e.Precertificate = other.leaf(t, cert.Poison())
 			e.Certificate = must(cert.PrecertTBS(e.Precertificate))
 		}, sigbox.NotVerified},
-		"the key of another": {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.IssuerKeyHash[0] ^= 1 }, sigbox.NotVerified},
-		"no precertificate":  {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Precertificate = i.ca.leaf(t) }, sigbox.NotVerified},
-		"no issuer":          {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Chain = nil }, sigbox.Invalid},
-		"the root alone":     {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Chain = e.Chain[1:] }, sigbox.NotVerified},
-		"an unknown issuer":  {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Chain[1] = [32]byte{1} }, sigbox.NotFound},
+		"the key of another":      {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.IssuerKeyHash[0] ^= 1 }, sigbox.NotVerified},
+		"no precertificate":       {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Precertificate = i.ca.leaf(t) }, sigbox.NotVerified},
+		"no issuer":               {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Chain = nil }, sigbox.Invalid},
+		"the root alone":          {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Chain = e.Chain[1:] }, sigbox.NotVerified},
+		"an unknown issuer":       {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Chain[1] = [32]byte{1} }, sigbox.NotFound},
+		"itself above its issuer": {func(e *cert.Entry, _ *uint64, _ *time.Time) { e.Chain[1] = e.Chain[0] }, sigbox.NotVerified},
+		"its issuer above the root": {func(e *cert.Entry, _ *uint64, _ *time.Time) {
+			e.Chain = append(e.Chain, e.Chain[0])
+		}, sigbox.NotVerified},
 		"no certificate": {func(e *cert.Entry, _ *uint64, _ *time.Time) {
 			e.Precert, e.Precertificate, e.Certificate = false, nil, []byte("x")
 		}, sigbox.Invalid},
