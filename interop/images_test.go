@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"log"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +21,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/cosign"
 )
 
 // TestImages has cosign and sigbox sign and attest images and indexes in registries
@@ -36,7 +41,9 @@ func TestImages(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) string{
 		"ggcr with the referrers API":    func(t *testing.T) string { return memoryRegistry(t, true) },
 		"ggcr without":                   func(t *testing.T) string { return memoryRegistry(t, false) },
-		"distribution 3, which has none": distribution,
+		"distribution 3, which has none": func(t *testing.T) string { return distribution(t, "registry") },
+		"distribution 2.8 of Debian":     func(t *testing.T) string { return distribution(t, "docker-registry") },
+		"ociregistry, which has it":      ociregistry,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,7 +70,11 @@ func (r *imageRun) all() {
 		`{"buildDefinition":{"buildType":"https://example.com/build","externalParameters":{}},"runDetails":{"builder":{"id":"https://example.com/builder"}}}`)
 	provenance := []string{"--type", "slsaprovenance1"}
 
+	legacy := "--new-bundle-format=false"
 	for what, sign := range map[string]func(image string) error{
+		"sigbox as before": func(image string) error {
+			return r.ours.run(join("sign", here, legacy, "-a", "by=us", token(), image)...)
+		},
 		"sigbox": func(image string) error { return r.ours.run(join("sign", here, token(), image)...) },
 		"cosign": func(image string) error { return r.theirs.run(join("sign", "--yes", token(), image)...) },
 		"cosign as before": func(image string) error {
@@ -77,22 +88,32 @@ func (r *imageRun) all() {
 		r.refused("sigbox: a signature is no provenance", r.ours.run(join("verify", here, who, provenance, image)...))
 		r.must("cosign: signed by "+what, r.theirs.run(join("verify", who, image)...))
 		r.refused("cosign: signed by somebody else", r.theirs.run(join("verify", stranger, image)...))
+		if what == "sigbox as before" {
+			r.must("cosign as before: signed by "+what, r.theirs.run(join("verify", legacy, "-a", "by=us", who, image)...))
+			r.refused("cosign as before: other annotations", r.theirs.run(join("verify", legacy, "-a", "by=them", who, image)...))
+		}
 		r.promote(what, image, here, who)
 	}
 	for what, attest := range map[string]func(image string) error{
 		"sigbox": func(image string) error {
 			return r.ours.run(join("attest", here, token(), "--predicate", predicate, provenance, image)...)
 		},
+		"sigbox as before": func(image string) error {
+			return r.ours.run(join("attest", here, legacy, token(), "--predicate", predicate, provenance, image)...)
+		},
 		"cosign": func(image string) error {
 			return r.theirs.run(join("attest", "--yes", token(), "--predicate", predicate, provenance, image)...)
 		},
 	} {
-		image := r.push("attested-by-" + what)
+		image := r.push("attested-by-" + strings.ReplaceAll(what, " ", "-"))
 		r.must(what+" attests", attest(image))
 		r.must("sigbox: attested by "+what, r.ours.run(join("verify", here, who, provenance, image)...))
 		r.refused("sigbox: an attestation is no signature", r.ours.run(join("verify", here, who, image)...))
 		r.must("cosign: attested by "+what, r.theirs.run(join("verify-attestation", who, provenance, image)...))
 	}
+	r.carriers(here, who, token)
+	r.library(here, who, token)
+	r.together(here, token)
 	unsigned := r.push("unsigned")
 	r.refused("sigbox: nobody signed", r.ours.run(join("verify", here, who, unsigned)...))
 }
@@ -110,6 +131,100 @@ func (r *imageRun) promote(what, image string, here, who []string) {
 		r.must("sigbox: "+at, r.ours.run(join("verify", here, who, at)...))
 		r.must("cosign: "+at, r.theirs.run(join("verify", who, at)...))
 	}
+}
+
+// carriers have others copy what sigbox has signed: oras a bundle as a referrer, crane
+// the tags of cosign's form of before.
+func (r *imageRun) carriers(here, who []string, token func() []string) {
+	oras, crane := tools(r.T, "bin", "oras"), tools(r.T, "bin", "crane")
+	image := r.push("carried")
+	r.must("sigbox signs", r.ours.run(join("sign", here, token(), image)...))
+	found, err := output(r.TempDir(), oras, "discover", image)
+	if strings.Count(found, "sha256:") != 1 || err != nil {
+		r.Errorf("oras found %q, %v, expected one bundle", found, err)
+	}
+	to := r.registry + "/by-oras/carried:v1"
+	r.must("oras copies", command(r.TempDir(), nil, oras, "copy-recursive", image, to))
+	r.must("sigbox: copied by oras", r.ours.run(join("verify", here, who, to)...))
+	r.must("cosign: copied by oras", r.theirs.run(join("verify", who, to)...))
+
+	r.must("sigbox signs as before", r.ours.run(join("sign", here, "--new-bundle-format=false", token(), image)...))
+	name := func(image string) string { return strings.TrimSuffix(image, ":v1") }
+	to = r.registry + "/by-crane/carried:v1"
+	r.must("crane copies", command(r.TempDir(), nil, crane, "copy", image, to))
+	r.refused("sigbox: copied without signatures", r.ours.run(join("verify", here, who, to)...))
+	r.must("crane copies all tags", command(r.TempDir(), nil, crane, "copy", "--all-tags", name(image), name(to)))
+	r.must("sigbox: copied by crane", r.ours.run(join("verify", here, who, to)...))
+}
+
+// together has several sign and attest an image at the same time, each a process of its
+// own: nothing is lost.
+func (r *imageRun) together(here []string, token func() []string) {
+	const each = 4
+	legacy := "--new-bundle-format=false"
+	image := r.push("together")
+	predicate := write(r.T, filepath.Join(r.TempDir(), "predicate.json"), `{}`)
+	attest := []string{"attest", "--predicate", predicate, "--type", "custom"}
+	var all sync.WaitGroup
+	for range each {
+		for _, verb := range [][]string{{"sign"}, attest, {"sign", legacy}, append(attest, legacy)} {
+			args := join(verb, here, token(), image)
+			all.Go(func() { r.must("signing together", r.ours.run(args...)) })
+		}
+	}
+	all.Wait()
+	dir := filepath.Join(r.TempDir(), "all")
+	r.must("sigbox downloads", r.ours.run("download", "--dir", dir, image))
+	for pattern, want := range map[string]int{"*.sigstore.json": 2 * each, "*.payload.json": each, "*": 5 * each} {
+		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil || len(files) != want {
+			r.Errorf("%s: found %d files, %v, expected %d", pattern, len(files), err, want)
+		}
+	}
+}
+
+// library has sigstore-go verify a bundle that refers to an image, as its example does,
+// and sigbox one that sigstore-go made and oras attached.
+func (r *imageRun) library(here, who []string, token func() []string) {
+	const bundleType = "application/vnd.dev.sigstore.bundle.v0.3+json"
+	theirs := goClient{binary: tools(r.T, "bin", "sigstorego"), home: r.TempDir()}
+	r.must("sigstore-go trusts", theirs.trust(r.in))
+	oras, crane, dir := tools(r.T, "bin", "oras"), tools(r.T, "bin", "crane"), r.TempDir()
+	image := r.push("library")
+	r.must("sigbox signs", r.ours.run(join("sign", here, token(), image)...))
+	bundle := filepath.Join(dir, "bundle.json")
+	r.must("oras pulls", command(dir, nil, oras, "pull", image, bundleType, bundle))
+	text, err := output(dir, crane, "manifest", image)
+	r.must("crane reads", err)
+	manifest := write(r.T, filepath.Join(dir, "manifest.json"), text)
+	r.must("sigstore-go: signed by sigbox", theirs.verify(r.in, manifest, bundle, email, r.in.issuer))
+	other := write(r.T, filepath.Join(dir, "other.json"), text+"\n")
+	if theirs.verify(r.in, other, bundle, email, r.in.issuer) == nil {
+		r.Error("sigstore-go: another image was taken")
+	}
+
+	image = r.push("of-the-library")
+	text, err = output(dir, crane, "digest", image)
+	r.must("crane digests", err)
+	digest, err := sigbox.ParseDigest(strings.TrimSpace(text))
+	if err != nil {
+		r.Fatal(err)
+	}
+	statement := write(r.T, filepath.Join(dir, "statement.json"), string(cosign.AppendStatement(nil, digest, nil)))
+	r.must("sigstore-go signs", theirs.attest(r.in, r.in.token(r.T), statement, bundle))
+	r.must("oras attaches", command(dir, nil, oras, "attach", image, bundleType, bundle))
+	r.must("sigbox: signed by sigstore-go", r.ours.run(join("verify", here, who, image)...))
+}
+
+// output is command with what the program prints.
+func output(home, name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), "HOME="+home)
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", filepath.Base(name), err)
+	}
+	return string(out), nil
 }
 
 func (r *imageRun) must(what string, err error) {
@@ -164,8 +279,30 @@ func memoryRegistry(t *testing.T, referrers bool) string {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
-// distribution starts the registry that most others are made from.
-func distribution(t *testing.T) string {
+// ociregistry starts CUE's.
+func ociregistry(t *testing.T) string {
+	cmd := exec.Command(tools(t, "bin", "ociregistry"), "127.0.0.1:0")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was told to
+	})
+	addr, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(addr)
+}
+
+// distribution starts the registry that most others are made from, by the name that
+// its program has.
+func distribution(t *testing.T, program string) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +311,7 @@ func distribution(t *testing.T) string {
 	listener.Close()
 	dir := t.TempDir()
 	config := write(t, filepath.Join(dir, "config.yml"), fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: %s}\nlog: {level: error}\n", dir, addr))
-	cmd := exec.Command(tools(t, "bin", "registry"), "serve", config)
+	cmd := exec.Command(tools(t, "bin", program), "serve", config)
 	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
