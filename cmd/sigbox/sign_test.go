@@ -164,7 +164,7 @@ func TestSignPipe(t *testing.T) {
 	defer func() { _ = writer.Close() }()
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	run := &signRun{flags: signFlags{inToto: true}, found: all, bar: newBench(t).env.progress("signing", 1)}
+	run := &signRun{flags: signFlags{inToto: true, bundles: true}, found: all, bar: newBench(t).env.progress("signing", 1)}
 	run.all(ctx)
 	if err := failedToSign(signReport{Failed: run.failed, interrupted: true}); exitStatus(err) != exitUndecided || !strings.Contains(err.Error(), "interrupted: 1 of 1 file not signed") {
 		t.Error(err)
