@@ -167,6 +167,17 @@ func TestRestoredBackup(t *testing.T) {
 			t.Errorf("it does not say why: %+v", status.Services)
 		}
 	})
+	forgotten := restored // as on the command line of another machine
+	forgotten.Flags.Anchor = ""
+	mustStart(t, forgotten, func(a *app.App) {
+		if err := logOne(t, a, "a fork"); err == nil {
+			t.Fatal("the restored log took an entry")
+		}
+		status, err := a.Admin().Status(t.Context())
+		if err != nil || strings.Count(services(status), "had an anchor, and none is set now") != 3 {
+			t.Errorf("it does not say why: %+v, %v", status.Services, err)
+		}
+	})
 	restored.Accept.Anchor = true
 	mustStart(t, restored, func(a *app.App) {
 		if err := logOne(t, a, "a fork, on purpose"); err != nil {

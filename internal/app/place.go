@@ -24,7 +24,8 @@ type Accept struct {
 	// Move: the directory was moved or restored, and no other copy of it runs or
 	// will run.
 	Move bool
-	// Anchor: the head takes the anchor's place, whatever that holds.
+	// Anchor: the head takes the anchor's place, whatever that holds; without one, logs
+	// that had an anchor go on.
 	Anchor bool
 	// Clock: the logs' time goes back to the clock's.
 	Clock bool

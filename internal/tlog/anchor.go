@@ -197,15 +197,27 @@ func unwritten(err error) *doubt {
 	return &doubt{what: "the anchor cannot be written", cause: becauseOf(err)}
 }
 
-// openUnanchored opens a log without an anchor for writing. It has operators told
-// when there was one.
+// openUnanchored opens a log without an anchor for writing. One that had an anchor stays
+// shut, unless an operator has accepted that there is to be none any more: whoever
+// restores an older copy may forget to name it.
 func (l *Log) openUnanchored(ctx context.Context) error {
 	_, err := l.cfg.KV.Get(ctx, []byte{rowAnchor})
 	switch {
-	case err == nil:
-		l.log.Warn("the log had an anchor, and none is set now: an older copy would not be noticed")
-	case !errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
 		return l.readError(ctx, err)
+	case !l.cfg.AcceptAnchor:
+		why := l.anchorError("it had an anchor, and none is set now").WithCause(ErrAnchor).
+			WithHint("give --anchor as before; if there is to be none any more, start once with --accept anchor; docs/operations.md says more")
+		l.shut.Store(why)
+		l.fail(why)
+		return nil
+	default:
+		l.log.Warn("the log goes on without its anchor, as accepted: an older copy will not be noticed")
+		row := store.Range{From: []byte{rowAnchor}, To: []byte{rowAnchor + 1}}
+		if err := l.cfg.KV.Commit(ctx, store.Batch{Deletes: []store.Range{row}}); err != nil {
+			return sigbox.Errorf(sigbox.KindOf(err), "cannot note that the log %s has no anchor any more", l.cfg.Origin).WithCause(err)
+		}
 	}
 	return l.acceptClock(ctx)
 }

@@ -22,7 +22,7 @@ func TestCheckAnchor(t *testing.T) {
 	closeLog(t, l)
 	newest := anchor.text
 	fork := copyOf(t, backup)
-	fork.Anchor = nil
+	fork.Anchor = &memoryAnchor{text: older}
 	l = openLog(t, fork)
 	for _, leaf := range []string{"a", "b", "c", "d", "e", "f"} {
 		add(t, l, leaf)

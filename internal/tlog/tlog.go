@@ -109,14 +109,15 @@ type Config struct {
 	PublishInterval time.Duration
 
 	// Anchor keeps the head outside of what the stores stand on; nil has none, and
-	// then a restored backup of both stores cannot be told from the log.
+	// then a restored backup of both stores cannot be told from the log. A log that had
+	// one is shut without.
 	Anchor Anchor
 	// AnchorInterval is the time between two comparisons with the anchor, to which the
 	// head is brought if it is another one by then; 0 is one second.
 	AnchorInterval time.Duration
 	// AcceptAnchor has the head take the place of an anchor that was read and
 	// contradicts the log, is another's or is gone: an operator has found out why they
-	// differ.
+	// differ. Without Anchor, a log that had one goes on without.
 	AcceptAnchor bool
 	// Fellows are the logs that stop when this one is found to be forked; nil has none.
 	Fellows *Fellows
