@@ -397,8 +397,9 @@ func (d *Decoder) Time() (time.Time, error) {
 		return time.Time{}, err
 	}
 	t, _ := time.Parse(time.RFC3339Nano, s) // the zero time, if it is none
+	t = t.UTC()                             // where its year counts
 	if !t.After(time.Time{}) || t.Year() > 9999 || strings.Contains(s, ",") {
 		return time.Time{}, d.Errorf("expected a time as in 2026-01-31T12:00:00Z, found %.40q", s)
 	}
-	return t.UTC(), nil
+	return t, nil
 }

@@ -131,6 +131,7 @@ func TestTime(t *testing.T) {
 	for in, ok := range map[string]bool{
 		"2026-01-31T12:00:00Z": true, "2026-01-31T12:00:00.123456789Z": true, "2026-01-31T14:00:00+02:00": true,
 		"2026-01-31": false, "2026-01-31 12:00:00Z": false, "0000-01-01T00:00:00Z": false, "0001-01-01T00:00:00Z": false, "0001-01-01T00:00:01Z": true, "2026-02-31T00:00:00Z": false, "2026-01-31T12:00:00,5Z": false,
+		"9999-12-31T23:59:59Z": true, "9999-12-31T23:59:59-01:00": false, "0001-01-01T00:00:01+01:00": false,
 	} {
 		if err := member(`{"value":"`+in+`"}`, func(d *Decoder) error { _, err := d.Time(); return err }); (err == nil) != ok {
 			t.Errorf("%s: found %v", in, err)
