@@ -117,7 +117,7 @@ func TestSignOverLink(t *testing.T) {
 // not.
 func TestSignNoStatement(t *testing.T) {
 	tree(t, map[string]string{"app": "hello\n"})
-	run := &signRun{flags: signFlags{inToto: true}}
+	run := &signRun{flags: signFlags{inToto: true, bundles: true}}
 	_, err := run.one(t.Context(), artifact{path: "app"})
 	err = failedToSign(signReport{Failed: []failedJSON{{Artifact: "app", err: err}}})
 	if exitStatus(err) != exitNotVerified || !strings.HasPrefix(err.Error(), "app: the payload is not an in-toto statement: not valid JSON") {
