@@ -44,6 +44,8 @@ type judge struct {
 	offline  bool
 	lookup   *lookup
 	images   *oci.Client // nil where there are none
+	// annotations must have been signed with images.
+	annotations map[string]string
 	// held are buffers for small artifacts.
 	held sync.Pool
 	// parts are the files that were read as evidence, by their clean paths.
@@ -58,7 +60,11 @@ func (e *env) newJudge(ctx context.Context, f verifyFlags) (*judge, error) {
 	if err := f.checkLog(p); err != nil {
 		return nil, err
 	}
-	j := &judge{policy: p, evidence: f.evidence, stdin: e.stdin, source: f.trustWord(), offline: f.trust.offline}
+	annotations, err := annotationsOf(f.annotations)
+	if err != nil {
+		return nil, err
+	}
+	j := &judge{policy: p, annotations: annotations, evidence: f.evidence, stdin: e.stdin, source: f.trustWord(), offline: f.trust.offline}
 	var config verify.Config
 	if !f.ignoreLog {
 		t, err := e.loadTrust(ctx, f.trust, forVerifying)

@@ -77,6 +77,7 @@ type verifyFlags struct {
 	evidence           evidenceFlags
 	lists              listFlags
 	registry           registryFlags
+	annotations        []string
 	ignoreLog, explain bool
 	output             outputFlag
 	// set is all of them, to see what was typed.
@@ -91,6 +92,8 @@ func (f *verifyFlags) register(e *env, cmd *cobra.Command) {
 	f.lists.register(cmd)
 	e.headed(cmd, "Artifact and bundle")
 	f.registry.register(cmd, "verify")
+	fs.StringArrayVarP(&f.annotations, "annotation", "a", nil, "`NAME=VALUE` that must have been signed with the image (repeatable)")
+	_ = cmd.RegisterFlagCompletionFunc("annotation", cobra.NoFileCompletions)
 	e.headed(cmd, "Images")
 	f.policy.registerSigners(cmd)
 	e.headed(cmd, "Who may have signed")
@@ -116,6 +119,12 @@ func (f *verifyFlags) check() error {
 	}
 	if f.ignoreLog && f.policy.file == "" && len(f.policy.keys) == 0 {
 		return usage("--insecure-ignore-tlog needs --key: without a log, a certificate proves nothing after ten minutes")
+	}
+	if _, err := annotationsOf(f.annotations); err != nil {
+		return err
+	}
+	if f.policy.print && len(f.annotations) > 0 {
+		return usage("--annotation is no part of a policy, so --print-policy cannot show it")
 	}
 	if f.policy.file == "-" && f.evidence.bundle == "-" {
 		return usage("standard input cannot be both the policy and the bundle")
@@ -151,6 +160,9 @@ func (e *env) judgeAll(ctx context.Context, f verifyFlags, args []string) (verif
 	}
 	if in.count() > hurriedArtifacts {
 		calm()
+	}
+	if err := f.checkAnnotations(in); err != nil {
+		return verifyReport{}, err
 	}
 	if !f.policy.namesSigner() {
 		return verifyReport{}, missingIdentity(f, args, in.artifacts[0])
@@ -189,6 +201,9 @@ func (e *env) verifiedStatement(ctx context.Context, f verifyFlags, args []strin
 		return verifyResult{}, nil, usage("expected one image or file, found %d", len(in.artifacts))
 	case !f.policy.namesSigner():
 		return verifyResult{}, nil, missingIdentity(f, args, in.artifacts[0])
+	}
+	if err := f.checkAnnotations(in); err != nil {
+		return verifyResult{}, nil, err
 	}
 	j, err := e.newJudge(ctx, f)
 	if err != nil {

@@ -74,6 +74,10 @@ func (s *signatures) add(ctx context.Context, a *oci.Attachment) bool {
 		return false
 	}
 	s.from[b] = placeOf(a)
+	if err := s.annotated(a, b); err != nil {
+		s.fail(err, placeOf(a))
+		return false
+	}
 	about, all := s.artifact, &s.bundles
 	if a.Kind == oci.Signature {
 		if err := s.logged(ctx, a, b); err != nil {
