@@ -30,7 +30,7 @@ func belongs(ctx context.Context, path string, keys []sigbox.PublicKey) (artifac
 	switch {
 	case !ok || v.signature == "":
 		return artifact, ok
-	case v.certificate != "" && isOnlyPEM(v.certificate) && v.fits(ctx, artifact, nil):
+	case v.certificate != "" && isOnlyCertificates(v.certificate) && v.fits(ctx, artifact, nil):
 		return artifact, true
 	case path == v.certificate || len(keys) == 0:
 		return "", false
@@ -68,8 +68,9 @@ func (v evidence) fits(ctx context.Context, artifact string, keys []sigbox.Publi
 	return err == nil
 }
 
-// isOnlyPEM reports whether a file has PEM blocks with nothing around them, or none.
-func isOnlyPEM(path string) bool {
+// isOnlyCertificates reports whether a file has certificates in PEM, with nothing
+// around them, or no PEM. Of a chain only the first is looked at later.
+func isOnlyCertificates(path string) bool {
 	text, err := readFile(path, maxSignatureFile)
 	if err != nil {
 		return false
@@ -81,6 +82,9 @@ func isOnlyPEM(path string) bool {
 	for len(text) > 0 {
 		block, rest := pem.Decode(text)
 		if block == nil || !bytes.HasPrefix(text, begin) || len(block.Headers) > 0 {
+			return false
+		}
+		if _, err := sigbox.ParseCertificate(block.Bytes); err != nil {
 			return false
 		}
 		text = bytes.TrimSpace(rest)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"io/fs"
 	"maps"
@@ -137,7 +138,9 @@ func TestBelongs(t *testing.T) {
 		"padded": "hello\n", "padded.sig": script + strings.Repeat("\x00", 64-len(script)), "padded.pem": pem,
 		"around": "hello\n", "around.sig": sig, "around.pem": "#!/bin/sh\n" + pem,
 		"behind": "hello\n", "behind.sig": sig, "behind.pem": pem + "#!/bin/sh\n",
-		"header": "hello\n", "header.sig": sig, "header.pem": strings.Replace(pem, "-----\n", "-----\nA: b\n\n", 1),
+		"chained": "hello\n", "chained.sig": sig, "chained.pem": pem + pem, "hidden": "hello\n", "hidden.sig": sig,
+		"hidden.pem": pem + "-----BEGIN CERTIFICATE-----\n" + base64.StdEncoding.EncodeToString([]byte("#!/bin/sh\n")) + "\n-----END CERTIFICATE-----\n",
+		"header":     "hello\n", "header.sig": sig, "header.pem": strings.Replace(pem, "-----\n", "-----\nA: b\n\n", 1),
 		"other": "HELLO\n", "other.sig": sig, "other.pem": pem,
 		"nonsense": "hello\n", "nonsense.sig": "AAAA", "nonsense.crt": pem,
 		"keyed": "hello\n", "keyed.sig": keyed,
@@ -150,6 +153,7 @@ func TestBelongs(t *testing.T) {
 	}
 	for path, want := range map[string][2]bool{ // without keys, and with one
 		"good.sig": {true, true}, "good.pem": {true, true}, "old.sig": {true, true}, "old.cert": {true, true}, "script.sig": {}, "padded.sig": {}, "padded.pem": {},
+		"chained.sig": {true, true}, "chained.pem": {true, true}, "hidden.sig": {}, "hidden.pem": {},
 		"around.sig": {}, "around.pem": {}, "behind.sig": {}, "behind.pem": {}, "header.sig": {}, "header.pem": {}, "other.sig": {}, "other.pem": {},
 		"nonsense.sig": {}, "nonsense.crt": {}, "keyed.sig": {false, true}, "stray.sig": {false, true}, "stray.pem": {}, "alone.pem": {}, "in/a.sig": {},
 	} {
