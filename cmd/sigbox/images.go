@@ -206,7 +206,7 @@ func (e *env) findImagesToSign(ctx context.Context, r *signRun) (err error) {
 	switch images := r.found.hasImages(); {
 	case !images && len(r.annotations) > 0:
 		return usage("--annotation is for images, and there is none")
-	case !images && r.flags.bundles:
+	case !images && !r.flags.legacy:
 		return nil
 	case r.flags.inToto:
 		return usage("--in-toto is for files that are statements; a statement about an image is signed by attest")

@@ -67,7 +67,7 @@ func (f *signFlags) register(e *env, cmd *cobra.Command, suffix string) {
 	f.registry.register(cmd, "sign")
 	fs := cmd.Flags()
 	fs.StringVar(&f.bundle, "bundle", "", "`FILE` to write the bundle to, when one artifact is signed (default FILE"+suffix+", and for images their registry)")
-	fs.BoolVar(&f.bundles, bundleFormatFlag, true, "sign images by bundles; =false is cosign's form of before, under tags, which needs a log of Rekor v1")
+	fs.VarPF((*negated)(&f.legacy), bundleFormatFlag, "", "sign images by bundles; =false is cosign's form of before, under tags, which needs a log of Rekor v1").NoOptDefVal = "true"
 	fs.StringVar(&f.key, "key", "", "`FILE` with a private key to sign with, in place of an identity")
 	fs.StringVar(&f.passphrase, "passphrase", "", "`SOURCE` of the key file's passphrase: env:NAME, file:PATH or credential:NAME")
 	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask before something that cannot be taken back")
@@ -82,8 +82,8 @@ type signFlags struct {
 	annotations []string
 	inToto      bool
 	yes         bool
-	// bundles is false for cosign's form of before.
-	bundles bool
+	// legacy is cosign's form of before, in place of bundles.
+	legacy bool
 	// attest is for the verb attest alone, and attestation what it reads.
 	attest      *attestFlags
 	attestation *attestation
@@ -159,11 +159,11 @@ func (e *env) newSigner(f signFlags, t trusted) (*sign.Signer, error) {
 	if f.login.insecureHTTP || t.insecureHTTP {
 		client = client.WithHTTP()
 	}
-	w, err := selectWitnesses(t.config, client, e.now(), !f.bundles)
+	w, err := selectWitnesses(t.config, client, e.now(), f.legacy)
 	if err != nil {
 		return nil, err
 	}
-	config := sign.Config{Logs: w.logs, WholeEnvelopes: !f.bundles, Stampers: w.stampers, Parallel: signParallel, Now: e.now}
+	config := sign.Config{Logs: w.logs, WholeEnvelopes: f.legacy, Stampers: w.stampers, Parallel: signParallel, Now: e.now}
 	if f.key != "" {
 		if config.Key, err = e.signingKey(f); err != nil {
 			return nil, err
@@ -245,7 +245,7 @@ func (r *signRun) note(a artifact, done signedJSON, err error) error {
 
 // one signs one file and writes its bundle.
 func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
-	if !r.flags.bundles {
+	if r.flags.legacy {
 		return r.legacy(ctx, a)
 	}
 	b, d, err := r.bundle(ctx, a)

@@ -117,7 +117,7 @@ func TestSignOverLink(t *testing.T) {
 // not.
 func TestSignNoStatement(t *testing.T) {
 	tree(t, map[string]string{"app": "hello\n"})
-	run := &signRun{flags: signFlags{inToto: true, bundles: true}}
+	run := &signRun{flags: signFlags{inToto: true}}
 	_, err := run.one(t.Context(), artifact{path: "app"})
 	err = failedToSign(signReport{Failed: []failedJSON{{Artifact: "app", err: err}}})
 	if exitStatus(err) != exitNotVerified || !strings.HasPrefix(err.Error(), "app: the payload is not an in-toto statement: not valid JSON") {
@@ -164,7 +164,7 @@ func TestSignPipe(t *testing.T) {
 	defer func() { _ = writer.Close() }()
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	run := &signRun{flags: signFlags{inToto: true, bundles: true}, found: all, bar: newBench(t).env.progress("signing", 1)}
+	run := &signRun{flags: signFlags{inToto: true}, found: all, bar: newBench(t).env.progress("signing", 1)}
 	run.all(ctx)
 	if err := failedToSign(signReport{Failed: run.failed, interrupted: true}); exitStatus(err) != exitUndecided || !strings.Contains(err.Error(), "interrupted: 1 of 1 file not signed") {
 		t.Error(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
 
@@ -11,10 +12,24 @@ import (
 	"github.com/sigbox/sigbox/wire/cosign"
 )
 
+// negated is a flag that is true unless its variable is.
+type negated bool
+
+// String, Set and Type make it a pflag.Value.
+func (n *negated) String() string { return strconv.FormatBool(!bool(*n)) }
+
+func (n *negated) Set(v string) error {
+	b, err := strconv.ParseBool(v)
+	*n = negated(!b)
+	return err
+}
+
+func (n *negated) Type() string { return "bool" }
+
 // checkLegacy refuses what cosign's form of before is not for: it stands in a registry.
 func (f *signFlags) checkLegacy(found found) error {
 	switch {
-	case f.bundles:
+	case !f.legacy:
 		return nil
 	case f.bundle != "":
 		return usage("--bundle and --%s=false exclude each other: cosign's form of before is no bundle", bundleFormatFlag)
