@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,11 +142,14 @@ func TestRestoredBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Data = filepath.Join(top, "again")
-	mustStart(t, cfg, func(a *app.App) {
+	logged, first := newLogLines(), cfg
+	first.Logger = slog.New(slog.NewTextHandler(logged, nil))
+	mustStart(t, first, func(a *app.App) {
 		if err := logOne(t, a, "in the backup"); err != nil {
 			t.Fatal(err)
 		}
 	})
+	logged.wait(t, "the anchor is on the file system of the data")
 	backup := filepath.Join(top, "backup")
 	copyDir(t, cfg.Data, backup)
 	mustStart(t, cfg, func(a *app.App) {
@@ -189,6 +193,17 @@ func TestRestoredBackup(t *testing.T) {
 	inside.Flags.Anchor = filepath.Join(cfg.Data, "anchor")
 	if err := startIn(t, inside, nil); err == nil || sigbox.KindOf(err) != sigbox.Invalid {
 		t.Fatalf("an anchor in the data directory: %v", err)
+	}
+	link := filepath.Join(top, "link")
+	if err := os.Mkdir(inside.Flags.Anchor, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(inside.Flags.Anchor, link); err != nil {
+		t.Fatal(err)
+	}
+	inside.Flags.Anchor = link
+	if err := startIn(t, inside, nil); err == nil || sigbox.KindOf(err) != sigbox.Invalid {
+		t.Fatalf("a link to one in the data directory: %v", err)
 	}
 }
 

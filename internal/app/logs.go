@@ -79,8 +79,15 @@ func (a *App) openAnchor() (err error) {
 		a.cfg.Logger.Warn("no anchor is set: if the data directory is ever replaced by an older copy, the logs fork and nobody here notices",
 			"hint", "give --anchor a directory on another disk, or a bucket")
 	}
-	a.anchors, err = openAnchors(a.settings.Anchor, a.cfg.Data)
-	return err
+	if a.anchors, err = openAnchors(a.settings.Anchor, a.cfg.Data); err != nil || a.anchors.dir == "" {
+		return err
+	}
+	here, _ := inode(a.cfg.Data)
+	if there, _ := inode(a.anchors.dir); here != 0 && here == there {
+		a.cfg.Logger.Warn("the anchor is on the file system of the data: a snapshot of it takes both back, and nobody here notices",
+			"anchor", a.anchors.dir, "hint", "give --anchor a directory on another disk, or a bucket")
+	}
+	return nil
 }
 
 // openAnchors prepares for the anchors in a place, and refuses one that would be copied
@@ -101,11 +108,19 @@ func openAnchors(place, data string) (anchors, error) {
 	if err != nil {
 		return anchors{}, sigbox.Errorf(sigbox.Internal, "%w", err)
 	}
-	if rel, err := filepath.Rel(data, dir); err == nil && filepath.IsLocal(rel) {
+	if rel, err := filepath.Rel(resolved(data), resolved(dir)); err == nil && filepath.IsLocal(rel) {
 		return anchors{}, sigbox.Errorf(sigbox.Invalid, "the anchor %s is in the data directory: it would be copied and restored with it", dir).
 			WithHint("give --anchor a directory on another disk")
 	}
 	return anchors{dir: dir}, nil
+}
+
+// resolved gives a path without symbolic links, or as it is where it cannot be followed.
+func resolved(path string) string {
+	if r, err := filepath.EvalSymlinks(path); err == nil {
+		return r
+	}
+	return path
 }
 
 // CheckLogsOptions change what [CheckLogs] does.
