@@ -83,6 +83,9 @@ func sameFile(a, b string) bool {
 // dropLinks passes over the links to files that are judged themselves, where there is
 // no evidence for the link's own name.
 func (in *inputs) dropLinks(files []visited, seen seen) []visited {
+	if !slices.ContainsFunc(files, func(f visited) bool { return f.link }) {
+		return files
+	}
 	judged := make(map[string]bool)
 	for _, f := range files {
 		if !f.link && f.isArtifact() {
