@@ -20,6 +20,9 @@ const maxProgram = 34e6
 // type: the program grows by a fourth, and each call takes 2 MB more of memory.
 // text/template and html/template do; encoding/json, encoding/gob and fmt do not.
 func TestMethodsArePruned(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the whole program")
+	}
 	program := filepath.Join(t.TempDir(), "sigbox")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w -dumpdep", "-o", program, "./cmd/sigbox")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")

@@ -131,6 +131,10 @@ func (c *condition) checkCalls() (err error) {
 		if err != nil {
 			return
 		}
+		if e.Kind() == ast.MapKind {
+			err = c.checkKeys(e.AsMap().Entries())
+			return
+		}
 		args := e.AsCall().Args()
 		switch e.AsCall().FunctionName() { // none, if it is no call
 		case overloads.Matches:
@@ -140,6 +144,17 @@ func (c *condition) checkCalls() (err error) {
 		}
 	}))
 	return err
+}
+
+// checkKeys makes sure that the keys of an object stand in the expression: to make one
+// of a key takes as long as the key is.
+func (c *condition) checkKeys(entries []ast.EntryExpr) error {
+	for _, e := range entries {
+		if key := e.AsMapEntry().Key(); key.Kind() != ast.LiteralKind {
+			return c.invalidAt(key.ID(), "expected a key that is written out, found one that is made of values")
+		}
+	}
+	return nil
 }
 
 // checkPattern makes sure that a regular expression stands in the expression: its size

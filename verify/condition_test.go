@@ -1,12 +1,17 @@
 package verify_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/sigboxtest"
@@ -67,7 +72,8 @@ func TestConditions(t *testing.T) {
 		`type(identity) == type(identity) && type(identity) != type(subject[0]) && dyn(identity) != dyn(subject[0])`: "",
 		`predicate.n in [7, 8] && "a" in predicate.list[0] && !(3 in predicate.list)`:                                "",
 
-		`1 == predicate.missing`:                           "no such key: missing",
+		`1 == predicate.missing`: "no such key: missing (has(a.b)",
+		`predicate.n == 1 || predicate.f == 1.0 || predicate.e == 1.0 || predicate.nothing == 1 || !predicate.t`: `(predicate.n is 7, predicate.f is 1.5, predicate.e is 1000, predicate.nothing is null)`,
 		`1 in predicate.missing`:                           "no such key: missing",
 		`1 in predicate.n`:                                 "not of the types",
 		`predicate.n.matches("a")`:                         "not of the types",
@@ -133,6 +139,63 @@ func TestConditionsWithoutPredicate(t *testing.T) {
 	}
 }
 
+// TestConditionsSeeWhatIsSigned: a predicate is equal to what was signed, and to
+// nothing else, whatever it is and however it is written.
+func TestConditionsSeeWhatIsSigned(t *testing.T) {
+	t.Parallel()
+	w := sigboxtest.New(t)
+	v := verifier(t, w.Root())
+	rapid.Check(t, func(t *rapid.T) {
+		signed, other := anyValue(2).Draw(t, "signed"), anyValue(2).Draw(t, "other")
+		text, err := json.Marshal(signed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := attested(w, `,"predicate":`+string(text))
+		for _, value := range []any{signed, other} {
+			_, err := v.Verify(verify.Bytes(artifact), b, conditional("predicate == "+literal(value)))
+			if equal := reflect.DeepEqual(value, signed); equal != (err == nil) {
+				t.Fatalf("%s was signed, and is said to be equal to %s: %t: %v", text, literal(value), err == nil, err)
+			}
+		}
+	})
+}
+
+// anyValue makes a value of JSON, of so many levels.
+func anyValue(levels int) *rapid.Generator[any] {
+	kinds := []*rapid.Generator[any]{
+		rapid.Just[any](nil), rapid.Bool().AsAny(), rapid.Int64().AsAny(), rapid.StringN(0, 9, 36).AsAny(), rapid.SampledFrom([]float64{0.5, -2.25, 1e300}).AsAny(),
+	}
+	if levels > 0 {
+		kinds = append(kinds, rapid.SliceOfN(anyValue(levels-1), 0, 4).AsAny(), rapid.MapOfN(rapid.StringN(0, 3, 12), anyValue(levels-1), 0, 4).AsAny())
+	}
+	return rapid.OneOf(kinds...)
+}
+
+// literal writes a value as CEL has it.
+func literal(value any) string {
+	var parts []string
+	switch value := value.(type) {
+	case nil:
+		return "null"
+	case string:
+		return strconv.QuoteToASCII(value)
+	case float64:
+		return strconv.FormatFloat(value, 'e', -1, 64)
+	case []any:
+		for _, v := range value {
+			parts = append(parts, literal(v))
+		}
+		return "[" + strings.Join(parts, ",") + "]"
+	case map[string]any:
+		for name, v := range value {
+			parts = append(parts, literal(name)+":"+literal(v))
+		}
+		return "{" + strings.Join(parts, ",") + "}"
+	}
+	return fmt.Sprint(value)
+}
+
 // TestConditionsAreAboutStatements: a signature of the artifact meets none.
 func TestConditionsAreAboutStatements(t *testing.T) {
 	t.Parallel()
@@ -191,6 +254,8 @@ func TestConditionsRefused(t *testing.T) {
 		`[1] + [2] == [1, 2]`:                                          "lists are not added",
 		`predicate.a + predicate.b == 2`:                               "column 13: lists are not added",
 		`predicate.a.map(x, x + x) == []`:                              "lists are not added",
+		`{predicate.a: 1} == {}`:                                       "column 11: expected a key that is written out",
+		`predicate.all(x, {"a": {"b" + x: 1}} != {})`:                  "expected a key that is written out",
 		`now() > times[0]`:                                             "undeclared reference to 'now'",
 		strings.Repeat("(", 1000) + "true" + strings.Repeat(")", 1000): "recursion limit",
 		strings.Repeat("[", 2000):                                      "recursion limit",
@@ -246,12 +311,22 @@ func TestConditionsAreBounded(t *testing.T) {
 		`predicate.all(x, predicate.all(y, x == y))`,
 		`predicate.map(x, "` + strings.Repeat("a", 999) + `").all(x, !x.matches("a{1000}"))`,
 		`["aaaaaaaaaa"]` + strings.Repeat(".map(x, x + x)", 60) + ` != []`,
-		`[[0]]` + strings.Repeat(".map(x, [x, x])", 100) + `.all(x, x == x)`,
-		`[[0]]` + strings.Repeat(".map(x, [x, x])", 100) + `.all(x, x in [x])`,
-		`[[0]]` + strings.Repeat(".map(x, {0: x, 1: x})", 100) + `.all(x, !(x != x))`,
+		`[[0]]` + strings.Repeat(".map(x, [x, x])", 40) + `.all(x, x == x)`,
+		`[[0]]` + strings.Repeat(".map(x, [x, x])", 40) + `.all(x, x in [x])`,
+		`[[0]]` + strings.Repeat(".map(x, {0: x, 1: x})", 40) + `.all(x, !(x != x))`,
 		`predicate.map(x, predicate).map(y, [y, y, y, y, y, y, y, y, y, y]).all(z, z == z)`,
 	} {
 		_, err := v.Verify(verify.Bytes(artifact), numbers, conditional(condition))
+		refusedAt(t, err, verify.StepCondition, "it takes more than 2000000 steps")
+	}
+	text := attested(w, `,"predicate":{"n":[`+strings.Repeat("1,", 99)+`1],"text":"`+strings.Repeat("a", 1<<20)+`"}`)
+	for _, condition := range []string{
+		`predicate.n.all(x, predicate.text.contains("a"))`,
+		`predicate.n.all(x, size(bytes(predicate.text)) > 0)`,
+		`[bytes(predicate.text)].all(b, predicate.n.all(x, [string(b)] != []))`,
+		`[bytes(predicate.text)].all(b, predicate.n.all(x, b == b"" + b))`,
+	} {
+		_, err := v.Verify(verify.Bytes(artifact), text, conditional(condition))
 		refusedAt(t, err, verify.StepCondition, "it takes more than 2000000 steps")
 	}
 	_, err := v.Verify(verify.Bytes(artifact), numbers, conditional(`predicate.all(x, x == 1)`))

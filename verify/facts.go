@@ -13,6 +13,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sigbox/sigbox"
@@ -48,7 +49,7 @@ func (c *inquiry) predicate(s *statement.Statement) (ref.Val, error) {
 	case c.values != nil:
 		return c.values, nil
 	case len(s.Predicate) == 0:
-		return types.NewRefValMap(types.DefaultTypeAdapter, nil), nil
+		return newObject(nil), nil
 	}
 	left := maxValues
 	v, err := readValue(jsontext.NewDecoder(bytes.NewBuffer(s.Predicate)), &left)
@@ -94,7 +95,7 @@ func readObject(dec *jsontext.Decoder, left *int) (ref.Val, error) {
 		}
 	}
 	_, err := dec.ReadToken()
-	return types.NewRefValMap(types.DefaultTypeAdapter, out), err
+	return newObject(out), err
 }
 
 func readList(dec *jsontext.Decoder, left *int) (ref.Val, error) {
@@ -108,6 +109,61 @@ func readList(dec *jsontext.Decoder, left *int) (ref.Val, error) {
 	}
 	_, err := dec.ReadToken()
 	return types.NewRefValList(types.DefaultTypeAdapter, out), err
+}
+
+// maxKey is how long a key may be, in bytes, that is looked up. Longer ones are there
+// in no object: the names of a statement's members and what stands in a condition are
+// shorter. Signers may have others looked up as often as there are elements in a list.
+const maxKey = sigbox.MaxPolicyText
+
+// object is a map that looks up only what can be a key of it, in a time that is not a
+// matter of the key.
+type object struct{ traits.Mapper }
+
+func newObject(members map[ref.Val]ref.Val) object {
+	return object{types.NewRefValMap(types.DefaultTypeAdapter, members)}
+}
+
+// Find is of [traits.Mapper].
+func (o object) Find(key ref.Val) (ref.Val, bool) {
+	switch key := key.(type) {
+	case types.String:
+		if len(key) > maxKey {
+			return nil, false
+		}
+	case types.Bool, types.Int, types.Uint, types.Double:
+	default:
+		return nil, false
+	}
+	return o.Mapper.Find(key)
+}
+
+// Contains is of traits.Container.
+func (o object) Contains(key ref.Val) ref.Val {
+	_, found := o.Find(key)
+	return types.Bool(found)
+}
+
+// Get is of traits.Indexer.
+func (o object) Get(key ref.Val) ref.Val {
+	if v, found := o.Find(key); found {
+		return v
+	}
+	return noSuchKey(key)
+}
+
+// noSuchKey is the error of the interpreter's own words, with no more of the key than
+// is shown.
+func noSuchKey(key ref.Val) ref.Val {
+	if name, ok := key.(types.String); ok {
+		return types.NewErr("no such key: %s", printable(string(name), 80))
+	}
+	return types.NewErr("no such key: %s", show(key))
+}
+
+// AggregateSize is of [types.AggregateSizeVisitor].
+func (o object) AggregateSize(sizer types.AggregateSizer) uint32 {
+	return sizer.AggregateSize(o.Mapper)
 }
 
 // unreadable is the error for JSON that is none. The statement was read before: there
@@ -227,18 +283,26 @@ func (f *fact) AggregateSize(sizer types.AggregateSizer) uint32 {
 
 // IsSet is of traits.FieldTester.
 func (f *fact) IsSet(field ref.Val) ref.Val {
-	name, _ := field.(types.String)
-	_, ok := f.fields[string(name)]
+	_, ok := f.find(field)
 	return types.Bool(ok)
 }
 
 // Get is of traits.Indexer.
 func (f *fact) Get(field ref.Val) ref.Val {
-	name, _ := field.(types.String)
-	if v, ok := f.fields[string(name)]; ok {
+	if v, ok := f.find(field); ok {
 		return v
 	}
-	return types.NewErr("no such key: %s", name)
+	return noSuchKey(field)
+}
+
+// find is like that of [object].
+func (f *fact) find(field ref.Val) (ref.Val, bool) {
+	name, _ := field.(types.String)
+	if len(name) > maxKey {
+		return nil, false
+	}
+	v, ok := f.fields[string(name)]
+	return v, ok
 }
 
 // identityFacts are those of a certificate; a key has none.
@@ -265,7 +329,7 @@ func subjectFacts(subjects []statement.Subject) []ref.Val {
 	for _, s := range subjects {
 		one := &fact{subjectType, map[string]ref.Val{}}
 		one.set("name", s.Name)
-		one.fields["digest"] = types.DefaultTypeAdapter.NativeToValue(s.Digests)
+		one.fields["digest"] = object{types.NewStringStringMap(types.DefaultTypeAdapter, s.Digests)}
 		out = append(out, one)
 	}
 	return out

@@ -54,12 +54,12 @@ func (c *condition) bounds() []cel.ProgramOption {
 func (m *meter) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
 	steps := uint64(1)
 	for i, arg := range args {
-		text, ok := arg.(types.String)
+		length, ok := lengthOf(arg)
 		switch {
 		case ok && function == overloads.Matches && i == 0:
-			steps += uint64(len(text)) * m.regexp / matchesOfStep
+			steps += length * m.regexp / matchesOfStep
 		case ok:
-			steps += uint64(len(text)) / bytesOfStep
+			steps += length / bytesOfStep
 		case function == celop.Equals, function == celop.NotEquals, function == celop.In:
 			steps += uint64(m.sizes.AggregateSize(arg)) / valuesOfStep
 		}
@@ -67,9 +67,23 @@ func (m *meter) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 
 	return &steps
 }
 
+// lengthOf gives the length of what is gone through byte by byte.
+func lengthOf(v ref.Val) (uint64, bool) {
+	switch v := v.(type) {
+	case types.String:
+		return uint64(len(v)), true
+	case types.Bytes:
+		return uint64(len(v)), true
+	}
+	return 0, false
+}
+
 // payFirst replaces the calls whose time is not in proportion to that of their
 // arguments. The interpreter counts what a call has cost when it is done.
 func payFirst(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+	if c, ok := i.(interpreter.InterpretableConstructor); ok {
+		return literal{c}, nil
+	}
 	call, ok := i.(interpreter.InterpretableCall)
 	if !ok || len(call.Args()) != 2 {
 		return i, nil
@@ -97,6 +111,26 @@ func payFirst(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error
 		return i, nil
 	}
 	return p, nil
+}
+
+// literal is a list or an object that stands in the expression. Of an object only the
+// values are made of others: checkKeys has looked at it.
+type literal struct {
+	interpreter.InterpretableConstructor
+}
+
+// Exec is of interpreter.InterpretableV2.
+func (l literal) Exec(frame *interpreter.ExecutionFrame) ref.Val {
+	made := l.InterpretableConstructor.Exec(frame)
+	if m, ok := made.(traits.Mapper); ok {
+		return object{m}
+	}
+	return made
+}
+
+// Eval is of interpreter.Interpretable.
+func (l literal) Eval(about interpreter.Activation) ref.Val {
+	return interpreter.EvalActivation(about, l.Exec)
 }
 
 // prepaid is a call that is counted before it is made.
