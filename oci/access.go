@@ -3,6 +3,7 @@ package oci
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -42,7 +43,7 @@ func (c *connection) endpoint(ctx context.Context, host string) (*endpoint, erro
 		}
 		challenge, err := transport.Ping(context.WithValue(ctx, registryHost{}, host), registry, c.guard)
 		if err != nil {
-			return nil, unreachable(host, err)
+			return nil, pingFailure(registry, err)
 		}
 		c.guard.stats.pings.Add(1)
 		e := &endpoint{registry: registry, scheme: "https", challenge: challenge}
@@ -229,7 +230,33 @@ func unreachable(host string, err error) error {
 	if inner, ok := errors.AsType[*url.Error](err); ok {
 		err = inner.Err // its address may hold what a registry signed
 	}
-	return sigbox.Errorf(sigbox.Unavailable, "registry %s does not answer", host).WithCause(err)
+	return sigbox.Errorf(sigbox.Unavailable, "registry %s does not answer", host).WithCause(err).WithHint("%s", reachHint(err))
+}
+
+// reachHint is the next step where a registry could not be spoken to.
+func reachHint(err error) string {
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return "it speaks plain HTTP: give it a certificate, or allow insecure registries (--insecure-registry)"
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "name the authority that its certificate is of (--registry-cacert)"
+	}
+	return "is its name right, and is it there? try again later"
+}
+
+// pingFailure is the error of a registry that does not say that it is one.
+func pingFailure(registry name.Registry, err error) error {
+	host := registry.RegistryStr()
+	refused, ok := errors.AsType[*transport.Error](err)
+	switch {
+	case !ok && errors.Is(err, http.ErrSchemeMismatch) && registry.Scheme() == "http":
+		// Plain HTTP was tried too, and gave no answer either.
+		return sigbox.Errorf(sigbox.Unavailable, "registry %s does not answer", host).WithCause(err).WithHint("try again later")
+	case !ok:
+		return unreachable(host, err)
+	}
+	return sigbox.Errorf(sigbox.KindOfStatus(refused.StatusCode), "registry %s: /v2/, where a registry says that it is one, answers %d", host, refused.StatusCode).
+		WithHint("is it a registry? if so, try again later")
 }
 
 // refusal is the error for an answer with a status that was not expected. It closes

@@ -1,11 +1,17 @@
 package oci_test
 
 import (
+	"context"
+	"io"
+	"log"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/oci"
 	"github.com/sigbox/sigbox/sigboxtest"
 	"github.com/sigbox/sigbox/wire/manifest"
@@ -120,5 +126,62 @@ func TestImagesRequests(t *testing.T) {
 		if got := short(w.log()); !slices.Equal(got, c.want) {
 			t.Errorf("%s: requests: %q, expected %q", name, got, c.want)
 		}
+	}
+}
+
+// TestNextSteps: what keeps a registry from being asked is told with what to do.
+func TestNextSteps(t *testing.T) {
+	t.Parallel()
+	answers := func(h http.HandlerFunc) *httptest.Server {
+		s := httptest.NewServer(h)
+		t.Cleanup(s.Close)
+		return s
+	}
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+	}
+	secure := httptest.NewUnstartedServer(status(http.StatusOK))
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	gone := answers(status(http.StatusOK))
+	gone.Close()
+	for name, c := range map[string]struct {
+		at     string
+		outer  bool // it is not taken for one of this machine
+		kind   sigbox.Kind
+		expect []string
+	}{
+		"another service":   {answers(status(http.StatusNotFound)).URL, false, sigbox.NotFound, []string{"answers 404", "is it a registry?"}},
+		"one that is down":  {answers(status(http.StatusBadGateway)).URL, false, sigbox.Unavailable, []string{"answers 502", "try again later"}},
+		"nobody":            {gone.URL, false, sigbox.Unavailable, []string{"does not answer", "refused", "is it there?"}},
+		"one that hangs up": {answers(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }).URL, false, sigbox.Unavailable, []string{"does not answer", "EOF"}},
+		"plain HTTP":        {answers(status(http.StatusOK)).URL, true, sigbox.Unavailable, []string{"plain HTTP", "--insecure-registry"}},
+		"unknown authority": {secure.URL, true, sigbox.Unavailable, []string{"--registry-cacert"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			at, host := strings.SplitN(c.at, "//", 2)[1], ""
+			if host = at; c.outer {
+				host = "registry.example:443"
+			}
+			ref, err := oci.ParseReference(host + "/app:v1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = client(func(cfg *oci.Config) {
+				cfg.Transport = &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, network, at)
+				}}
+			}).Describe(t.Context(), ref)
+			if sigbox.KindOf(err) != c.kind {
+				t.Errorf("found kind %v, expected %v", sigbox.KindOf(err), c.kind)
+			}
+			for _, text := range c.expect {
+				if err == nil || !strings.Contains(err.Error(), text) {
+					t.Errorf("found %v, expected %q", err, text)
+				}
+			}
+		})
 	}
 }

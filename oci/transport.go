@@ -132,7 +132,7 @@ func (g *guard) again(req *http.Request, resp *http.Response, err error, attempt
 		req.Body != nil && req.GetBody == nil:
 		return 0, false
 	case err != nil:
-		return backoff(attempt), isPassing(err)
+		return backoff(attempt), isPassing(err) && (attempt == 1 || !isTimeout(err))
 	case !isPassingStatus(resp.StatusCode):
 		return 0, false
 	}
@@ -162,12 +162,17 @@ func isPassingStatus(status int) bool {
 	return false
 }
 
+// isTimeout reports whether nothing came in time. Who waited that long twice is told.
+func isTimeout(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) && network.Timeout()
+}
+
 // isPassing reports whether a connection failed in a way that may be another next time.
 func isPassing(err error) bool {
-	var network net.Error
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errBroken) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		errors.As(err, &network) && network.Timeout()
+		isTimeout(err)
 }
 
 // retryAfter gives what Retry-After asks for (RFC 9110 §10.2.3); a date is held

@@ -170,7 +170,7 @@ func (f *found) resolveImages(ctx context.Context, client *oci.Client, recursive
 func resolveImage(ctx context.Context, client *oci.Client, a artifact, recursive bool) []artifact {
 	ref, err := client.Resolve(ctx, a.image)
 	if err != nil {
-		a.err = unread(err)
+		a.err = unlisted(err)
 		return []artifact{a}
 	}
 	a.pin(ref)
@@ -179,7 +179,7 @@ func resolveImage(ctx context.Context, client *oci.Client, a artifact, recursive
 	}
 	below, err := client.Images(ctx, ref)
 	if err != nil {
-		a.err = unread(err)
+		a.err = unlisted(err)
 		return []artifact{a}
 	}
 	out := []artifact{a}

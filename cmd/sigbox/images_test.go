@@ -288,6 +288,30 @@ func TestRegistryFails(t *testing.T) {
 	}
 }
 
+// TestNoRegistry: what is no answer of a registry's says nothing of signatures.
+func TestNoRegistry(t *testing.T) {
+	page := ""
+	w := newImageWorld(t, func(rw http.ResponseWriter, r *http.Request) bool {
+		if page == "" || !strings.Contains(r.URL.Path, page) {
+			return false
+		}
+		_, _ = io.WriteString(rw, "<html>please log in</html>")
+		return true
+	})
+	tag := w.registry + "/acme/app:v1"
+	ref := pushImage(t, tag)
+	for part, image := range map[string]string{"/referrers/": ref.String(), ".sig": ref.String(), "/v2/": tag} {
+		page = part
+		if status := w.verify(image); status != exitUndecided {
+			t.Errorf("%s: status %d: %s", part, status, &w.stderr)
+		}
+	}
+	page = "/v2/"
+	if status := w.verify("--recursive", tag); status != exitUndecided {
+		t.Errorf("an index: status %d: %s", status, &w.stderr)
+	}
+}
+
 // TestImageOf: what is an image, and what a file.
 func TestImageOf(t *testing.T) {
 	t.Chdir(t.TempDir())

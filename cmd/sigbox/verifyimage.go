@@ -19,7 +19,7 @@ func (j *judge) image(ctx context.Context, o *outcome) {
 		found = found || a != nil
 		switch {
 		case err != nil && a == nil:
-			o.fail(unread(err), place{})
+			o.fail(unlisted(err), place{})
 			continue
 		case err != nil:
 			o.fail(unread(err), placeOf(a))
@@ -32,6 +32,15 @@ func (j *judge) image(ctx context.Context, o *outcome) {
 	if !found && o.err == nil {
 		o.err = unsignedImage(o.artifact.image)
 	}
+}
+
+// unlisted is unread for a list, or what a name stands for: where something else is in its
+// place, such as a page that asks to log in, nobody has said that there is no signature.
+func unlisted(err error) error {
+	if sigbox.KindOf(err) == sigbox.Invalid {
+		return sigbox.Errorf(sigbox.Unavailable, "%w", err)
+	}
+	return unread(err)
 }
 
 // wantedTypes are the predicate types that a bundle may have.
