@@ -248,7 +248,9 @@ func reachHint(err error) string {
 func pingFailure(registry name.Registry, err error) error {
 	host := registry.RegistryStr()
 	refused, ok := errors.AsType[*transport.Error](err)
-	switch {
+	switch uncertified, found := errors.AsType[*tls.CertificateVerificationError](err); {
+	case found: // whatever it answered when it was spoken to in plain HTTP
+		return unreachable(host, uncertified)
 	case !ok && errors.Is(err, http.ErrSchemeMismatch) && registry.Scheme() == "http":
 		// Plain HTTP was tried too, and gave no answer either.
 		return sigbox.Errorf(sigbox.Unavailable, "registry %s does not answer", host).WithCause(err).WithHint("try again later")

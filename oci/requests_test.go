@@ -158,6 +158,7 @@ func TestNextSteps(t *testing.T) {
 		"one that hangs up": {answers(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }).URL, false, sigbox.Unavailable, []string{"does not answer", "EOF"}},
 		"plain HTTP":        {answers(status(http.StatusOK)).URL, true, sigbox.Unavailable, []string{"plain HTTP", "--insecure-registry"}},
 		"unknown authority": {secure.URL, true, sigbox.Unavailable, []string{"--registry-cacert"}},
+		"of this machine":   {secure.URL, false, sigbox.Unavailable, []string{"certificate", "--registry-cacert"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

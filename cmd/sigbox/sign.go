@@ -37,10 +37,14 @@ func newSignCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "sign WHAT…",
 		GroupID: "sign",
-		Short:   "Sign files and directories",
+		Short:   "Sign files, directories and images",
 		Long: `sign signs files, and all files below directories, with one login: it gets a
 certificate for your identity, records each signature in the transparency log,
 and writes FILE.sigstore.json beside each file. No key is kept.
+
+An image, and whatever else is in a registry, is signed there: registry.example/app:v1
+or …@sha256:…, and with --recursive also what an index lists. docker://NAME is always
+an image, ./NAME always a file.
 
 In directories bundles, version control, links and special files are passed over: a
 bundle is what holds one, not what is only called so. A bundle is written over
@@ -49,7 +53,7 @@ another one, or over an empty file, and over nothing else, nor through a link.
 The identity token comes from --identity-token, else from the surroundings
 (SIGSTORE_ID_TOKEN, GitHub Actions, GitLab, Buildkite, Google Cloud, a file that
 Kubernetes mounts), else from a login in the browser.`,
-		Example: "  sigbox sign app.tar.gz\n  sigbox sign --instance acme --identity-token token.jwt dist/",
+		Example: "  sigbox sign app.tar.gz\n  sigbox sign --instance acme --identity-token token.jwt dist/\n  sigbox sign --recursive registry.example/app:v1 -a release=1.0",
 		Args:    minArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return e.sign(cmd.Context(), f, args) },
 	}

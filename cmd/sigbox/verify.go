@@ -17,7 +17,7 @@ func newVerifyCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "verify WHAT…",
 		GroupID: "sign",
-		Short:   "Verify files and directories",
+		Short:   "Verify files, directories and images",
 		Long: `verify checks WHAT against its signatures: files, directories with all below them,
 patterns such as 'dist/**/*.deb', - for standard input, and digests (sha256:…,
 gitCommit:…). A bundle stands for the file that it is for, which is then judged by
@@ -27,6 +27,10 @@ It finds what is beside a file: FILE.sigstore.json, FILE.sigstore.jsonl,
 FILE.sigstore, and what cosign wrote before: FILE.bundle, or FILE.sig with
 FILE.pem, .cert or .crt. Of several signatures one that verifies is enough; a file
 without any is not verified.
+
+An image (registry.example/app:v1, …@sha256:…, docker://NAME) is verified by what its
+registry has for it: bundles, and the tags that cosign used before. With --recursive
+so is each image that an index lists.
 
 A directory is verified when all that is in it is. Passed over, and told, are
 version control, special files, and links that lead nowhere or to what is judged
@@ -50,6 +54,7 @@ which kinds will do.`,
     --certificate-oidc-issuer https://accounts.example.com
   sigbox verify dist/ --certificate-identity-regexp 'https://github\.com/acme/.*' \
     --certificate-oidc-issuer https://token.actions.githubusercontent.com
+  sigbox verify --recursive registry.example/app:v1 --policy release.yaml
   sigbox verify SHA256SUMS --ignore-missing --key maintainer.pub
   sigbox verify app.tar.gz --policy release.yaml --explain
   curl -sL https://example.com/app | sigbox verify - --bundle app.sigstore.json --policy release.yaml`,
