@@ -153,6 +153,7 @@ func (l *Log) tellShut() {
 // checkAnchor compares the head with the anchor, and has it take the anchor's place.
 // The error is why the log is shut, of kind Fatal if a restart is needed.
 func (l *Log) checkAnchor(ctx context.Context) *sigbox.Error {
+	begun := l.cfg.Now()
 	d := l.compare(ctx)
 	if d != nil && !(d.answered && l.cfg.AcceptAnchor) {
 		return l.shutBy(d)
@@ -173,8 +174,8 @@ func (l *Log) checkAnchor(ctx context.Context) *sigbox.Error {
 	if err := l.acceptClock(ctx); err != nil {
 		return l.shutBy(notCompared(err))
 	}
-	l.watched.Store(&watched{l.cfg.Now(), true})
-	l.agreed()
+	l.watched.Store(&watched{begun, true})
+	l.agreed(begun)
 	return nil
 }
 

@@ -64,7 +64,7 @@ func (l *Log) isForked() bool {
 
 // watched is the outcome of comparing the head with the anchor.
 type watched struct {
-	at    time.Time
+	at    time.Time // when it began: what the anchor has held since is not known
 	agree bool
 }
 
@@ -138,9 +138,9 @@ func (l *Log) anchorHead(ctx context.Context) error {
 }
 
 func (l *Log) bringHead(ctx context.Context) error {
-	h := l.Head()
+	h, begun := l.Head(), l.cfg.Now()
 	d := l.compare(ctx)
-	l.watched.Store(&watched{l.cfg.Now(), d == nil})
+	l.watched.Store(&watched{begun, d == nil})
 	switch {
 	case l.ctx.Err() != nil || l.isForked():
 		return l.Err()
@@ -159,13 +159,13 @@ func (l *Log) bringHead(ctx context.Context) error {
 			return l.doubted(unwritten(err))
 		}
 	}
-	l.agreed()
+	l.agreed(begun)
 	return nil
 }
 
 // agreed notes that log and anchor were seen to agree, and that the anchor has the head.
-func (l *Log) agreed() {
-	l.agreedAt = l.cfg.Now()
+func (l *Log) agreed(at time.Time) {
+	l.agreedAt = at
 	l.shut.Store(nil)
 }
 
@@ -203,21 +203,34 @@ func (l *Log) storeAnchor(ctx context.Context, h Head) error {
 // still for a while, in which a copy may have gone on. The error says that the log takes
 // no entries.
 func (l *Log) lookFirst() error {
-	if l.cfg.Anchor == nil || l.lookedLately() {
+	if l.cfg.Anchor == nil {
 		return nil
 	}
+	for try := 0; try < maxLooks && !l.lookedLately(); try++ {
+		l.lookNow()
+	}
+	return l.stopped() // also by a comparison that was made meanwhile
+}
+
+// maxLooks bounds the comparisons before a commit: standing still may make one old while
+// it is made, and one that is slow is old as soon as it is made.
+const maxLooks = 2
+
+// lookNow has the log compared with its anchor, and waits for the outcome.
+func (l *Log) lookNow() {
 	answer := make(chan struct{})
 	select {
 	case l.asked <- answer:
 	case <-l.unwatched:
+		return
 	case <-l.ctx.Done():
+		return
 	}
 	select {
 	case <-answer:
 	case <-l.unwatched:
 	case <-l.ctx.Done():
 	}
-	return l.stopped()
 }
 
 // lookedLately reports whether the last comparison is no older than ticks are apart.

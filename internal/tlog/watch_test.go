@@ -109,10 +109,12 @@ func TestStandstillInACommit(t *testing.T) {
 	for name, tt := range map[string]struct {
 		meanwhile func(t *testing.T, cfg Config, anchor *memoryAnchor)
 		kind      sigbox.Kind // of the log's error; 0: it goes on
+		seen      bool        // it was compared after the standstill, before the commit is through
 	}{
-		"alone":                     {func(*testing.T, Config, *memoryAnchor) {}, 0},
-		"a copy went on":            {func(t *testing.T, cfg Config, _ *memoryAnchor) { forkOf(t, cfg, "b", "c", "d") }, sigbox.Fatal},
-		"the anchor cannot be read": {func(_ *testing.T, _ Config, a *memoryAnchor) { a.fail(errors.New("no route"), false) }, sigbox.Unavailable},
+		"alone":                       {meanwhile: func(*testing.T, Config, *memoryAnchor) {}},
+		"a copy went on":              {meanwhile: func(t *testing.T, cfg Config, _ *memoryAnchor) { forkOf(t, cfg, "b", "c", "d") }, kind: sigbox.Fatal},
+		"a copy went on, and is seen": {meanwhile: func(t *testing.T, cfg Config, _ *memoryAnchor) { forkOf(t, cfg, "b", "c", "d") }, kind: sigbox.Fatal, seen: true},
+		"the anchor cannot be read":   {meanwhile: func(_ *testing.T, _ Config, a *memoryAnchor) { a.fail(errors.New("no route"), false) }, kind: sigbox.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg, anchor := anchoredConfig(t)
@@ -127,6 +129,9 @@ func TestStandstillInACommit(t *testing.T) {
 			kv.before = func() {
 				tt.meanwhile(t, cfg, anchor)
 				clock.add(time.Minute)
+				if tt.seen {
+					l.lookNow()
+				}
 			}
 			_, err := l.Add(t.Context(), Leaf{Data: []byte("x")})
 			if tt.kind == 0 {
@@ -150,6 +155,75 @@ func TestStandstillInACommit(t *testing.T) {
 			add(t, l, "y")
 		})
 	}
+}
+
+// A log that stands still while it is compared with its anchor does not take what was
+// there before for what is there now.
+func TestStandstillInAComparison(t *testing.T) {
+	cfg, anchor := anchoredConfig(t)
+	cfg.AnchorInterval = time.Hour
+	var clock testClock
+	cfg.Now = clock.now
+	held := &heldAnchor{memoryAnchor: anchor}
+	cfg.Anchor = held
+	l := openLog(t, cfg)
+	add(t, l, "a")
+	must(t, l.anchorHead(t.Context()))
+	size := l.Head().Size
+	held.after = func() {
+		fork := cfg
+		fork.Anchor = anchor
+		forkOf(t, fork, "b", "c", "d")
+		clock.add(3 * cfg.AnchorInterval)
+	}
+	must(t, l.bringHead(t.Context())) // by what it has read they agree
+	_, err := l.Add(t.Context(), Leaf{Data: []byte("x")})
+	expectKind(t, err, sigbox.Unavailable)
+	expectKind(t, l.Err(), sigbox.Fatal)
+	if l.Head().Size != size {
+		t.Error("it was logged")
+	}
+
+	// The same in the comparison that a commit asks for when it is through.
+	clock = testClock{}
+	cfg, anchor = anchoredConfig(t)
+	cfg.Now = clock.now
+	held = &heldAnchor{memoryAnchor: anchor}
+	cfg.Anchor = held
+	kv := &heldKV{KV: cfg.KV}
+	l = openLog(t, withKV(cfg, kv))
+	add(t, l, "a")
+	must(t, l.anchorHead(t.Context()))
+	kv.before = func() {
+		clock.add(3 * cfg.AnchorInterval)
+		held.after = func() {
+			fork := cfg
+			fork.Anchor = anchor
+			forkOf(t, fork, "b", "c", "d")
+			clock.add(3 * cfg.AnchorInterval)
+		}
+	}
+	_, err = l.Add(t.Context(), Leaf{Data: []byte("x")})
+	expectKind(t, err, sigbox.Unavailable)
+	expectKind(t, l.Err(), sigbox.Fatal)
+	if l.Head().Size != 1 {
+		t.Error("its head is shown")
+	}
+}
+
+// heldAnchor has something happen after it was read next.
+type heldAnchor struct {
+	*memoryAnchor
+	after func()
+}
+
+func (a *heldAnchor) Load(ctx context.Context) (string, error) {
+	text, err := a.memoryAnchor.Load(ctx)
+	if f := a.after; f != nil {
+		a.after = nil
+		f()
+	}
+	return text, err
 }
 
 // heldKV has something happen before its next commit.
