@@ -77,7 +77,11 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	case strings.Contains(r.URL.Path, "/referrers/"):
 		w.list(rw, r)
 	case r.Method == http.MethodPut && rest != "":
-		body, _ := io.ReadAll(r.Body)
+		body, err := io.ReadAll(r.Body)
+		if err != nil { // the client has given up: half a manifest is none
+			rw.WriteHeader(http.StatusBadRequest)
+			return
+		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		if m, err := manifest.Parse(body); err == nil && m.Subject != nil && w.referrer {
 			w.enter(repo, m, body)

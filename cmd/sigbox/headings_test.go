@@ -16,7 +16,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/oci"
 	"github.com/sigbox/sigbox/sigboxtest"
+	"github.com/sigbox/sigbox/wire/cosign"
 	"github.com/sigbox/sigbox/wire/trust"
 )
 
@@ -95,6 +97,8 @@ func TestVerifyExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	registry := startRegistry(t, nil)
+	signIndex(t, pushIndex(t, registry+"/app:v1"), func(statement []byte) []byte { return sigboxtest.File(w.Attest(statement, byAda)) })
 	examples := strings.Split(strings.ReplaceAll(newVerifyCommand(newBench(t).env).Example, "\\\n", ""), "\n")
 	if len(examples) < 5 {
 		t.Fatalf("%d examples", len(examples))
@@ -102,10 +106,25 @@ func TestVerifyExamples(t *testing.T) {
 	for _, example := range examples {
 		cmd := exec.CommandContext(t.Context(), "sh", "-euc", `sigbox() { command sigbox "$@" --trusted-root root.json; }
 curl() { cat app.tar.gz; }
-`+example)
+`+strings.ReplaceAll(example, "registry.example", registry))
 		cmd.Env = append(os.Environ(), "HOME="+dir, "SIGBOX_HOME="+dir, "GORACE="+gorace)
 		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "verified") {
 			t.Errorf("%s\n%s%v", example, out, err)
+		}
+	}
+}
+
+// signIndex attaches to an index, and to each image in it, what sign makes of a statement.
+func signIndex(t *testing.T, ref oci.Reference, sign func(statement []byte) []byte) {
+	t.Helper()
+	client := oci.New(oci.Config{})
+	images, err := client.Images(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range images {
+		if _, err := client.AttachBundle(t.Context(), ref.At(d.Digest), sign(cosign.AppendStatement(nil, d.Digest, nil)), nil); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
