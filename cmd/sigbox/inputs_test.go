@@ -305,7 +305,13 @@ func TestMismatch(t *testing.T) {
 	if diff := cmp.Diff(want, m.rows()); diff != "" {
 		t.Error(diff)
 	}
-	// A regular expression matches as a whole.
+	// A regular expression matches as a whole, which is said where it matches a part.
+	if c := newColumn("subject", "", "ada", "ada@example.com"); c.same || c.expected != "/ada/ as a whole" {
+		t.Errorf("found %+v", c)
+	}
+	if c := newColumn("subject", "", "eve", "ada@example.com"); c.same || c.expected != "/eve/" {
+		t.Errorf("found %+v", c)
+	}
 	if c := newColumn("subject", "", "a|b", "ab"); c.same {
 		t.Error("half a match was taken for one")
 	}

@@ -61,6 +61,9 @@ func newColumn(name, exact, pattern, found string) column {
 	if pattern != "" {
 		re, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
 		c.expected, c.same = "/"+pattern+"/", err == nil && re.MatchString(found)
+		if part, err := regexp.MatchString(pattern, found); err == nil && part && !c.same {
+			c.expected += " as a whole" // which other tools do not ask for
+		}
 	}
 	return c
 }
