@@ -86,7 +86,7 @@ type content struct {
 }
 
 // manifestTypes is what is accepted as manifest.
-var manifestTypes = strings.Join([]string{manifest.TypeImage, manifest.TypeIndex, manifest.TypeDockerImage, manifest.TypeDockerIndex}, ", ")
+const manifestTypes = manifest.TypeImage + ", " + manifest.TypeIndex + ", " + manifest.TypeDockerImage + ", " + manifest.TypeDockerIndex
 
 // manifestOf gives the manifest that ref names, by digest or by tag. One that is not
 // there is no error but missing.

@@ -280,11 +280,9 @@ func refusePrivate(_, address string, _ syscall.RawConn) error {
 
 func isPrivate(ip netip.Addr) bool {
 	ip = ip.Unmap()
+	sharedSpace := netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64}), 10) // for providers' own networks (RFC 6598)
 	return ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip.IsUnspecified() || sharedSpace.Contains(ip)
 }
-
-// sharedSpace is for providers' own networks (RFC 6598).
-var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
 // isLoopback reports whether a host's name or address is of this machine.
 func isLoopback(host string) bool {

@@ -113,17 +113,14 @@ func ParseSettings(b []byte) (Settings, error) {
 	return s, s.check()
 }
 
-// goNames and goTypes are the parts of yaml's messages that speak of Go and not of
-// YAML.
-var (
-	goNames = regexp.MustCompile(`field (\S+) not found in type \S+`)
-	goTypes = regexp.MustCompile(` into \S*\w\.\w+`)
-)
-
 // maxFaults is how many faults of a file are told at once.
 const maxFaults = 5
 
+// yamlMessage is an error of the library without the parts that speak of Go and not of
+// YAML.
 func yamlMessage(err error) string {
+	goNames := regexp.MustCompile(`field (\S+) not found in type \S+`)
+	goTypes := regexp.MustCompile(` into \S*\w\.\w+`)
 	lines := []string{strings.TrimPrefix(err.Error(), "yaml: ")}
 	if t, ok := errors.AsType[*yaml.TypeError](err); ok {
 		lines = t.Errors[:min(len(t.Errors), maxFaults)]

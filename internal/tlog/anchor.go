@@ -31,7 +31,9 @@ var errForked = errors.New("there is another log of this name, or a longer copy 
 
 // errContradicted is ErrAnchor when the anchor was read and shows another log, or a
 // longer one.
-var errContradicted = fmt.Errorf("%w about the log's entries: %w", ErrAnchor, errForked)
+func errContradicted() error {
+	return fmt.Errorf("%w about the log's entries: %w", ErrAnchor, errForked)
+}
 
 // becauseOf is ErrAnchor with its reason, or without when that is nil.
 func becauseOf(err error) error {
@@ -262,7 +264,7 @@ func (l *Log) compare(ctx context.Context) *doubt {
 }
 
 func contradicted(format string, args ...any) *doubt {
-	return &doubt{what: fmt.Sprintf(format, args...), cause: errContradicted, answered: true}
+	return &doubt{what: fmt.Sprintf(format, args...), cause: errContradicted(), answered: true}
 }
 
 // unanchored says whether it is wrong that the anchor is empty: a log that had one

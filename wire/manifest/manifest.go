@@ -152,7 +152,7 @@ func Parse(b []byte) (*Manifest, error) {
 		return nil, sigbox.Errorf(sigbox.TooLarge, "%s: more than %d members", what, maxMembers)
 	}
 	m := new(Manifest)
-	if err := json.Unmarshal(b, m, reading); err != nil {
+	if err := json.Unmarshal(b, m, reading()); err != nil {
 		return nil, jsonerr.Of(what, err)
 	}
 	if err := m.check(); err != nil {
@@ -167,7 +167,7 @@ func Append(dst []byte, m *Manifest) ([]byte, error) {
 	if err := m.check(); err != nil {
 		return nil, sigbox.Errorf(sigbox.KindOf(err), "manifest: %w", err)
 	}
-	b, err := json.Marshal(m.withLists(), writing)
+	b, err := json.Marshal(m.withLists(), writing())
 	if err != nil {
 		return nil, jsonerr.Of("manifest", err)
 	}
@@ -253,16 +253,20 @@ func one(d *Descriptor) []Descriptor {
 	return []Descriptor{*d}
 }
 
-// reading and writing are how JSON is read and written.
-var (
-	reading = json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFromFunc(readDigest), json.UnmarshalFromFunc(readDescriptors)))
-	writing = json.JoinOptions(
+// reading is how JSON is read.
+func reading() json.Options {
+	return json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFromFunc(readDigest), json.UnmarshalFromFunc(readDescriptors)))
+}
+
+// writing is how JSON is written.
+func writing() json.Options {
+	return json.JoinOptions(
 		json.Deterministic(true),
 		json.WithMarshalers(json.MarshalToFunc(func(enc *jsontext.Encoder, d sigbox.Digest) error {
 			return enc.WriteToken(jsontext.String(d.String()))
 		})),
 	)
-)
+}
 
 func readDigest(dec *jsontext.Decoder, d *sigbox.Digest) error {
 	var s string

@@ -64,7 +64,7 @@ func Parse(payload []byte) (*Statement, error) {
 			return nil, err
 		}
 	}
-	if err := json.Unmarshal(payload, &in, withinBounds); err != nil {
+	if err := json.Unmarshal(payload, &in, withinBounds()); err != nil {
 		return nil, jsonerr.Of("the payload is not an in-toto statement", err)
 	}
 	s := &in.Statement
@@ -135,8 +135,10 @@ func boundNames(payload []byte) error {
 }
 
 // withinBounds reads lists and objects so that a small element repeated without end
-// cannot fill the memory. It is never changed.
-var withinBounds = json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFromFunc(readSubjects), json.UnmarshalFromFunc(readDigests)))
+// cannot fill the memory.
+func withinBounds() json.Options {
+	return json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFromFunc(readSubjects), json.UnmarshalFromFunc(readDigests)))
+}
 
 // readSubjects reads a list of at most MaxSubjects.
 func readSubjects(dec *jsontext.Decoder, subjects *[]Subject) error {
