@@ -29,6 +29,7 @@ trap 'end_registries; cleanup' EXIT
 # registry NAME starts one and sets NAME to its address.
 registry() {
 	local out=$1.registry addr=
+	: >"$out" # for sed, which may be there before the registry
 	"$tools/crane" registry serve --address 127.0.0.1:0 >"$out" 2>&1 &
 	registries+=($!)
 	disown $!
