@@ -35,6 +35,9 @@ func (l *envelopeLog) AddEnvelope(_ context.Context, e sigbox.Entry, text []byte
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.texts = append(l.texts, text)
+	if l.err != nil {
+		return sigbox.LogEntry{}, l.err
+	}
 	v, err := bundle.ParseEnvelope(text)
 	if err != nil {
 		return sigbox.LogEntry{}, err
@@ -95,6 +98,15 @@ func TestWholeEnvelopes(t *testing.T) {
 			t.Errorf("%s: found %v", name, err)
 		}
 	}
+	_, _, err = sign(t, func(l *envelopeLog) { l.err = sigbox.Errorf(sigbox.Unavailable, "the log is full") })
+	fixture.WantError(t, err, sigbox.Unavailable, "full")
+	_, _, err = sign(t, func(l *envelopeLog) { // of the same signature, and of no envelope
+		l.change = func(le *sigbox.LogEntry) {
+			le.Kind = entry.KindHashedRekord
+			le.Body = bytes.Replace(le.Body, []byte(`"kind":"dsse"`), []byte(`"kind":"hashedrekord"`), 1)
+		}
+	})
+	fixture.WantError(t, err, sigbox.NotVerified, "cannot be used")
 	_, _, err = sign(t, func(l *envelopeLog) { l.kind = entry.KindHashedRekord })
 	fixture.WantError(t, err, sigbox.NotVerified, "not the entry that was sent")
 	for name, change := range map[string]func(*sigbox.LogEntry){
