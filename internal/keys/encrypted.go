@@ -54,7 +54,7 @@ func decrypt(body []byte, pass Passphrase) ([]byte, error) {
 	}
 	if pass == nil {
 		return nil, sigbox.Errorf(sigbox.Unauthenticated, "the key is encrypted and there is no passphrase").
-			WithHint("name where the passphrase is: %s", sources)
+			WithHint("say with --passphrase where it is: %s", sources)
 	}
 	secret, err := pass()
 	if err != nil {
