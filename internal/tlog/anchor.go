@@ -128,7 +128,9 @@ func (l *Log) awaitAnchor(tried func()) bool {
 func (l *Log) tryAnchor(ctx context.Context) *sigbox.Error {
 	within, cancel := context.WithTimeout(ctx, l.patience())
 	defer cancel()
+	rest := l.stayAwake()
 	why := l.checkAnchor(within)
+	rest()
 	l.shut.Store(why)
 	switch {
 	case why == nil || ctx.Err() != nil:
@@ -176,7 +178,7 @@ func (l *Log) checkAnchor(ctx context.Context) *sigbox.Error {
 	if err := l.acceptClock(ctx); err != nil {
 		return l.shutBy(notCompared(err))
 	}
-	l.watched.Store(&watched{begun, true})
+	l.watched.Store(&begun)
 	l.agreed(begun)
 	return nil
 }

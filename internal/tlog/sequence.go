@@ -194,6 +194,9 @@ func (l *Log) follow() error {
 		}
 		err = l.cfg.KV.Commit(l.ctx, store.Batch{Checks: []store.Check{{Key: []byte{rowHead}, Want: snap.row}}})
 		if err == nil {
+			if err := l.lookFirst(); err != nil { // it may be what was durable and not shown
+				return err
+			}
 			l.head.Store(snap)
 			l.known.Store(nil) // keys of others are not in it
 			l.epoch.Add(1)

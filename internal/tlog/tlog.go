@@ -236,8 +236,9 @@ type Log struct {
 	// shut is why nothing is written but by readers: the anchor contradicts the log,
 	// or is not known to agree. nil when it does, and when there is none.
 	shut    atomic.Pointer[sigbox.Error]
-	watched atomic.Pointer[watched] // the last comparison with the anchor; nil before the first
-	asked   chan chan<- struct{}    // asks for one, and has the answer's channel closed
+	watched atomic.Pointer[time.Time] // when the last comparison with the anchor began: what that has held since is not known; nil before the first
+	asked   chan chan<- struct{}      // asks for one, and has the answer's channel closed
+	pulse   pulse
 	// unwatched is closed when there will be no more.
 	unwatched chan struct{}
 

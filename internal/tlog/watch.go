@@ -62,12 +62,6 @@ func (l *Log) isForked() bool {
 	return why != nil && errors.Is(why, errForked)
 }
 
-// watched is the outcome of comparing the head with the anchor.
-type watched struct {
-	at    time.Time // when it began: what the anchor has held since is not known
-	agree bool
-}
-
 // anchor compares the log with its anchor again and again, and brings heads to it,
 // until the log is closed; the last one after the last commit.
 func (l *Log) anchor() {
@@ -88,6 +82,11 @@ func (l *Log) anchor() {
 		if asked != nil {
 			close(asked)
 		}
+		select {
+		case asked = <-l.asked: // meanwhile: this comparison may do
+			close(asked)
+		default:
+		}
 	}
 }
 
@@ -103,7 +102,9 @@ func (w *watcher) look() {
 	l := w.log
 	ctx, cancel := context.WithTimeout(l.ctx, l.patience())
 	defer cancel()
+	rest := l.stayAwake()
 	err := l.anchorHead(ctx)
+	rest()
 	if l.ctx.Err() != nil {
 		return
 	}
@@ -140,15 +141,18 @@ func (l *Log) anchorHead(ctx context.Context) error {
 func (l *Log) bringHead(ctx context.Context) error {
 	h, begun := l.Head(), l.cfg.Now()
 	d := l.compare(ctx)
-	l.watched.Store(&watched{begun, d == nil})
 	switch {
-	case l.ctx.Err() != nil || l.isForked():
+	case l.isForked():
 		return l.Err()
 	case d != nil && errors.Is(d, errForked):
 		why := l.shutBy(d)
 		l.forked(why)
 		return why
-	case d != nil:
+	case l.ctx.Err() != nil: // Close has given up: nothing is known
+		return l.ctx.Err()
+	}
+	l.watched.Store(&begun)
+	if d != nil {
 		return l.doubted(d)
 	}
 	if l.anchored == "" || l.anchoredSize < h.Size {
@@ -209,14 +213,22 @@ func (l *Log) lookFirst() error {
 	for try := 0; try < maxLooks && !l.lookedLately(); try++ {
 		l.lookNow()
 	}
-	return l.stopped() // also by a comparison that was made meanwhile
+	if err := l.stopped(); err != nil { // also by a comparison that was made meanwhile
+		return err
+	}
+	if !l.lookedLately() { // it stands still again and again, or Close has given up
+		return sigbox.Errorf(sigbox.Unavailable, "the log %s was not compared with its anchor in time", l.cfg.Origin).
+			WithHint("try again").WithCause(ErrAnchor)
+	}
+	return nil
 }
 
-// maxLooks bounds the comparisons before a commit: standing still may make one old while
-// it is made, and one that is slow is old as soon as it is made.
-const maxLooks = 2
+// maxLooks bounds the comparisons before a commit: the first may be one that was under
+// way already, and standing still may make one old while it is made.
+const maxLooks = 3
 
-// lookNow has the log compared with its anchor, and waits for the outcome.
+// lookNow has the log compared with its anchor, and waits for the outcome, or for that of
+// a comparison that is under way.
 func (l *Log) lookNow() {
 	answer := make(chan struct{})
 	select {
@@ -233,18 +245,70 @@ func (l *Log) lookNow() {
 	}
 }
 
-// lookedLately reports whether the last comparison is no older than ticks are apart.
-// One that waits for an anchor that does not answer takes longer. The clocks' time is
-// what goes on while a machine sleeps.
+// lookedLately reports whether the last comparison is no older than ticks are apart, or
+// no older than an anchor that is slow makes it while nothing stands still. The clocks'
+// time is what goes on while a machine sleeps.
 func (l *Log) lookedLately() bool {
-	w := l.watched.Load()
-	if w == nil {
-		return false
+	at, now := l.watched.Load(), l.cfg.Now()
+	return at != nil && (lately(now, *at, l.standstill()) ||
+		lately(now, *at, l.cfg.AnchorInterval+2*l.patience()) && l.pulse.since(*at, now, l.standstill()))
+}
+
+// standstill is the least gap in what the log does about its anchor that shows that it
+// has stood still.
+func (l *Log) standstill() time.Duration { return l.cfg.AnchorInterval * 3 / 2 }
+
+// lately reports whether a time was at most d ago, by the clock.
+func lately(now, at time.Time, d time.Duration) bool {
+	age := now.Round(0).Sub(at.Round(0))
+	return age >= 0 && age <= d
+}
+
+// stayAwake has the pulse beat until rest is called: a comparison that takes long is told
+// by it from one in which the process, or its machine, stood still.
+func (l *Log) stayAwake() (rest func()) {
+	l.pulse.beat(l.cfg.Now(), l.standstill())
+	stop := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(l.cfg.AnchorInterval / 4)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				l.pulse.beat(l.cfg.Now(), l.standstill())
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-stopped
 	}
-	most := l.cfg.AnchorInterval * 3 / 2
-	if !w.agree {
-		most = l.cfg.AnchorInterval + l.patience()
+}
+
+// pulse tells since when a log has not stood still. The zero value is for use.
+type pulse struct {
+	mu   sync.Mutex
+	last time.Time // guarded by mu; of the last beat
+	from time.Time // guarded by mu; of the first beat after the last gap
+}
+
+// beat notes that the log is awake.
+func (p *pulse) beat(now time.Time, gap time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !lately(now, p.last, gap) {
+		p.from = now
 	}
-	age := l.cfg.Now().Round(0).Sub(w.at.Round(0))
-	return age >= 0 && age <= most
+	p.last = now
+}
+
+// since reports whether there was no gap between a time and now.
+func (p *pulse) since(at, now time.Time, gap time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !at.Round(0).Before(p.from.Round(0)) && lately(now, p.last, gap)
 }

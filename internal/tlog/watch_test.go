@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -211,6 +212,166 @@ func TestStandstillInAComparison(t *testing.T) {
 	}
 }
 
+// What is durable and was not shown is not shown by the next commit either, if a copy
+// goes on in the midst of that.
+func TestStandstillBeforeFollowing(t *testing.T) {
+	cfg, anchor := anchoredConfig(t)
+	cfg.AnchorInterval = time.Second
+	var clock testClock
+	cfg.Now = clock.now
+	kv := &heldKV{KV: cfg.KV}
+	l := openLog(t, withKV(cfg, kv))
+	add(t, l, "a")
+	must(t, l.anchorHead(t.Context()))
+	backup := copyOf(t, cfg)
+	kv.before = func() {
+		anchor.fail(errors.New("no route"), false)
+		clock.add(time.Minute)
+	}
+	_, err := l.Add(t.Context(), Leaf{Data: []byte("x")})
+	expectKind(t, err, sigbox.Unavailable)
+	anchor.fail(nil, false)
+	l.lookNow()
+	must(t, l.Err())
+	kv.before = func() {
+		forkOf(t, backup, "b", "c", "d")
+		clock.add(time.Minute)
+	}
+	_, err = l.Add(t.Context(), Leaf{Data: []byte("y")})
+	expectKind(t, err, sigbox.Unavailable)
+	expectKind(t, l.Err(), sigbox.Fatal)
+	if l.Head().Size != 1 {
+		t.Error("a head is shown")
+	}
+}
+
+// A log that is closed while it stands still in a commit, and whose anchor does not answer
+// before Close gives up, does not show its head.
+func TestStandstillInTheLastCommit(t *testing.T) {
+	cfg, anchor := anchoredConfig(t)
+	var clock testClock
+	cfg.Now = clock.now
+	hung := &switchAnchor{memoryAnchor: anchor}
+	cfg.Anchor = hung
+	kv := &heldKV{KV: cfg.KV}
+	l := openLog(t, withKV(cfg, kv))
+	add(t, l, "a")
+	ctx, giveUp := context.WithCancel(t.Context())
+	closed := make(chan error, 1)
+	kv.after = func() {
+		hung.hang(true)
+		clock.add(3 * cfg.AnchorInterval)
+		go func() { closed <- l.Close(ctx) }()
+		giveUp()
+	}
+	_, err := l.Add(t.Context(), Leaf{Data: []byte("x")})
+	expectKind(t, err, sigbox.Unavailable)
+	if err := <-closed; !errors.Is(err, context.Canceled) {
+		t.Errorf("found %v", err)
+	}
+	if l.Head().Size != 1 {
+		t.Error("its head is shown")
+	}
+}
+
+// Commits do not wait for an anchor that is slow or silent, as long as the log goes on.
+func TestSlowAnchor(t *testing.T) {
+	for name, tt := range map[string]struct{ interval, load, store time.Duration }{
+		"reads and writes are slow":     {time.Second, 900 * time.Millisecond, 900 * time.Millisecond},
+		"reads are slow":                {time.Second, 1900 * time.Millisecond, 0},
+		"writes are silent":             {time.Second, 20 * time.Millisecond, time.Hour},
+		"silent":                        {time.Second, time.Hour, time.Hour},
+		"a bucket's reads are slow":     {5 * time.Second, 9 * time.Second, 0},
+		"a bucket's writes are silent":  {5 * time.Second, time.Second, time.Hour},
+		"a bucket that does not answer": {5 * time.Second, time.Hour, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg, anchor := anchoredConfig(t)
+				slow := &delayedAnchor{memoryAnchor: anchor}
+				cfg.Anchor, cfg.AnchorInterval = slow, tt.interval
+				l := openLog(t, cfg)
+				add(t, l, "a")
+				time.Sleep(tt.interval / 2)
+				slow.delay(tt.load, tt.store)
+				for end := time.Now().Add(anchorGrace - tt.interval); time.Now().Before(end); time.Sleep(90 * time.Millisecond) {
+					begun := time.Now()
+					add(t, l, begun.String())
+					if took := time.Since(begun); took > 0 {
+						t.Fatalf("a commit took %v", took)
+					}
+				}
+				slow.delay(0, 0)
+				time.Sleep(3 * l.patience())
+				closeLog(t, l)
+			})
+		})
+	}
+}
+
+// delayedAnchor takes its time for each call.
+type delayedAnchor struct {
+	*memoryAnchor
+	load, store atomic.Int64
+}
+
+func (a *delayedAnchor) delay(load, store time.Duration) {
+	a.load.Store(int64(load))
+	a.store.Store(int64(store))
+}
+
+func pass(ctx context.Context, d *atomic.Int64) error {
+	select {
+	case <-time.After(time.Duration(d.Load())):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (a *delayedAnchor) Load(ctx context.Context) (string, error) {
+	if err := pass(ctx, &a.load); err != nil {
+		return "", err
+	}
+	return a.memoryAnchor.Load(ctx)
+}
+
+func (a *delayedAnchor) Store(ctx context.Context, text string) error {
+	if err := pass(ctx, &a.store); err != nil {
+		return err
+	}
+	return a.memoryAnchor.Store(ctx, text)
+}
+
+func TestPulse(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(1_700_000_000+int64(s), 0) }
+	for name, tt := range map[string]struct {
+		beats   []int
+		at, now int
+		since   bool
+	}{
+		"none":                      {nil, 0, 0, false},
+		"one":                       {[]int{0}, 0, 0, true},
+		"of before it":              {[]int{1}, 0, 1, false},
+		"no gap":                    {[]int{0, 2, 4}, 0, 6, true},
+		"a gap":                     {[]int{0, 3, 4}, 0, 4, false},
+		"a gap before":              {[]int{0, 3, 4}, 3, 4, true},
+		"a gap that lasts":          {[]int{0, 2}, 0, 5, false},
+		"the clock was set back":    {[]int{10, 5}, 10, 5, true},
+		"and it beat in the future": {[]int{10}, 10, 5, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p pulse
+			for _, s := range tt.beats {
+				p.beat(at(s), 2*time.Second)
+			}
+			if got := p.since(at(tt.at), at(tt.now), 2*time.Second); got != tt.since {
+				t.Errorf("expected %v, found %v", tt.since, got)
+			}
+		})
+	}
+}
+
 // heldAnchor has something happen after it was read next.
 type heldAnchor struct {
 	*memoryAnchor
@@ -226,10 +387,10 @@ func (a *heldAnchor) Load(ctx context.Context) (string, error) {
 	return text, err
 }
 
-// heldKV has something happen before its next commit.
+// heldKV has something happen before its next commit, or after it.
 type heldKV struct {
 	store.KV
-	before func()
+	before, after func()
 }
 
 func (kv *heldKV) Commit(ctx context.Context, b store.Batch) error {
@@ -237,7 +398,12 @@ func (kv *heldKV) Commit(ctx context.Context, b store.Batch) error {
 		kv.before = nil
 		f()
 	}
-	return kv.KV.Commit(ctx, b)
+	err := kv.KV.Commit(ctx, b)
+	if f := kv.after; f != nil {
+		kv.after = nil
+		f()
+	}
+	return err
 }
 
 func withKV(cfg Config, kv store.KV) Config {
