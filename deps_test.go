@@ -17,7 +17,7 @@ const maxModules = 110
 // TestDeps holds deps.txt to what cmd/sigbox links, so that a module does not
 // come in unseen: the change of the file is reviewed.
 func TestDeps(t *testing.T) {
-	got := linkedModules(t)
+	got := linkedModules(t, "./cmd/sigbox")
 	if len(got) > maxModules {
 		t.Errorf("the binary links %d modules, at most %d are wanted", len(got), maxModules)
 	}
@@ -48,11 +48,19 @@ func TestDeps(t *testing.T) {
 	t.Log("go test -run TestDeps . -update rewrites deps.txt")
 }
 
-// linkedModules gives the modules of the packages in the binary, as a release is
+// TestLibraryDeps: who verifies brings no more along than README says.
+func TestLibraryDeps(t *testing.T) {
+	want := []string{"github.com/go-json-experiment/json", "golang.org/x/crypto", "golang.org/x/mod"}
+	if got := linkedModules(t, "./verify"); !slices.Equal(got, want) {
+		t.Errorf("package verify needs %v, expected %v", got, want)
+	}
+}
+
+// linkedModules gives the modules of a package and of what it imports, as a release is
 // built.
-func linkedModules(t *testing.T) []string {
+func linkedModules(t *testing.T, path string) []string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}", "./cmd/sigbox")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}", path)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()

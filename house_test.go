@@ -49,6 +49,7 @@ var rooms = []room{
 
 	{path: "sigboxtest", floor: 4},
 
+	{path: "verify/condition", floor: 3, knows: []string{"verify"}, below: []string{"", "wire"}, bans: io},
 	{path: "verify", floor: 3, below: []string{"", "wire"}, bans: io},
 	{path: "sign", floor: 3, below: []string{"", "wire"}, knows: []string{"verify"}, bans: []string{"net", "net/http"}},
 	{path: "internal/instance", floor: 3, below: []string{"", "wire", "internal/atomicfile", "internal/jsonerr"}},
@@ -85,6 +86,7 @@ var only = map[string][]string{
 	module + "/internal/store/storetest": {},
 	"crypto/tls":                         {"internal/app", "internal/remote", "oci"},
 	"github.com/spf13/cobra":             {"cmd"},
+	"cel.dev/cel-go/cel":                 {"verify/condition"},
 	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest", "internal/fixture", "internal/hostile", "internal/flawed", "internal/unprivileged"},
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/sigbox/sigbox/internal/keys"
 	"github.com/sigbox/sigbox/sigboxtest"
 	"github.com/sigbox/sigbox/verify"
+	"github.com/sigbox/sigbox/verify/condition"
 	"github.com/sigbox/sigbox/wire/bundle"
 	"github.com/sigbox/sigbox/wire/cert"
 	"github.com/sigbox/sigbox/wire/cosign"
@@ -56,7 +57,7 @@ func readers(t *testing.T) map[string]reader {
 		"statement": {without(statement.Parse), aStatement},
 		"predicate": {func(b []byte) error { return predicate.Check("https://slsa.dev/provenance/v1", b) }, []byte(`{"buildDefinition":{"buildType":"https://ci.example/v1","externalParameters":{},"resolvedDependencies":[{"uri":"a:b","content":"YQ=="}]},"runDetails":{"builder":{"id":"https://ci.example"},"metadata":{"startedOn":"2026-01-31T12:00:00Z"}}}`)},
 		"condition": {func(b []byte) error {
-			return verify.CheckPolicy(sigbox.Policy{Identities: []sigbox.IdentityMatch{{Subject: "a", Issuer: "b"}}, PredicateTypes: []string{"c"}, Conditions: []string{string(b)}})
+			return verify.CheckPolicy(sigbox.Policy{Identities: []sigbox.IdentityMatch{{Subject: "a", Issuer: "b"}}, PredicateTypes: []string{"c"}, Conditions: []string{string(b)}}, condition.CEL{})
 		}, []byte(`predicate.list.all(x, x.a == 7 && x.b in ["c", 'd']) && identity.subject.matches("^[a-z]+@example\\.com$") && times[0] > timestamp("2026-01-31T12:00:00Z")`)},
 		"policy in JSON":    {without(policy.Parse), []byte(`{"identities":[{"subject":"a","issuer":"https://a.example"}],"threshold":1,"signed":{"start":"2026-01-31T12:00:00Z"},"digests":["` + sigbox.SHA256.Sum(artifact).String() + `"]}`)},
 		"policy in YAML":    {without(policy.Parse), []byte("identities:\n- subject: a\n  issuer: https://a.example\nthreshold: 1\nsigned:\n  start: 2026-01-31T12:00:00Z\n")},

@@ -16,6 +16,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/sigboxtest"
 	"github.com/sigbox/sigbox/verify"
+	"github.com/sigbox/sigbox/verify/condition"
 	"github.com/sigbox/sigbox/wire/policy"
 )
 
@@ -44,7 +45,7 @@ func TestConditions(t *testing.T) {
 	w := sigboxtest.New(t)
 	v := verifier(t, w.Root())
 	b := attested(w, `,"predicate":`+somePredicate)
-	for condition, want := range map[string]string{ // "" if it is true
+	for one, want := range map[string]string{ // "" if it is true
 		`predicate.builder.id == "https://ci.example/hosted"`:           "",
 		`predicate.builder.id.startsWith("https://ci.example/")`:        "",
 		`predicate.builder.id.matches("^https://ci\\.example/[a-z]+$")`: "",
@@ -105,9 +106,9 @@ func TestConditions(t *testing.T) {
 		`string(dyn(identity)) == "x"`:                     "its parts are not of the types",
 		`sigbox.Subject{name: "x"} == subject[0]`:          "cannot be answered",
 	} {
-		t.Run(condition, func(t *testing.T) {
+		t.Run(one, func(t *testing.T) {
 			t.Parallel()
-			verdict, err := v.Verify(verify.Bytes(artifact), b, conditional("true", condition))
+			verdict, err := v.Verify(verify.Bytes(artifact), b, conditional("true", one))
 			if want == "" {
 				refusedAt(t, err, 0)
 				if last := verdict.Steps()[len(verdict.Steps())-2]; last.Step != verify.StepCondition || !strings.HasPrefix(last.Found, "it is true that ") {
@@ -133,8 +134,8 @@ func TestConditionsWithoutPredicate(t *testing.T) {
 	refusedAt(t, err, 0)
 	_, err = v.Verify(verify.Bytes(artifact), attested(w, ""), conditional(`predicate.a == 1`))
 	refusedAt(t, err, verify.StepCondition)
-	for predicate, condition := range map[string]string{`[1]`: `predicate[0] == 1`, `"a"`: `predicate == "a"`, `null`: `predicate == null`, `false`: `!predicate`} {
-		_, err = v.Verify(verify.Bytes(artifact), attested(w, `,"predicate":`+predicate), conditional(condition))
+	for predicate, one := range map[string]string{`[1]`: `predicate[0] == 1`, `"a"`: `predicate == "a"`, `null`: `predicate == null`, `false`: `!predicate`} {
+		_, err = v.Verify(verify.Bytes(artifact), attested(w, `,"predicate":`+predicate), conditional(one))
 		refusedAt(t, err, 0)
 	}
 }
@@ -222,10 +223,10 @@ func TestConditionsOfKeys(t *testing.T) {
 	o := sigboxtest.Options{Key: w.Key(sigbox.ECDSAP256SHA256)}
 	b := w.Attest([]byte(payload), o)
 	p := sigbox.Policy{Keys: []sigbox.PublicKey{keyOf(t, o)}, PredicateTypes: []string{"https://example.com/p"}}
-	for condition, step := range map[string]verify.Step{
+	for one, step := range map[string]verify.Step{
 		`!has(identity.subject) && !has(identity.extensions)`: 0, `identity.issuer != "x"`: verify.StepCondition, `identity.extensions.buildTrigger != "x"`: verify.StepCondition,
 	} {
-		p.Conditions = []string{condition}
+		p.Conditions = []string{one}
 		_, err := verifier(t, w.Root()).Verify(verify.Bytes(artifact), b, p)
 		refusedAt(t, err, step)
 	}
@@ -235,7 +236,7 @@ func TestConditionsOfKeys(t *testing.T) {
 // any bundle is looked at.
 func TestConditionsRefused(t *testing.T) {
 	t.Parallel()
-	for condition, want := range map[string]string{
+	for one, want := range map[string]string{
 		`predicate.a ==`:                                               "line 1, column 15: the expression ends early",
 		"predicate.a\n  == = 1":                                        "line 2, column 6: unexpected '= '",
 		`predicat.a == 1`:                                              "line 1, column 1: undeclared reference to 'predicat'",
@@ -260,20 +261,20 @@ func TestConditionsRefused(t *testing.T) {
 		strings.Repeat("(", 1000) + "true" + strings.Repeat(")", 1000): "recursion limit",
 		strings.Repeat("[", 2000):                                      "recursion limit",
 	} {
-		p := conditional("true", condition)
-		err := verify.CheckPolicy(p)
+		p := conditional("true", one)
+		err := verify.CheckPolicy(p, condition.CEL{})
 		if err == nil || sigbox.KindOf(err) != sigbox.Invalid || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "policy: conditions[1]: ") {
-			t.Errorf("%.60s: found %v, expected %q", condition, err, want)
+			t.Errorf("%.60s: found %v, expected %q", one, err, want)
 			continue
 		}
 		if at, ok := errors.AsType[sigbox.PolicyPath](err); !ok || at != "conditions[1]" {
-			t.Errorf("%.60s: found the path %q", condition, at)
+			t.Errorf("%.60s: found the path %q", one, at)
 		}
 		if len(err.Error()) > 600 || strings.ContainsAny(err.Error(), "\n\x1b") {
-			t.Errorf("%.60s: a long or raw error: %q", condition, err)
+			t.Errorf("%.60s: a long or raw error: %q", one, err)
 		}
 	}
-	if err := verify.CheckPolicy(conditional("true")); err != nil {
+	if err := verify.CheckPolicy(conditional("true"), condition.CEL{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -292,7 +293,7 @@ func TestConditionsOfTheDocs(t *testing.T) {
 			t.Fatal(err)
 		}
 		found += len(p.Conditions)
-		if err := verify.CheckPolicy(p); err != nil {
+		if err := verify.CheckPolicy(p, condition.CEL{}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -307,7 +308,7 @@ func TestConditionsAreBounded(t *testing.T) {
 	w := sigboxtest.New(t)
 	v := verifier(t, w.Root())
 	numbers := attested(w, `,"predicate":[`+strings.Repeat("1,", 4999)+`1]`)
-	for _, condition := range []string{
+	for _, one := range []string{
 		`predicate.all(x, predicate.all(y, x == y))`,
 		`predicate.map(x, "` + strings.Repeat("a", 999) + `").all(x, !x.matches("a{1000}"))`,
 		`["aaaaaaaaaa"]` + strings.Repeat(".map(x, x + x)", 60) + ` != []`,
@@ -316,17 +317,17 @@ func TestConditionsAreBounded(t *testing.T) {
 		`[[0]]` + strings.Repeat(".map(x, {0: x, 1: x})", 40) + `.all(x, !(x != x))`,
 		`predicate.map(x, predicate).map(y, [y, y, y, y, y, y, y, y, y, y]).all(z, z == z)`,
 	} {
-		_, err := v.Verify(verify.Bytes(artifact), numbers, conditional(condition))
+		_, err := v.Verify(verify.Bytes(artifact), numbers, conditional(one))
 		refusedAt(t, err, verify.StepCondition, "it takes more than 2000000 steps")
 	}
 	text := attested(w, `,"predicate":{"n":[`+strings.Repeat("1,", 99)+`1],"text":"`+strings.Repeat("a", 1<<20)+`"}`)
-	for _, condition := range []string{
+	for _, one := range []string{
 		`predicate.n.all(x, predicate.text.contains("a"))`,
 		`predicate.n.all(x, size(bytes(predicate.text)) > 0)`,
 		`[bytes(predicate.text)].all(b, predicate.n.all(x, [string(b)] != []))`,
 		`[bytes(predicate.text)].all(b, predicate.n.all(x, b == b"" + b))`,
 	} {
-		_, err := v.Verify(verify.Bytes(artifact), text, conditional(condition))
+		_, err := v.Verify(verify.Bytes(artifact), text, conditional(one))
 		refusedAt(t, err, verify.StepCondition, "it takes more than 2000000 steps")
 	}
 	_, err := v.Verify(verify.Bytes(artifact), numbers, conditional(`predicate.all(x, x == 1)`))

@@ -44,7 +44,7 @@ func TestStrangersAskForNothing(t *testing.T) {
 	p, err := compile(&sigbox.Policy{
 		Identities:     []sigbox.IdentityMatch{{Subject: ada.Subject, Issuer: ada.Issuer}},
 		PredicateTypes: []string{sigbox.AnyPredicateType},
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -140,8 +140,8 @@ func (t *trial) explainStatement(x *explanation) {
 	payload := sigbox.SHA256.Sum(t.payload.text)
 	x.add(StepStatement, "a statement of type "+t.statement.Type, "subjects", strconv.Itoa(len(t.statement.Subjects)), "payload digest", payload.String())
 	x.add(StepPredicate, t.statement.PredicateType)
-	for i := range t.held {
-		x.add(StepCondition, "it is true that "+t.policy.conditions[i].line())
+	for _, condition := range t.held {
+		x.add(StepCondition, "it is true that "+condition)
 	}
 	if t.subject != nil {
 		x.add(StepArtifact, fmt.Sprintf("%s is subject %q", t.content.any(), t.subject.Name))

@@ -7,6 +7,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/sigboxtest"
 	"github.com/sigbox/sigbox/verify"
+	"github.com/sigbox/sigbox/verify/condition"
 )
 
 const predicate = "https://slsa.dev/provenance/v1"
@@ -107,7 +108,7 @@ func byKey(keys ...sigbox.PublicKey) sigbox.Policy {
 // verifier makes one for a world.
 func verifier(t testing.TB, roots ...*sigbox.TrustedRoot) *verify.Verifier {
 	t.Helper()
-	v, err := verify.New(verify.Config{Roots: roots})
+	v, err := verify.New(verify.Config{Roots: roots, Conditions: condition.CEL{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,8 @@ type policy struct {
 	written        []sigbox.PublicKey // the keys, as they were given
 	threshold      int
 	predicateTypes []string
-	conditions     []condition
+	conditions     Conditions // of conditionTexts, nil if there are none
+	conditionTexts []string
 	digests        []sigbox.NamedDigest
 	signed         sigbox.TimeRange
 	demands        sigbox.Demands
@@ -81,11 +82,11 @@ func (c *policies) find(p *sigbox.Policy) *policy {
 
 // compile checks that every field of p means something: what would be dropped is
 // refused instead.
-func (c *policies) compile(p *sigbox.Policy) (*policy, error) {
+func (c *policies) compile(p *sigbox.Policy, in Language) (*policy, error) {
 	if known := c.find(p); known != nil {
 		return known, nil
 	}
-	out, err := compile(p)
+	out, err := compile(p, in)
 	if err != nil {
 		return nil, err
 	}
@@ -99,14 +100,15 @@ func (c *policies) compile(p *sigbox.Policy) (*policy, error) {
 }
 
 // CheckPolicy refuses a policy that no bundle is judged by: what [sigbox.Policy.Check]
-// refuses, and conditions that are no expressions. The errors are of the same form.
-func CheckPolicy(p sigbox.Policy) error {
-	_, err := compile(&p)
+// refuses, and conditions that are none in their language; nil is for policies without.
+// The errors are of the same form.
+func CheckPolicy(p sigbox.Policy, conditions Language) error {
+	_, err := compile(&p, conditions)
 	return err
 }
 
 // compile makes what shares nothing with p: callers may change theirs.
-func compile(p *sigbox.Policy) (*policy, error) {
+func compile(p *sigbox.Policy, in Language) (*policy, error) {
 	if err := p.Check(); err != nil {
 		return nil, err
 	}
@@ -121,11 +123,9 @@ func compile(p *sigbox.Policy) (*policy, error) {
 		}
 		out.identities = append(out.identities, m)
 	}
-	conditions, err := compileConditions(p.Conditions)
-	if err != nil {
+	if err := out.read(p.Conditions, in); err != nil {
 		return nil, err
 	}
-	out.conditions = conditions
 	for i, k := range p.Keys {
 		s, err := signerOf(k)
 		if err != nil {
@@ -137,11 +137,25 @@ func compile(p *sigbox.Policy) (*policy, error) {
 	return out, nil
 }
 
+// read compiles conditions.
+func (p *policy) read(conditions []string, in Language) (err error) {
+	if len(conditions) == 0 {
+		return nil
+	}
+	if in == nil {
+		return sigbox.Errorf(sigbox.Invalid, "policy: %w: there is nothing here to answer conditions with", sigbox.PolicyPath("conditions")).
+			WithHint("programs give it in verify.Config.Conditions: package verify/condition has it")
+	}
+	p.conditionTexts = slices.Clone(conditions)
+	p.conditions, err = in.Compile(p.conditionTexts)
+	return err
+}
+
 // is reports whether p was compiled of what says the same in the same order.
 func (p *policy) is(o *sigbox.Policy) bool {
 	return p.threshold == cmp.Or(o.Threshold, 1) && p.signed.Equal(o.Signed) && p.demands == o.Demands &&
 		slices.Equal(p.predicateTypes, o.PredicateTypes) && slices.Equal(p.digests, o.Digests) &&
-		slices.EqualFunc(p.conditions, o.Conditions, func(c condition, text string) bool { return c.text == text }) &&
+		slices.Equal(p.conditionTexts, o.Conditions) &&
 		slices.EqualFunc(p.written, o.Keys, sigbox.PublicKey.Equal) && p.accepts(o.Identities)
 }
 
@@ -335,7 +349,7 @@ func (p *policy) signature() error {
 		return nil
 	case !slices.Contains(p.predicateTypes, sigbox.AnyPredicateType):
 		return mismatch(StepPredicate, "the policy wants a statement, the bundle signs the artifact itself: predicate type", strings.Join(p.predicateTypes, " or "), "none")
-	case len(p.conditions) > 0:
+	case len(p.conditionTexts) > 0:
 		return mismatch(StepPredicate, "the policy has conditions about statements", "a statement", "a signature of the artifact itself")
 	}
 	return nil

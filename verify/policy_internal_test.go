@@ -19,7 +19,7 @@ import (
 func TestPolicyIs(t *testing.T) {
 	t.Parallel()
 	p := examplePolicy(t)
-	compiled, err := compile(p)
+	compiled, err := compile(p, saying{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestPolicyIs(t *testing.T) {
 			t.Errorf("a threshold of %d is taken for 2", n)
 		}
 	}
-	single, err := compile(&sigbox.Policy{Identities: p.Identities[:1]})
+	single, err := compile(&sigbox.Policy{Identities: p.Identities[:1]}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestExtensionsAreTold(t *testing.T) {
 	with := func(x sigbox.Extensions) *sigbox.Policy {
 		return &sigbox.Policy{Identities: []sigbox.IdentityMatch{{Subject: "ada@example.com", Issuer: "https://issuer.example", Extensions: x}}}
 	}
-	compiled, err := compile(with(sigbox.Extensions{SourceRepositoryURI: "x"}))
+	compiled, err := compile(with(sigbox.Extensions{SourceRepositoryURI: "x"}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

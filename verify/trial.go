@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"cel.dev/cel-go/common/types/ref"
-
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/bundle"
 	"github.com/sigbox/sigbox/wire/entry"
@@ -29,7 +27,6 @@ type inquiry struct {
 	tokens    []*timestamp.Token // of the timestamps, in order
 	payload   hashed             // of the envelope
 	pae       hashed             // what an envelope's signature is over
-	values    ref.Val            // of the statement's predicate, once conditions asked for them
 }
 
 // hashed is text that each algorithm hashes but once, however many entries and
@@ -150,7 +147,7 @@ type trial struct {
 	promises  []promise
 	algorithm sigbox.KeyDetails
 	statement *statement.Statement
-	held      int                // how many of the policy's conditions
+	held      []string           // of the policy's conditions
 	subject   *statement.Subject // of the statement, that the artifact is
 }
 

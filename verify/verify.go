@@ -36,6 +36,9 @@ type Config struct {
 	// Parsed shares certificates and keys of the roots with other Verifiers; nil is
 	// not to share them.
 	Parsed *Parsed
+	// Conditions is the language of policies' conditions; without it policies that
+	// have some are refused.
+	Conditions Language
 }
 
 // DeriveDemands demands a time, and what a root has the means to check: a log entry
@@ -59,6 +62,7 @@ func DeriveDemands(r *sigbox.TrustedRoot) sigbox.Demands {
 // Verifier judges bundles. It is safe for concurrent use.
 type Verifier struct {
 	roots    []*root
+	language Language
 	leaves   cache[[sha256.Size]byte, *leaf]
 	policies policies
 	large    sync.Mutex // held by who has a large artifact in memory
@@ -82,7 +86,7 @@ func New(cfg Config) (*Verifier, error) {
 	if parsed == nil {
 		parsed = new(Parsed)
 	}
-	v := new(Verifier)
+	v := &Verifier{language: cfg.Conditions}
 	for i, r := range cfg.Roots {
 		if r == nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "trust root %d: there is none", i+1)
@@ -229,7 +233,7 @@ func (v *Verifier) one(a *content, b *sigbox.Bundle, p *policy) (*Verdict, error
 
 // prepare checks what does not depend on a bundle.
 func (v *Verifier) prepare(a Artifact, p sigbox.Policy) (*policy, *content, error) {
-	policy, err := v.policies.compile(&p)
+	policy, err := v.policies.compile(&p, v.language)
 	if err != nil {
 		return nil, nil, err
 	}

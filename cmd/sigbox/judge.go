@@ -15,6 +15,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/oci"
 	"github.com/sigbox/sigbox/verify"
+	"github.com/sigbox/sigbox/verify/condition"
 )
 
 // verifyParallel is how many artifacts are judged at once: enough to keep every
@@ -65,7 +66,7 @@ func (e *env) newJudge(ctx context.Context, f verifyFlags) (*judge, error) {
 		return nil, err
 	}
 	j := &judge{policy: p, annotations: annotations, evidence: f.evidence, stdin: e.stdin, source: f.trustWord(), offline: f.trust.offline}
-	var config verify.Config
+	config := verify.Config{Conditions: condition.CEL{}}
 	if !f.ignoreLog {
 		t, err := e.loadTrust(ctx, f.trust, forVerifying)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/verify"
+	"github.com/sigbox/sigbox/verify/condition"
 	"github.com/sigbox/sigbox/wire/policy"
 	"github.com/sigbox/sigbox/wire/predicate"
 )
@@ -158,7 +159,7 @@ func (f *policyFlags) missing() []string {
 func (f *policyFlags) policy() (sigbox.Policy, error) {
 	p, err := f.read()
 	if err == nil {
-		err = verify.CheckPolicy(p)
+		err = verify.CheckPolicy(p, condition.CEL{})
 	}
 	return p, configured(err)
 }
@@ -202,7 +203,7 @@ func (f *policyFlags) readFile() (sigbox.Policy, error) {
 	}
 	p, err := policy.Parse(b)
 	if err == nil {
-		err = policy.Locate(b, verify.CheckPolicy(p))
+		err = policy.Locate(b, verify.CheckPolicy(p, condition.CEL{}))
 	}
 	if err != nil {
 		return sigbox.Policy{}, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", f.file, err)

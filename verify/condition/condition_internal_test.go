@@ -1,4 +1,4 @@
-package verify
+package condition
 
 import (
 	"bytes"
@@ -12,14 +12,15 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/verify"
 	"github.com/sigbox/sigbox/wire/statement"
 )
 
-// about is a trial of a predicate, signed by nobody in particular.
-func about(predicate string, conditions []condition) *trial {
-	return &trial{
-		inquiry: &inquiry{policy: &policy{conditions: conditions}}, signer: &signer{}, times: []time.Time{time.Unix(1e9, 0)},
-		statement: &statement.Statement{
+// about is a predicate, signed by nobody in particular.
+func about(predicate string) *verify.Attested {
+	return &verify.Attested{
+		Times: []time.Time{time.Unix(1e9, 0)},
+		Statement: &statement.Statement{
 			PredicateType: "https://example.com/p", Predicate: jsontext.Value(predicate),
 			Subjects: []statement.Subject{{Name: "a", Digests: map[string]string{"sha256": "00"}}},
 		},
@@ -38,14 +39,14 @@ func FuzzCondition(f *testing.F) {
 		if p.Check() != nil || len(predicate) > 1<<12 || !jsontext.Value(bytes.Clone(predicate)).IsValid() {
 			return
 		}
-		compiled, err := compileConditions(p.Conditions)
+		compiled, err := CEL{}.Compile(p.Conditions)
 		if err == nil {
-			err = about(string(predicate), compiled).hold()
+			var held []string
+			if held, err = compiled.Hold(about(string(predicate))); (err == nil) != (len(held) == 1) {
+				t.Fatalf("%v is true: %v", held, err)
+			}
 		} else if k := sigbox.KindOf(err); k != sigbox.Invalid {
 			t.Fatalf("kind %s: %v", k, err)
-		}
-		if err != nil && (FailedStep(err) == StepCondition) != (sigbox.KindOf(err) == sigbox.NotVerified) {
-			t.Fatalf("kind %s at %v: %v", sigbox.KindOf(err), FailedStep(err), err)
 		}
 		if err != nil && len(err.Error()) > 4<<10 {
 			t.Fatalf("an error of %d bytes", len(err.Error()))
@@ -84,7 +85,7 @@ func TestLongKeys(t *testing.T) {
 
 // TestLiterals: objects that stand in an expression are like those of a predicate.
 func TestLiterals(t *testing.T) {
-	compiled, err := compileConditions([]string{`dyn({1: {"a": predicate.b}})`})
+	compiled, err := compile([]string{`dyn({1: {"a": predicate.b}})`})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,14 +112,14 @@ func TestLiterals(t *testing.T) {
 func BenchmarkCondition(b *testing.B) {
 	text := []string{`predicate.runDetails.builder.id.startsWith("https://") && predicate.buildDefinition.resolvedDependencies.all(d, has(d.digest))`}
 	const predicate = `{"buildDefinition":{"resolvedDependencies":[{"digest":{"sha256":"00"}},{"digest":{"gitCommit":"00"}}]},"runDetails":{"builder":{"id":"https://ci.example"}}}`
-	compiled, err := compileConditions(text)
+	compiled, err := compile(text)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Run("compile", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := compileConditions(text); err != nil {
+			if _, err := compile(text); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -126,7 +127,7 @@ func BenchmarkCondition(b *testing.B) {
 	b.Run("answer", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if err := about(predicate, compiled).hold(); err != nil {
+			if _, err := compiled.Hold(about(predicate)); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -1,4 +1,13 @@
-package verify
+// Package condition answers the conditions of policies, which are expressions in CEL
+// about what is attested, by whom and when:
+//
+//	v, err := verify.New(verify.Config{Roots: roots, Conditions: condition.CEL{}})
+//
+// It is apart from package verify so that who has no conditions does without CEL.
+// docs/policy.md says what they can name.
+//
+// Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md
+package condition
 
 import (
 	"errors"
@@ -17,11 +26,15 @@ import (
 	"cel.dev/cel-go/parser"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/verify"
 )
 
+// CEL is the language of conditions.
+type CEL struct{}
+
+var _ verify.Language = CEL{}
+
 // condition is one of a policy, compiled.
-//
-// Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md
 type condition struct {
 	text    string
 	place   sigbox.PolicyPath
@@ -31,16 +44,24 @@ type condition struct {
 	program cel.Program
 }
 
-// compileConditions compiles those of a policy that was checked.
-func compileConditions(texts []string) ([]condition, error) {
-	if len(texts) == 0 {
-		return nil, nil
+// conditions are those of a policy.
+type conditions []condition
+
+// Compile implements [verify.Language].
+func (CEL) Compile(texts []string) (verify.Conditions, error) {
+	out, err := compile(texts)
+	if err != nil {
+		return nil, err
 	}
+	return out, nil
+}
+
+func compile(texts []string) (conditions, error) {
 	e, err := language()
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Internal, "conditions: no environment to compile them in: %w", err)
 	}
-	out := make([]condition, 0, len(texts))
+	out := make(conditions, 0, len(texts))
 	for i, text := range texts {
 		c := condition{text: text, place: sigbox.PolicyPath("conditions[" + strconv.Itoa(i) + "]"), env: e}
 		if err := c.compile(); err != nil {
@@ -229,23 +250,19 @@ func (c *condition) line() string {
 	return printable(strings.Join(strings.Fields(c.text), " "), 300)
 }
 
-// hold is the step of the conditions: each is true of a statement that was found to
-// be signed. What cannot be answered is not true.
-func (t *trial) hold() error {
-	if len(t.policy.conditions) == 0 {
-		return nil
-	}
-	about, err := t.facts()
+// Hold implements [verify.Conditions].
+func (all conditions) Hold(about *verify.Attested) (held []string, err error) {
+	known, err := facts(about)
 	if err != nil {
-		return refuseFor(StepCondition, err)
+		return nil, err
 	}
-	for i := range t.policy.conditions {
-		if err := t.policy.conditions[i].hold(about); err != nil {
-			return err
+	for i := range all {
+		if err := all[i].hold(known); err != nil {
+			return held, err
 		}
-		t.held = i + 1
+		held = append(held, all[i].line())
 	}
-	return nil
+	return held, nil
 }
 
 // hold says why the condition is not true of something.
@@ -253,16 +270,21 @@ func (c *condition) hold(about map[string]any) error {
 	found, _, err := c.program.Eval(about)
 	switch {
 	case isCostly(err):
-		return refuse(StepCondition, "%s cannot be answered: %s: it takes more than %d steps", c.place, c.line(), maxSteps)
+		return refuse("%s cannot be answered: %s: it takes more than %d steps", c.place, c.line(), maxSteps)
 	case err != nil:
-		return refuse(StepCondition, "%s cannot be answered: %s: %s%s", c.place, c.line(), plainly(err.Error()), c.values(about)).
-			hint("has(a.b) asks whether there is a member")
+		return refuse("%s cannot be answered: %s: %s%s", c.place, c.line(), plainly(err.Error()), c.values(about)).
+			WithHint("has(a.b) asks whether there is a member")
 	case found == types.False:
-		return refuse(StepCondition, "%s is false: %s%s", c.place, c.line(), c.values(about))
+		return refuse("%s is false: %s%s", c.place, c.line(), c.values(about))
 	case found != types.True:
-		return refuse(StepCondition, "%s is neither true nor false: %s%s", c.place, c.line(), c.values(about))
+		return refuse("%s is neither true nor false: %s%s", c.place, c.line(), c.values(about))
 	}
 	return nil
+}
+
+// refuse makes the error for a condition that does not hold.
+func refuse(format string, args ...any) *sigbox.Error {
+	return sigbox.Errorf(sigbox.NotVerified, format, args...)
 }
 
 // isCostly reports whether an evaluation was ended, which happens to one that takes too

@@ -1,4 +1,4 @@
-package verify
+package condition
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/verify"
 	"github.com/sigbox/sigbox/wire/statement"
 )
 
@@ -24,37 +25,30 @@ import (
 // takes about 50 bytes.
 const maxValues = 1 << 19
 
-// facts are what conditions can name, of what this trial has found to be true. What
-// the predicate says is what its signer says.
-func (t *trial) facts() (map[string]any, error) {
-	predicate, err := t.predicate(t.statement)
+// facts are what conditions can name. What the predicate says is what its signer says.
+func facts(about *verify.Attested) (map[string]any, error) {
+	predicate, err := readPredicate(about.Statement)
 	if err != nil {
 		return nil, err
 	}
-	times := slices.Clone(t.times)
+	times := slices.Clone(about.Times)
 	slices.SortFunc(times, time.Time.Compare)
 	for i := range times {
 		times[i] = times[i].UTC()
 	}
 	return map[string]any{
-		"predicate": predicate, "predicateType": t.statement.PredicateType, "subject": subjectFacts(t.statement.Subjects),
-		"identity": identityFacts(t.signer.leaf), "times": times,
+		"predicate": predicate, "predicateType": about.Statement.PredicateType, "subject": subjectFacts(about.Statement.Subjects),
+		"identity": identityFacts(about.Identity), "times": times,
 	}, nil
 }
 
-// predicate gives the values of a predicate, which all trials have in common: it is
-// read once. By in-toto's rules none is an empty one.
-func (c *inquiry) predicate(s *statement.Statement) (ref.Val, error) {
-	switch {
-	case c.values != nil:
-		return c.values, nil
-	case len(s.Predicate) == 0:
+// readPredicate gives the values of a predicate. By in-toto's rules none is an empty one.
+func readPredicate(s *statement.Statement) (ref.Val, error) {
+	if len(s.Predicate) == 0 {
 		return newObject(nil), nil
 	}
 	left := maxValues
-	v, err := readValue(jsontext.NewDecoder(bytes.NewBuffer(s.Predicate)), &left)
-	c.values = v
-	return v, err
+	return readValue(jsontext.NewDecoder(bytes.NewBuffer(s.Predicate)), &left)
 }
 
 // readValue reads JSON for conditions. Numbers without fraction and exponent are
@@ -306,17 +300,17 @@ func (f *fact) find(field ref.Val) (ref.Val, bool) {
 }
 
 // identityFacts are those of a certificate; a key has none.
-func identityFacts(l *leaf) *fact {
+func identityFacts(of *sigbox.Identity) *fact {
 	id := &fact{identityType, map[string]ref.Val{}}
-	if l == nil {
+	if of == nil {
 		return id
 	}
-	id.set("subject", l.identity.Subject)
-	id.set("kind", l.identity.Kind.String())
-	id.set("issuer", l.identity.Issuer)
+	id.set("subject", of.Subject)
+	id.set("kind", of.Kind.String())
+	id.set("issuer", of.Issuer)
 	extensions := &fact{extensionsType, map[string]ref.Val{}}
 	for arc := range sigbox.MaxExtensionArc + 1 {
-		if name, value := l.identity.Extensions.Field(arc); value != nil {
+		if name, value := of.Extensions.Field(arc); value != nil {
 			extensions.set(name, *value)
 		}
 	}
@@ -345,7 +339,7 @@ func show(v ref.Val) string {
 	case types.Null:
 		return "null"
 	case types.Timestamp:
-		return stamp(v.Time)
+		return v.Time.UTC().Format(time.RFC3339)
 	case types.Duration:
 		return v.Duration.String()
 	}
