@@ -205,6 +205,15 @@ func TestRestoredBackup(t *testing.T) {
 	if err := startIn(t, inside, nil); err == nil || sigbox.KindOf(err) != sigbox.Invalid {
 		t.Fatalf("a link to one in the data directory: %v", err)
 	}
+	// The data's own name is a link, and the anchor is not there yet.
+	named := filepath.Join(top, "named")
+	if err := os.Symlink(cfg.Data, named); err != nil {
+		t.Fatal(err)
+	}
+	inside.Data, inside.Flags.Anchor = named, filepath.Join(named, "not", "there")
+	if err := startIn(t, inside, nil); err == nil || sigbox.KindOf(err) != sigbox.Invalid {
+		t.Fatalf("one that will be in the data directory: %v", err)
+	}
 }
 
 func services(s app.Status) string {

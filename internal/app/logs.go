@@ -115,10 +115,13 @@ func openAnchors(place, data string) (anchors, error) {
 	return anchors{dir: dir}, nil
 }
 
-// resolved gives a path without symbolic links, or as it is where it cannot be followed.
+// resolved gives a path without symbolic links, as far as it can be followed.
 func resolved(path string) string {
 	if r, err := filepath.EvalSymlinks(path); err == nil {
 		return r
+	}
+	if dir := filepath.Dir(path); dir != path {
+		return filepath.Join(resolved(dir), filepath.Base(path))
 	}
 	return path
 }
