@@ -280,6 +280,9 @@ func (c *Client) legacy(ctx context.Context, ref Reference, k Kind) iter.Seq2[*A
 			return
 		}
 		at := ref.fallback(form.suffix)
+		if !at.canBe() {
+			return
+		}
 		v, err := c.manifestOf(ctx, at)
 		if err != nil || v.missing {
 			if err != nil {

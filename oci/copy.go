@@ -309,8 +309,10 @@ func (k *copier) copyAttachedTo(ctx context.Context, image manifest.Descriptor) 
 		if err != nil {
 			return err
 		}
-		if a.suffix == "" && (m.Subject == nil || !m.Subject.Digest.Equal(image.Digest)) {
-			return sigbox.Errorf(sigbox.NotVerified, "%s is listed for %s, and does not refer to it", a.Digest, image.Digest)
+		if a.suffix == "" {
+			if err := checkSubject(m, a.Digest.String(), image.Digest); err != nil {
+				return err
+			}
 		}
 		if err := k.copyTree(ctx, a.Descriptor, 0); err != nil {
 			return err

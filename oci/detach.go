@@ -19,6 +19,9 @@ import (
 // that the node has, and the tag with the last of them. What others attach at the same
 // time stays. To do it again changes nothing.
 //
+// A manifest that does not refer to the subject, or of which that could not be read, is
+// not deleted: whoever may write a tag can list there what they like. Its entry goes.
+//
 // It gives an error, or nil, for each node; of kind Denied where the registry deletes no
 // manifests. A referrer that could not be deleted stays listed.
 func (c *Client) Detach(ctx context.Context, subject Reference, nodes ...*Node) []error {
@@ -68,7 +71,7 @@ func (c *Client) deleteReferrers(ctx context.Context, subject Reference, nodes [
 		return failed
 	}
 	var back []manifest.Descriptor
-	for at, err := range c.each(len(which), func(at int) error { return c.deleteManifest(ctx, subject.At(gone[at].Digest)) }) {
+	for at, err := range c.each(len(which), func(at int) error { return c.deleteReferrer(ctx, subject, nodes[which[at]], taken) }) {
 		if err == nil {
 			continue
 		}
@@ -85,6 +88,22 @@ func (c *Client) deleteReferrers(ctx context.Context, subject Reference, nodes [
 		}
 	}
 	return failed
+}
+
+// deleteReferrer deletes a node's manifest, if it refers to the subject. Of others the
+// entry is what can be taken, and was if it is among those.
+func (c *Client) deleteReferrer(ctx context.Context, subject Reference, n *Node, taken []manifest.Descriptor) error {
+	if n.Manifest != nil && n.Manifest.Subject != nil && n.Manifest.Subject.Digest.Equal(subject.digest) {
+		return c.deleteManifest(ctx, subject.At(n.Digest))
+	}
+	if hasDigest(taken, n.Digest) || n.Err != nil && sigbox.KindOf(n.Err) == sigbox.NotFound {
+		return nil
+	}
+	e := sigbox.Errorf(sigbox.NotVerified, "%s is listed, and nothing shows that it refers to %s: it is not deleted", n.Digest, subject.digest)
+	if n.Err != nil {
+		e = e.WithCause(n.Err)
+	}
+	return e
 }
 
 // unlist takes entries out of the index that stands for the referrers API, if there is

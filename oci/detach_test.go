@@ -15,6 +15,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/oci"
 	"github.com/sigbox/sigbox/sigboxtest"
+	"github.com/sigbox/sigbox/wire/bundle"
 	"github.com/sigbox/sigbox/wire/cosign"
 	"github.com/sigbox/sigbox/wire/manifest"
 )
@@ -231,4 +232,101 @@ func TestDetachLost(t *testing.T) {
 	if left := attachedTo(t, r.index); len(left) != len(all)-1 {
 		t.Errorf("%d are left", len(left))
 	}
+}
+
+// TestDetachOfOthers: what an index lists without that it refers to the image is another's,
+// and stays: its entry goes.
+func TestDetachOfOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withoutAPI)
+	signers := sigboxtest.New(t)
+	one, two := w.putImage("app", "v1", "one"), w.putImage("app", "v2", "two")
+	var bundles []manifest.Descriptor
+	for _, ref := range []oci.Reference{one, two, two.At(attachBundle(t, signers, two).Digest)} {
+		bundles = append(bundles, attachBundle(t, signers, ref))
+	}
+	image, err := client().Describe(t.Context(), two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image.ArtifactType = bundle.MediaTypeV03
+	w.putManifest("app", "sha256-"+one.Digest().Hex(), &manifest.Manifest{
+		SchemaVersion: 2, MediaType: manifest.TypeIndex, Manifests: []manifest.Descriptor{bundles[0], bundles[1], image},
+	})
+	before := strings.Join(drawn(mustTree(t, two), ""), "\n")
+
+	tree := mustTree(t, one)
+	strays := 0
+	for _, n := range tree.Attached {
+		if n.Err != nil {
+			strays++
+		}
+		if n.Err != nil && (n.Manifest != nil || len(n.Attached) != 0) {
+			t.Errorf("%s is taken for the image's: %+v", n.Digest, n)
+		}
+	}
+	if len(tree.Attached) != 3 || strays != 2 {
+		t.Fatalf("found %q", drawn(tree, ""))
+	}
+	if err := detach(t.Context(), client(), one, tree.Attached...); err != nil {
+		t.Error(err)
+	}
+	if left := attachedTo(t, one); len(left) != 0 {
+		t.Errorf("left: %+v", left)
+	}
+	if after := strings.Join(drawn(mustTree(t, two), ""), "\n"); after != before {
+		t.Errorf("of the other image there was\n%s\nand is\n%s", before, after)
+	}
+	// A second time there is no entry to take, and nothing else is taken for it.
+	if errs := client().Detach(t.Context(), one, tree.Attached...); countErrors(errs) != 2 {
+		t.Errorf("found %v", errs)
+	}
+	for _, n := range tree.Attached {
+		n.Err = nil
+	}
+	if errs := client().Detach(t.Context(), one, tree.Attached...); countErrors(errs) != 2 || sigbox.KindOf(errors.Join(errs...)) != sigbox.NotVerified {
+		t.Errorf("found %v", errs)
+	}
+	if after := strings.Join(drawn(mustTree(t, two), ""), "\n"); after != before {
+		t.Errorf("of the other image there was\n%s\nand is\n%s", before, after)
+	}
+}
+
+// TestDetachLostReferrer: what is not there is as good as removed.
+func TestDetachLostReferrer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ref := w.putImage("app", "v1", "one")
+	lost := &oci.Node{Descriptor: manifest.Describe(manifest.TypeImage, []byte("lost")), Err: sigbox.Errorf(sigbox.NotFound, "lost")}
+	if err := detach(t.Context(), client(), ref, lost); err != nil {
+		t.Error(err)
+	}
+}
+
+func countErrors(errs []error) (n int) {
+	for _, err := range errs {
+		if err != nil {
+			n++
+		}
+	}
+	return n
+}
+
+func attachBundle(t *testing.T, signers *sigboxtest.World, ref oci.Reference) manifest.Descriptor {
+	t.Helper()
+	d, err := client().AttachBundle(t.Context(), ref, signed(signers, ref.Digest()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.ArtifactType = bundle.MediaTypeV03
+	return d
+}
+
+func mustTree(t *testing.T, ref oci.Reference) *oci.Node {
+	t.Helper()
+	n, err := client().Tree(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -25,6 +25,11 @@ func (c *Client) AttachLegacy(ctx context.Context, ref Reference, kind Kind, med
 		return err
 	}
 	subject = c.home(subject)
+	at := subject.fallback(form.suffix)
+	if !at.canBe() {
+		return sigbox.Errorf(sigbox.Invalid, "cosign's tag for %s would be longer than the %d characters that tags have", subject.digest, maxTag).
+			WithHint("a bundle can be attached to it, or the image named by its SHA-256")
+	}
 	if kind == Signature {
 		if err := checkPayload(content, subject.digest); err != nil {
 			return err
@@ -35,7 +40,7 @@ func (c *Client) AttachLegacy(ctx context.Context, ref Reference, kind Kind, med
 	if err := c.pushBlob(ctx, subject, layer, bytesBody(content)); err != nil {
 		return err
 	}
-	return c.addLayers(ctx, subject.fallback(form.suffix), []manifest.Descriptor{layer}, nil)
+	return c.addLayers(ctx, at, []manifest.Descriptor{layer}, nil)
 }
 
 // LegacyTag is where [Client.AttachLegacy] puts what is of a kind for an image that is

@@ -2,7 +2,10 @@ package oci_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/oci"
@@ -95,5 +98,28 @@ func TestLegacyOfAnotherImage(t *testing.T) {
 		if _, err := a.Bundle(); err == nil || sigbox.KindOf(err) != sigbox.NotVerified {
 			t.Errorf("found %v", err)
 		}
+	}
+}
+
+// TestLongDigest: the tag that stands for the referrers API is cut, and what would be
+// under tags that are too long is not asked for.
+func TestLongDigest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withoutAPI)
+	d := sigbox.SHA512.Sum([]byte("an image"))
+	ref := w.ref("app", "@"+d.String())
+	if found := all(t, client(), ref, oci.Query{}); len(found) != 0 {
+		t.Errorf("found %+v", found)
+	}
+	want := []string{"GET /v2/", "GET /v2/app/referrers/" + d.String(), "GET /v2/app/manifests/sha512-" + d.Hex()[:64]}
+	if diff := cmp.Diff(want, w.log()); diff != "" {
+		t.Error(diff)
+	}
+	err := client().AttachLegacy(t.Context(), ref, oci.Attestation, "", []byte("{}"), nil)
+	if sigbox.KindOf(err) != sigbox.Invalid || !strings.Contains(err.Error(), "128") {
+		t.Errorf("found %v", err)
+	}
+	if asked := w.log(); len(asked) != 0 {
+		t.Errorf("asked for %q", asked)
 	}
 }

@@ -122,12 +122,26 @@ func (r Reference) identifier() string {
 	return r.tag
 }
 
-// fallback is the tag of what belongs to a digest where there is no referrers API
-// (distribution-spec v1.1.1, Referrers Tag Schema); with a suffix it is cosign's.
+// fallback is the tag of what belongs to a digest where there is no referrers API; with
+// a suffix it is cosign's.
 func (r Reference) fallback(suffix string) Reference {
 	return r.Tagged(fallbackTag(r.digest, suffix))
 }
 
+// fallbackTag is cut as distribution-spec v1.1.1, Referrers Tag Schema, says; cosign
+// cuts nothing.
 func fallbackTag(d sigbox.Digest, suffix string) string {
-	return d.Algorithm.String() + "-" + d.Hex() + suffix
+	const most = 64 // characters of the digest
+	value := d.Hex()
+	if suffix == "" && len(value) > most {
+		value = value[:most]
+	}
+	return d.Algorithm.String() + "-" + value + suffix
 }
+
+// maxTag is how long a tag may be (distribution-spec v1.1.1, Pulling manifests).
+const maxTag = 128
+
+// canBe reports whether a registry can have such a tag: of a digest that is longer than
+// SHA-256 none of cosign's can be.
+func (r Reference) canBe() bool { return len(r.tag) <= maxTag }

@@ -49,6 +49,9 @@ func (r repository) attached(ctx context.Context, image sigbox.Digest) ([]attach
 	for _, k := range []Kind{Signature, Attestation, SBOM} {
 		suffix := legacyKinds[k].suffix
 		at := ref.fallback(suffix)
+		if !at.canBe() {
+			continue
+		}
 		v, err := r.c.manifestOf(ctx, at)
 		if err != nil {
 			return nil, err

@@ -18,20 +18,34 @@ type Node struct {
 	Kind Kind
 	// Tag is cosign's, by which the manifest belongs to an image; "" if it refers to it.
 	Tag string
-	// Manifest is nil if it could not be read, and Err says why.
+	// Manifest is nil if it could not be read, or if it does not refer to what it is
+	// listed for, and Err says why.
 	Manifest *manifest.Manifest
 	Err      error
 	// Images are those that an index lists.
 	Images []*Node
 	// Attached are what refers to it, and what stands under cosign's tags for it.
 	Attached []*Node
+
+	// subject is what it must refer to, zero for what belongs to something otherwise.
+	subject sigbox.Digest
+}
+
+// key tells nodes apart. What is listed for something that it does not refer to is not
+// taken for itself.
+func (n *Node) key() string {
+	if n.subject.IsZero() {
+		return n.Digest.String()
+	}
+	return n.Digest.String() + " of " + n.subject.String()
 }
 
 // Tree gives an image with all that [Client.Copy] would copy, in no order that means
 // anything. What hangs on a manifest that is met again stands where it was met first.
 //
-// A manifest that is not there or makes no sense is a Node with an error, and so does
-// not hide the others; whatever else fails ends it, since the tree would not be whole.
+// A manifest that is not there, makes no sense, or is listed for what it does not refer
+// to, is a Node with an error and with nothing below, and so does not hide the others;
+// whatever else fails ends it, since the tree would not be whole.
 func (c *Client) Tree(ctx context.Context, p Place) (*Node, error) {
 	s, err := p.store(c)
 	if err != nil {
@@ -59,7 +73,7 @@ func (c *Client) Tree(ctx context.Context, p Place) (*Node, error) {
 				return nil, sigbox.Errorf(sigbox.TooLarge, "more than %d manifests belong to the image", maxCopied)
 			}
 			for _, b := range below {
-				if key := b.Digest.String(); !seen[key] {
+				if key := b.key(); !seen[key] {
 					seen[key] = true
 					next = append(next, b)
 				} else if err := b.load(ctx, s); err != nil {
@@ -77,6 +91,9 @@ func (n *Node) grow(ctx context.Context, s store) error {
 	if err := n.load(ctx, s); err != nil {
 		return err
 	}
+	if n.Err != nil && !n.subject.IsZero() {
+		return nil // nothing shows that it, and what belongs to it, has a place here
+	}
 	if n.Manifest != nil {
 		for _, d := range n.Manifest.Manifests {
 			if d.IsManifest() {
@@ -86,9 +103,9 @@ func (n *Node) grow(ctx context.Context, s store) error {
 	}
 	found, err := s.attached(ctx, n.Digest)
 	for _, a := range found {
-		one := &Node{Descriptor: a.Descriptor}
+		one := &Node{Descriptor: a.Descriptor, subject: a.image}
 		if a.suffix != "" {
-			one.Tag, one.Kind = fallbackTag(a.image, a.suffix), kindOfSuffix(a.suffix)
+			one.Tag, one.Kind, one.subject = fallbackTag(a.image, a.suffix), kindOfSuffix(a.suffix), sigbox.Digest{}
 		}
 		n.Attached = append(n.Attached, one)
 	}
@@ -110,6 +127,9 @@ func (n *Node) load(ctx context.Context, s store) error {
 	var m *manifest.Manifest
 	if err == nil {
 		m, err = manifest.Parse(v.body)
+	}
+	if err == nil && !n.subject.IsZero() {
+		err = checkSubject(m, n.Digest.String(), n.subject)
 	}
 	if err != nil {
 		switch sigbox.KindOf(err) {
@@ -234,8 +254,8 @@ func layersIn(subject Reference, in sigbox.Digest, k Kind, m *manifest.Manifest)
 // bundlesIn gives the bundles of a manifest that must be one of bundles.
 func bundlesIn(subject Reference, in sigbox.Digest, m *manifest.Manifest) ([]*Attachment, error) {
 	at := subject.At(in)
-	if m.Subject == nil || !m.Subject.Digest.Equal(subject.digest) {
-		return nil, sigbox.Errorf(sigbox.NotVerified, "%s is listed for %s, and does not refer to it", at, subject.digest)
+	if err := checkSubject(m, at.String(), subject.digest); err != nil {
+		return nil, err
 	}
 	var out []*Attachment
 	for _, l := range m.Layers {
@@ -248,4 +268,12 @@ func bundlesIn(subject Reference, in sigbox.Digest, m *manifest.Manifest) ([]*At
 		return nil, sigbox.Errorf(sigbox.Invalid, "%s: expected one bundle, found %d", at, len(out))
 	}
 	return out, nil
+}
+
+// checkSubject makes sure that a manifest refers to an image that it is listed for.
+func checkSubject(m *manifest.Manifest, what string, image sigbox.Digest) error {
+	if m.Subject == nil || !m.Subject.Digest.Equal(image) {
+		return sigbox.Errorf(sigbox.NotVerified, "%s is listed for %s, and does not refer to it", what, image)
+	}
+	return nil
 }

@@ -150,7 +150,10 @@ func withAttached(of, n *oci.Node, depth int, all []cleaning) []cleaning {
 		all = withAttached(n, b, depth+1, all)
 	}
 	kind := "artifact"
-	if n.Kind != 0 {
+	switch {
+	case n.Err != nil && n.Tag == "":
+		kind = "entry" // what it leads to stays
+	case n.Kind != 0:
 		kind = strings.ToLower(n.Kind.String())
 	}
 	return append(all, cleaning{cleanedJSON{kind, n.Digest.String(), of.Digest.String(), n.Tag}, n, depth, nil})
