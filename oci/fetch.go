@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -109,6 +110,11 @@ func (c *Client) fetchManifest(ctx context.Context, ref Reference) (content, err
 	if got.status == http.StatusNotFound {
 		return content{missing: true}, nil
 	}
+	if ref.digest.IsZero() { // content of a digest is held against that
+		if err := checkObject("manifest "+ref.String(), got.body); err != nil {
+			return content{}, err
+		}
+	}
 	v := content{mediaType: mediaType(got.header), body: got.body, etag: got.header.Get("Etag"), digest: sigbox.SHA256.Sum(got.body)}
 	want := ref.digest
 	if want.IsZero() {
@@ -121,6 +127,17 @@ func (c *Client) fetchManifest(ctx context.Context, ref Reference) (content, err
 		v.digest = want
 	}
 	return v, nil
+}
+
+// checkObject makes sure that an answer can be a manifest, and is no page that stands
+// before the registry.
+func checkObject(what string, b []byte) error {
+	const shown = 40
+	if bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte{'{'}) {
+		return nil
+	}
+	return sigbox.Errorf(sigbox.Unavailable, "%s: what is answered is no manifest, it begins with %s", what, clip(string(b[:min(len(b), shown)]))).
+		WithHint("is that a registry, and must you log in?")
 }
 
 // parsedManifest is manifestOf for what must be there, read.

@@ -124,6 +124,9 @@ func (c *Client) askReferrers(ctx context.Context, ref Reference, artifactType, 
 		}
 		return listing{missing: true, nowhere: isNoRoute(got)}, nil
 	}
+	if err := checkObject(what, got.body); err != nil {
+		return listing{}, err
+	}
 	page, err := parseListing(what, got.body)
 	if err != nil {
 		return listing{}, err

@@ -119,7 +119,7 @@ func (d *downloading) all(ctx context.Context, recursive bool) error {
 	if recursive {
 		below, err := client.Images(ctx, ref)
 		if err != nil {
-			return unread(err)
+			return unlisted(err)
 		}
 		for _, b := range below[1:] {
 			images = append(images, ref.At(b.Digest))
@@ -128,7 +128,7 @@ func (d *downloading) all(ctx context.Context, recursive bool) error {
 	for _, image := range images {
 		for a, err := range client.Attachments(ctx, image, oci.Query{}) {
 			if a == nil {
-				return unread(err) // the list is not whole
+				return unlisted(err) // the list is not whole
 			}
 			if err == nil {
 				err = d.write(a)

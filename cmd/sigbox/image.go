@@ -34,7 +34,7 @@ func (e *env) openImage(ctx context.Context, f registryFlags, arg string) (*imag
 	}
 	ref, err := client.Resolve(ctx, asked)
 	if err != nil {
-		return nil, unread(err)
+		return nil, unlisted(err)
 	}
 	return &image{asked, ref, client}, nil
 }
@@ -43,7 +43,7 @@ func (e *env) openImage(ctx context.Context, f registryFlags, arg string) (*imag
 func (i *image) tree(ctx context.Context) (*oci.Node, error) {
 	root, err := i.client.Tree(ctx, i.ref)
 	if err != nil {
-		return nil, i.failure(unread(err))
+		return nil, i.failure(unlisted(err))
 	}
 	return root, nil
 }

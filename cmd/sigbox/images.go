@@ -224,7 +224,7 @@ func (e *env) findImagesToSign(ctx context.Context, r *signRun) (err error) {
 		}
 		if !a.image.IsZero() {
 			if _, err := r.images.Describe(ctx, a.image); err != nil {
-				return fmt.Errorf("%s: %w", a, err)
+				return fmt.Errorf("%s: %w", a, unlisted(err))
 			}
 		}
 	}

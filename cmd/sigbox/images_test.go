@@ -185,8 +185,14 @@ func TestVerifyImage(t *testing.T) {
 // signLegacy signs as cosign did before, and puts that beside an image.
 func (w *imageWorld) signLegacy(at oci.Reference, about sigbox.Digest) {
 	w.Helper()
+	w.signLegacyAs(at, about, sigboxtest.DefaultIdentity())
+}
+
+// signLegacyAs is signLegacy by somebody.
+func (w *imageWorld) signLegacyAs(at oci.Reference, about sigbox.Digest, who sigbox.Identity) {
+	w.Helper()
 	content := cosign.AppendPayload(nil, &cosign.Payload{Reference: at.Repository(), Digest: about})
-	b := w.World.Sign(content, sigboxtest.Options{Kind: "hashedrekord 0.0.1", Version: 1})
+	b := w.World.Sign(content, sigboxtest.Options{Kind: "hashedrekord 0.0.1", Version: 1, Identity: who})
 	if err := w.client.AttachLegacy(w.Context(), at.At(about), oci.Signature, "", content, cosign.Annotations(b)); err != nil {
 		w.Fatal(err)
 	}
@@ -309,6 +315,76 @@ func TestNoRegistry(t *testing.T) {
 	page = "/v2/"
 	if status := w.verify("--recursive", tag); status != exitUndecided {
 		t.Errorf("an index: status %d: %s", status, &w.stderr)
+	}
+	for part, images := range map[string][]string{"/referrers/": {tag, ref.String()}, ".sig": {tag, ref.String()}, "/manifests/v1": {tag}, "/v2/": {tag, ref.String()}} {
+		page = part
+		for _, image := range images {
+			for _, args := range [][]string{{"tree"}, {"inspect"}, {"download"}, {"download", "--recursive"}, {"clean", "--yes"}, {"copy"}, {"save"}} {
+				switch args = append(args, image); args[0] {
+				case "copy":
+					args = append(args, w.registry+"/acme/copy:v1")
+				case "save":
+					args = append(args, t.TempDir())
+				}
+				if status, text := w.status(args...); status != exitUndecided {
+					t.Errorf("%s: %q: status %d: %s", part, args, status, text)
+				}
+			}
+		}
+	}
+}
+
+// TestSignersOfImage: several signers count together, whatever the form that each of them
+// signed in, and each once.
+func TestSignersOfImage(t *testing.T) {
+	w := newImageWorld(t, nil)
+	ada, grace := sigboxtest.DefaultIdentity(), sigbox.Identity{Kind: sigbox.EmailSAN, Subject: "grace@example.com", Issuer: "https://issuer.example"}
+	policy := "threshold: 2\nidentities:\n"
+	for _, id := range []sigbox.Identity{ada, grace} {
+		policy += "  - subject: " + id.Subject + "\n    issuer: " + id.Issuer + "\n"
+	}
+	args := []string{"verify", "--trusted-root", w.trust[1], "--policy", w.file("two.yaml", policy)}
+	other := pushImage(t, w.registry+"/acme/other:v1")
+	statement := func(ref oci.Reference) []byte { return cosign.AppendStatement(nil, ref.Digest(), nil) }
+	for name, c := range map[string]struct {
+		sign   func(ref oci.Reference)
+		status int
+		want   string
+	}{
+		"both in bundles": {func(ref oci.Reference) {
+			w.sign(ref)
+			w.attach(ref, statement(ref), sigboxtest.Options{Identity: grace})
+		}, exitOK, "grace@example.com"},
+		"a bundle and a payload": {func(ref oci.Reference) {
+			w.sign(ref)
+			w.signLegacyAs(ref, ref.Digest(), grace)
+		}, exitOK, "grace@example.com"},
+		"two payloads": {func(ref oci.Reference) {
+			w.signLegacyAs(ref, ref.Digest(), grace)
+			w.signLegacyAs(ref.Tagged("v1").At(ref.Digest()), ref.Digest(), ada)
+		}, exitOK, "grace@example.com"},
+		"one in both forms": {func(ref oci.Reference) {
+			w.sign(ref)
+			w.signLegacyAs(ref, ref.Digest(), ada)
+		}, exitNotVerified, "lacking  grace@example.com"},
+		"a payload that names another image": {func(ref oci.Reference) {
+			w.sign(ref)
+			w.signLegacyAs(ref, other.Digest(), grace)
+		}, exitNotVerified, "lacking  grace@example.com"},
+		"an attestation": {func(ref oci.Reference) {
+			w.sign(ref)
+			w.attach(ref, []byte(strings.Replace(string(statement(ref)), sigbox.CosignSignPredicateType, "https://slsa.dev/provenance/v1", 1)), sigboxtest.Options{Identity: grace})
+		}, exitNotVerified, "lacking  grace@example.com"},
+		"nobody": {func(oci.Reference) {}, exitNotVerified, "no signature of it"},
+		"strangers": {func(ref oci.Reference) {
+			w.attach(ref, statement(ref), sigboxtest.Options{Identity: sigbox.Identity{Kind: sigbox.EmailSAN, Subject: "eve@example.com", Issuer: "https://issuer.example"}})
+		}, exitNotVerified, "eve@example.com"},
+	} {
+		ref := pushImage(t, w.registry+"/acme/"+strings.ReplaceAll(name, " ", "-")+":v1")
+		c.sign(ref)
+		if status, text := w.status(append(args, ref.String())...); status != c.status || !strings.Contains(text, c.want) {
+			t.Errorf("%s: status %d: %s", name, status, text)
+		}
 	}
 }
 

@@ -85,11 +85,11 @@ func inspectImage(ctx context.Context, client *oci.Client, arg string, ref oci.R
 	report := inspection{File: fileName(arg), Warning: unverifiedTree}
 	ref, err := client.Resolve(ctx, ref)
 	if err != nil {
-		return report, unread(err)
+		return report, unlisted(err)
 	}
 	for a, err := range client.Attachments(ctx, ref, oci.Query{}) {
 		if a == nil {
-			return report, unread(err) // the list is not whole
+			return report, unlisted(err) // the list is not whole
 		}
 		c, err := attachmentClaims(a, err)
 		if err != nil {

@@ -23,10 +23,26 @@ func (j *judge) signers(ctx context.Context, a artifact, bundles []*sigbox.Bundl
 		ask(describeMatch(id), []sigbox.IdentityMatch{id}, nil)
 	}
 	for _, k := range j.policy.Keys {
-		ask("the key "+sigbox.SHA256.Sum(k.Key).String(), nil, []sigbox.PublicKey{k})
+		ask(describeKey(k), nil, []sigbox.PublicKey{k})
 	}
 	return all
 }
+
+// counted is signers where all who signed were counted: of each line of the policy,
+// identities first, whether it was met.
+func (j *judge) counted(signed []bool) []policySignerJSON {
+	all := make([]policySignerJSON, 0, len(signed))
+	for _, id := range j.policy.Identities {
+		all = append(all, policySignerJSON{describeMatch(id), signed[len(all)]})
+	}
+	for _, k := range j.policy.Keys {
+		all = append(all, policySignerJSON{describeKey(k), signed[len(all)]})
+	}
+	return all
+}
+
+// describeKey names a key of a policy.
+func describeKey(k sigbox.PublicKey) string { return "the key " + sigbox.SHA256.Sum(k.Key).String() }
 
 // describeMatch names whom an identity of a policy stands for.
 func describeMatch(m sigbox.IdentityMatch) string {

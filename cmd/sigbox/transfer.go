@@ -65,10 +65,13 @@ func (t transfer) failure(ctx context.Context, done oci.Copied, err error) error
 		return sigbox.Errorf(sigbox.Unavailable, "%s: interrupted", text).WithHint("the same command goes on from there")
 	}
 	err = sigbox.Errorf(sigbox.KindOf(err), "%s: %w", text, err)
-	if _, local := t.from.(oci.Layout); local && done.Manifests == 0 && sigbox.KindOf(err) == sigbox.NotFound {
+	switch _, local := t.from.(oci.Layout); {
+	case local && done.Manifests == 0 && sigbox.KindOf(err) == sigbox.NotFound:
 		return configured(err) // there is no such image in the directory
+	case local:
+		return unread(err)
 	}
-	return unread(err)
+	return unlisted(err) // what a registry sends another time may be right
 }
 
 // copyReport is what "copy", "save" and "load" print with --output json.

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/oci"
+	"github.com/sigbox/sigbox/verify"
 )
 
 // image judges an image by what its registry has for it, until the policy is
@@ -14,6 +16,9 @@ import (
 func (j *judge) image(ctx context.Context, o *outcome) {
 	o.from = make(map[*sigbox.Bundle]place)
 	s := signatures{judge: j, outcome: o}
+	if j.policy.Threshold > 1 {
+		s.tally = j.verifier.Tally(j.policy)
+	}
 	found := false
 	for a, err := range j.images.Attachments(ctx, o.artifact.image, oci.Query{PredicateTypes: j.wantedTypes()}) {
 		found = found || a != nil
@@ -29,19 +34,28 @@ func (j *judge) image(ctx context.Context, o *outcome) {
 			return
 		}
 	}
-	if !found && o.err == nil {
+	switch {
+	case !found && o.err == nil:
 		o.err = unsignedImage(o.artifact.image)
+	case s.judged:
+		err := s.tally.Err()
+		if o.fail(err, o.placeOf(err)); verify.FailedStep(err) == verify.StepIdentity {
+			o.signers = j.counted(s.tally.Signed())
+		}
 	}
+}
+
+// placeOf gives where the bundle was found that failed, zero when nobody knows.
+func (o *outcome) placeOf(err error) place {
+	if f, ok := errors.AsType[*verify.Failure](err); ok && f.Bundle() != nil {
+		return o.from[f.Bundle()]
+	}
+	return place{}
 }
 
 // unlisted is unread for a list, or what a name stands for: where something else is in its
 // place, such as a page that asks to log in, nobody has said that there is no signature.
-func unlisted(err error) error {
-	if sigbox.KindOf(err) == sigbox.Invalid {
-		return sigbox.Errorf(sigbox.Unavailable, "%w", err)
-	}
-	return unread(err)
-}
+func unlisted(err error) error { return sigbox.Errorf(sigbox.Unavailable, "%w", err) }
 
 // wantedTypes are the predicate types that a bundle may have.
 func (j *judge) wantedTypes() []string {
@@ -63,19 +77,13 @@ func placeOf(a *oci.Attachment) place {
 type signatures struct {
 	*judge
 	*outcome
-	bundles []*sigbox.Bundle
-	// payloads are what cosign's signatures of before are over, each with those
-	// that are.
-	payloads []payload
+	// tally counts those of several signers, nil if one will do; judged is whether there
+	// was anything to count.
+	tally  *verify.Tally
+	judged bool
 }
 
-type payload struct {
-	content []byte
-	bundles []*sigbox.Bundle
-}
-
-// add judges an image by one more attachment, and reports whether that does. A policy
-// that wants several signers is asked about all that there are.
+// add judges an image by one more attachment, and reports whether that does.
 func (s *signatures) add(ctx context.Context, a *oci.Attachment) bool {
 	b, err := a.Bundle()
 	if err != nil {
@@ -87,20 +95,34 @@ func (s *signatures) add(ctx context.Context, a *oci.Attachment) bool {
 		s.fail(err, placeOf(a))
 		return false
 	}
-	about, all := s.artifact, &s.bundles
+	about := s.artifact
 	if a.Kind == oci.Signature {
 		if err := s.logged(ctx, a, b); err != nil {
 			s.fail(err, placeOf(a))
 			return false
 		}
-		p := s.payload(a.Content)
-		about, all = artifact{payload: p.content}, &p.bundles
+		about = artifact{payload: a.Content} // of which a.Bundle has made sure that it names the image
 	}
-	*all = append(*all, b)
-	if s.policy.Threshold <= 1 {
+	if s.tally == nil {
 		return s.settle(ctx, s.outcome, about, []*sigbox.Bundle{b})
 	}
-	return s.settle(ctx, s.outcome, about, *all)
+	return s.count(about, b)
+}
+
+// count is for a policy that wants several signers. They count together, whatever the
+// form that each has signed in.
+func (s *signatures) count(about artifact, b *sigbox.Bundle) bool {
+	of := verify.Named(about.digest)
+	if about.payload != nil {
+		of = verify.Bytes(about.payload)
+	}
+	s.judged = true
+	enough, err := s.tally.Add(of, b)
+	s.fail(err, s.from[b])
+	if enough {
+		s.verdicts, s.err = s.tally.Verdicts(), nil
+	}
+	return enough
 }
 
 // logged looks up the log entry of a signature that came without.
@@ -110,15 +132,4 @@ func (s *signatures) logged(ctx context.Context, a *oci.Attachment, b *sigbox.Bu
 		return nil
 	}
 	return s.lookup.complete(ctx, b, evidence{}, func(h sigbox.HashAlgorithm) (sigbox.Digest, error) { return h.Sum(a.Content), nil })
-}
-
-// payload gives the one with this content.
-func (s *signatures) payload(content []byte) *payload {
-	for i := range s.payloads {
-		if string(s.payloads[i].content) == string(content) {
-			return &s.payloads[i]
-		}
-	}
-	s.payloads = append(s.payloads, payload{content: content})
-	return &s.payloads[len(s.payloads)-1]
 }
