@@ -46,6 +46,19 @@ func (f *registryFlags) registerAccess(cmd *cobra.Command) {
 // image's own, as it does for cosign.
 const repositoryVariable = "COSIGN_REPOSITORY"
 
+// besideImage refuses a verb that takes what is in the image's own repository, where
+// signatures are said to be elsewhere: it would not see them, and call that all.
+func (e *env) besideImage(verb string) error {
+	name := e.getenv(repositoryVariable)
+	if name == "" {
+		return nil
+	}
+	return &usageError{
+		msg:  fmt.Sprintf("%s says that signatures are in %s, and %s knows those alone that are beside the image", repositoryVariable, name, verb),
+		hint: "without the variable it takes what is there; sigbox download and inspect read the other repository",
+	}
+}
+
 // registries gives a client of registries.
 func (e *env) registries(f registryFlags) (*oci.Client, error) {
 	config := oci.Config{Insecure: f.insecure, UserAgent: "sigbox/" + buildVersion().Version}

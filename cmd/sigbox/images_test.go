@@ -235,6 +235,14 @@ func TestRepositoryOfSignatures(t *testing.T) {
 	if status := w.verify(tag); status != exitOK {
 		t.Errorf("where they are: status %d: %s", status, &w.stderr)
 	}
+	for _, args := range [][]string{{"tree", tag}, {"clean", "--yes", tag}, {"copy", tag, w.registry + "/acme/copy:v1"}, {"save", tag, t.TempDir()}, {"load", t.TempDir(), tag}} {
+		if status, text := w.status(args...); status != exitUsage || !strings.Contains(text, elsewhere.Repository()) {
+			t.Errorf("%q, which sees no signatures there: status %d: %s", args, status, text)
+		}
+	}
+	if status, text := w.status("download", tag); status != exitOK {
+		t.Errorf("download: status %d: %s", status, text)
+	}
 	w.vars[repositoryVariable] = "NO SUCH"
 	if status := w.verify(tag); status != exitUsage || !strings.Contains(w.stderr.String(), repositoryVariable) {
 		t.Errorf("nonsense: status %d: %s", status, &w.stderr)

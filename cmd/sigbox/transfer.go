@@ -25,6 +25,9 @@ type transfer struct {
 
 // transfer copies an image, makes sure that nothing is lost, and tells of it.
 func (e *env) transfer(ctx context.Context, f transferFlags, t transfer) error {
+	if err := e.besideImage("a copy"); err != nil {
+		return err
+	}
 	client, err := e.registries(f.registry)
 	if err != nil {
 		return err

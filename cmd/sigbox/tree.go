@@ -49,6 +49,9 @@ const unverifiedTree = "UNVERIFIED: these are the claims of whoever could write 
 
 // tree is the verb.
 func (e *env) tree(ctx context.Context, f treeFlags, arg string) error {
+	if err := e.besideImage("tree"); err != nil {
+		return err
+	}
 	image, err := e.openImage(ctx, f.registry, arg)
 	if err != nil {
 		return err
