@@ -88,7 +88,7 @@ func (a *access) authorize(ctx context.Context, refused *string) (string, error)
 	if a.asked && (refused == nil || *refused != a.authorization) {
 		return a.authorization, nil
 	}
-	header, err := a.credentials(ctx)
+	header, err := a.credentials(ctx, a.asked)
 	if err != nil {
 		return "", err
 	}
@@ -96,17 +96,39 @@ func (a *access) authorize(ctx context.Context, refused *string) (string, error)
 	return header, nil
 }
 
+// login is what the keychain has for a repository.
+type login struct {
+	keys authn.Authenticator
+	own  *authn.AuthConfig
+}
+
+// login asks the keychain, which may run a credential helper: once for a repository,
+// whatever is to be done there, and again when what it said was refused.
+func (c *connection) login(ctx context.Context, repo name.Repository, again bool) (login, error) {
+	if again {
+		c.logins.forget(repo.Name())
+	}
+	return c.logins.do(ctx, repo.Name(), func(ctx context.Context) (login, error) {
+		keys, err := authn.Resolve(ctx, c.cfg.Keychain, repo)
+		if err != nil {
+			return login{}, sigbox.Errorf(sigbox.Unauthenticated, "no credentials for %s can be read", repo.Name()).
+				WithHint("look at docker's config.json and its credential helpers").WithCause(err)
+		}
+		own, err := authn.Authorization(ctx, keys)
+		if err != nil {
+			return login{}, sigbox.Errorf(sigbox.Unauthenticated, "no credentials for %s can be had", repo.Name()).WithCause(err)
+		}
+		return login{keys, own}, nil
+	})
+}
+
 // credentials makes the header, of the keychain or by the token server.
-func (a *access) credentials(ctx context.Context) (string, error) {
-	keys, err := authn.Resolve(ctx, a.connection.cfg.Keychain, a.repo)
+func (a *access) credentials(ctx context.Context, again bool) (string, error) {
+	found, err := a.connection.login(ctx, a.repo, again)
 	if err != nil {
-		return "", sigbox.Errorf(sigbox.Unauthenticated, "no credentials for %s can be read", a.repo.Name()).
-			WithHint("look at docker's config.json and its credential helpers").WithCause(err)
+		return "", err
 	}
-	own, err := authn.Authorization(ctx, keys)
-	if err != nil {
-		return "", sigbox.Errorf(sigbox.Unauthenticated, "no credentials for %s can be had", a.repo.Name()).WithCause(err)
-	}
+	keys, own := found.keys, found.own
 	switch {
 	case own.RegistryToken != "":
 		return "Bearer " + own.RegistryToken, nil

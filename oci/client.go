@@ -96,7 +96,8 @@ type connection struct {
 	slots     chan struct{} // one for each request under way
 	endpoints memo[*endpoint]
 	accesses  memo[*access]
-	writers   keyed // one writer of a tag at a time
+	logins    memo[login] // by repository
+	writers   keyed       // one writer of a tag at a time
 }
 
 // New makes a client.
@@ -120,6 +121,7 @@ func New(cfg Config) *Client {
 		http:      &http.Client{Transport: g, CheckRedirect: g.checkRedirect},
 		endpoints: memo[*endpoint]{size: each[*endpoint], limit: maxRegistries},
 		accesses:  memo[*access]{size: each[*access], limit: maxRegistries},
+		logins:    memo[login]{size: each[login], limit: maxRegistries},
 	}
 	return c.client()
 }

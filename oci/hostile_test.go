@@ -752,3 +752,51 @@ func TestAttachRefused(t *testing.T) {
 		t.Errorf("found %d attachments", len(got))
 	}
 }
+
+// asked is a keychain that counts how often it is asked, as a credential helper is run.
+type asked struct {
+	keys
+	times *atomic.Int64
+}
+
+func (a asked) Resolve(r authn.Resource) (authn.Authenticator, error) {
+	a.times.Add(1)
+	return a.keys.Resolve(r)
+}
+
+// TestKeychainAskedOnce: a credential helper may be slow, or ask somebody. It is run once
+// for a repository, to read and to write, and again when what it said is refused.
+func TestKeychainAskedOnce(t *testing.T) {
+	t.Parallel()
+	var valid, times atomic.Int64
+	w, ref := bundleWorld(t, 3)
+	w.before = func(rw http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case r.URL.Path == "/token":
+			_, _ = fmt.Fprintf(rw, `{"token":"t%d"}`, valid.Load())
+			return true
+		case r.Header.Get("Authorization") == fmt.Sprintf("Bearer t%d", valid.Load()):
+			return false
+		}
+		rw.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="here"`, w.URL))
+		rw.WriteHeader(http.StatusUnauthorized)
+		return true
+	}
+	c := client(func(cfg *oci.Config) { cfg.Keychain = asked{keys{Username: "ada", Password: "secret"}, &times} })
+	signers := sigboxtest.New(t)
+	attach := func() {
+		t.Helper()
+		if _, err := c.AttachBundle(t.Context(), ref, signed(signers, ref.Digest()), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	attach()
+	if good, errs := outcome(c, ref); good != 4 || len(errs) > 0 || times.Load() != 1 {
+		t.Errorf("found %d, %v, asked %d times", good, errs, times.Load())
+	}
+	valid.Add(1)
+	attach() // it is known what the image is: there is but writing
+	if got := times.Load(); got != 2 {
+		t.Errorf("when the token was refused: asked %d times", got)
+	}
+}
