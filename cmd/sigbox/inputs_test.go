@@ -408,7 +408,7 @@ func TestVerifyInterrupted(t *testing.T) {
 			stop()
 		}()
 		w.stderr.Reset()
-		root := newRootCommand(w.env)
+		root := newRootCommand(w.env, nil)
 		root.SetArgs(append(append([]string{"verify"}, w.flags...), args...))
 		status := w.env.finish(root.ExecuteContextC(ctx))
 		if status != exitUndecided || w.stdout.Len() > 0 || !strings.Contains(w.stderr.String(), "interrupted") {

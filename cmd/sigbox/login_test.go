@@ -43,7 +43,7 @@ func (b *bench) run(args ...string) int {
 	b.Helper()
 	b.stdout.Reset()
 	b.stderr.Reset()
-	root := newRootCommand(b.env)
+	root := newRootCommand(b.env, nil)
 	root.SetArgs(args)
 	return b.env.finish(root.ExecuteContextC(b.Context()))
 }
@@ -167,7 +167,7 @@ func TestInterrupted(t *testing.T) {
 	b := newBench(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	root := newRootCommand(b.env)
+	root := newRootCommand(b.env, nil)
 	root.SetArgs([]string{"verify", "--offline", "--certificate-identity", "a", "--certificate-oidc-issuer", "b", t.TempDir()})
 	if status := b.env.finish(root.ExecuteContextC(ctx)); status != exitUndecided {
 		t.Errorf("status %d: %s", status, &b.stderr)

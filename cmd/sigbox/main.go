@@ -24,7 +24,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, now: time.Now}
-	root := newRootCommand(e)
+	root := newRootCommand(e, args)
 	root.SetArgs(args)
 	return e.finish(root.ExecuteContextC(ctx))
 }

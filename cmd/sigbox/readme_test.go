@@ -283,7 +283,7 @@ func TestCommandsOfPages(t *testing.T) {
 // parse finds the command of a command line and reads its flags, and runs nothing.
 func parse(args []string) error {
 	b := bytes.Buffer{}
-	root := newRootCommand(&env{stdin: &b, stdout: &b, stderr: &b, getenv: func(string) string { return "" }})
+	root := newRootCommand(&env{stdin: &b, stdout: &b, stderr: &b, getenv: func(string) string { return "" }}, nil)
 	cmd, rest, err := root.Find(args)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,10 +36,42 @@ type env struct {
 	client *remote.Client // nil until it is needed
 }
 
-// newRootCommand makes the command line. A verb is a function in its own file
-// that takes the env and returns a command whose RunE returns errors of the
-// sigbox package or a [usageError].
-func newRootCommand(e *env) *cobra.Command {
+// verb is a command by the name that is typed. It is a function in its own file that
+// takes the env and returns a command whose RunE returns errors of the sigbox package
+// or a [usageError].
+type verb struct {
+	name string
+	make func(*env) *cobra.Command
+}
+
+// verbs are all, in the order of the help.
+func verbs() []verb {
+	return []verb{
+		{"sign", newSignCommand},
+		{"attest", newAttestCommand},
+		{"verify", newVerifyCommand},
+		{"sbom", newSBOMCommand},
+		{"inspect", newInspectCommand},
+		{"tree", newTreeCommand},
+		{"copy", newCopyCommand},
+		{"save", newSaveCommand},
+		{"load", newLoadCommand},
+		{"download", newDownloadCommand},
+		{"clean", newCleanCommand},
+		{"log", newLogCommand},
+		{"instance", newInstanceCommand},
+		{"completion", newCompletionCommand},
+		{"serve", newServeCommand},
+		{"status", newStatusCommand},
+		{"token", newTokenCommand},
+		{"user", newUserCommand},
+		{"version", newVersionCommand},
+	}
+}
+
+// newRootCommand makes the command line for args. Where they begin with a verb, it alone
+// is made: each takes time and memory. All are there for nil.
+func newRootCommand(e *env, args []string) *cobra.Command {
 	var version bool
 	root := &cobra.Command{
 		Use:   "sigbox",
@@ -74,27 +107,13 @@ policies, keys, trusted roots and instances that are named), 3 could not be deci
 		&cobra.Group{ID: "images", Title: "Images in registries:"},
 		&cobra.Group{ID: "run", Title: "Running an instance:"},
 	)
-	root.AddCommand(
-		newSignCommand(e),
-		newAttestCommand(e),
-		newVerifyCommand(e),
-		newSBOMCommand(e),
-		newInspectCommand(e),
-		newTreeCommand(e),
-		newCopyCommand(e),
-		newSaveCommand(e),
-		newLoadCommand(e),
-		newDownloadCommand(e),
-		newCleanCommand(e),
-		newLogCommand(e),
-		newInstanceCommand(e),
-		newCompletionCommand(e),
-		newServeCommand(e),
-		newStatusCommand(e),
-		newTokenCommand(e),
-		newUserCommand(e),
-		newVersionCommand(e),
-	)
+	all := verbs()
+	if i := slices.IndexFunc(all, func(v verb) bool { return len(args) > 0 && v.name == args[0] }); i >= 0 {
+		all = all[i : i+1]
+	}
+	for _, v := range all {
+		root.AddCommand(v.make(e))
+	}
 	return root
 }
 

@@ -136,7 +136,7 @@ func TestSignInterrupted(t *testing.T) {
 		stop()
 	}()
 	b.stderr.Reset()
-	root := newRootCommand(b.env)
+	root := newRootCommand(b.env, nil)
 	root.SetArgs([]string{"sign", "--instance", "box", "--identity-token", "-", file})
 	if status := b.env.finish(root.ExecuteContextC(ctx)); status != exitUndecided || !strings.Contains(b.stderr.String(), "interrupted: nothing was signed") {
 		t.Errorf("status %d: %s", status, &b.stderr)

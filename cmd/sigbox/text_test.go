@@ -121,13 +121,26 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestEveryVerbTellsOfItself: help is there, and flags have no empty words.
+// TestEveryVerbTellsOfItself: help is there, the same where the verb alone is made.
 func TestEveryVerbTellsOfItself(t *testing.T) {
 	b := newBench(t)
-	for _, cmd := range newRootCommand(b.env).Commands() {
+	all := newRootCommand(b.env, nil)
+	if made := len(newRootCommand(b.env, []string{"--version", "sign"}).Commands()); made != len(all.Commands()) || made != len(verbs()) {
+		t.Errorf("%d verbs are made, expected %d", made, len(verbs()))
+	}
+	for _, cmd := range all.Commands() {
+		alone := newRootCommand(b.env, []string{cmd.Name(), "--help"}).Commands()
+		if len(alone) != 1 || alone[0].Name() != cmd.Name() {
+			t.Errorf("%s: %d verbs are made", cmd.Name(), len(alone))
+		}
 		b.must(cmd.Name(), "--help")
-		if cmd.Short == "" || !strings.Contains(b.stdout.String(), "Usage:") {
-			t.Errorf("%s: %s", cmd.Name(), &b.stdout)
+		help := b.stdout.String()
+		if cmd.Short == "" || !strings.Contains(help, "Usage:") {
+			t.Errorf("%s: %s", cmd.Name(), help)
+		}
+		b.must("help", cmd.Name()) // for which all are made
+		if b.stdout.String() != help {
+			t.Errorf("%s: help says %s", cmd.Name(), &b.stdout)
 		}
 	}
 }

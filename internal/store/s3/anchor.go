@@ -2,8 +2,6 @@ package s3
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +9,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/minio/minio-go/v7"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/store"
@@ -43,22 +44,26 @@ func (a *Anchor) load(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	a.loaded, a.tag = false, ""
-	body, info, _, err := a.bucket.client.GetObject(ctx, a.bucket.at.Bucket, a.key, minio.GetObjectOptions{})
-	if minio.ToErrorResponse(err).Code == minio.NoSuchKey {
+	client, err := a.bucket.client(ctx)
+	if err != nil {
+		return "", a.failed("read", err)
+	}
+	out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &a.bucket.at.Bucket, Key: &a.key})
+	if code, _ := answer(err); code == "NoSuchKey" {
 		a.loaded = true
 		return "", store.ErrNotFound
 	}
 	if err != nil {
 		return "", a.failed("read", err)
 	}
-	b, err := io.ReadAll(io.LimitReader(body, maxAnchor+1))
-	if err = errors.Join(err, body.Close()); err != nil {
+	b, err := io.ReadAll(io.LimitReader(out.Body, maxAnchor+1))
+	if err = errors.Join(err, out.Body.Close()); err != nil {
 		return "", a.failed("read", err)
 	}
 	if len(b) > maxAnchor {
 		return "", store.TooLong(a.name(), maxAnchor)
 	}
-	if a.tag = info.ETag; a.tag == "" {
+	if a.tag = aws.ToString(out.ETag); a.tag == "" {
 		return "", a.unfit("it gives no ETag")
 	}
 	a.loaded = true
@@ -97,7 +102,7 @@ func (a *Anchor) check(ctx context.Context, text string) error {
 	if a.checked {
 		return nil
 	}
-	_, err := a.put(ctx, text, "00000000000000000000000000000000")
+	_, err := a.put(ctx, text, `"00000000000000000000000000000000"`)
 	switch {
 	case err == nil:
 		a.loaded = false
@@ -113,15 +118,24 @@ func (a *Anchor) check(ctx context.Context, text string) error {
 func (a *Anchor) put(ctx context.Context, text, tag string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	sum := sha256.Sum256([]byte(text))
-	o := minio.PutObjectOptions{ContentType: "text/plain; charset=utf-8", DisableContentSha256: true} // sum is signed, the body need not be cut up for that
-	if tag == "" {
-		o.SetMatchETagExcept("*")
-	} else {
-		o.SetMatchETag(tag)
+	client, err := a.bucket.client(ctx)
+	if err != nil {
+		return "", err
 	}
-	info, err := a.bucket.client.PutObject(ctx, a.bucket.at.Bucket, a.key, strings.NewReader(text), int64(len(text)), "", hex.EncodeToString(sum[:]), o)
-	return info.ETag, err
+	in := &s3.PutObjectInput{
+		Bucket: &a.bucket.at.Bucket, Key: &a.key, Body: strings.NewReader(text),
+		ContentType: aws.String("text/plain; charset=utf-8"),
+	}
+	if tag == "" {
+		in.IfNoneMatch = aws.String("*")
+	} else {
+		in.IfMatch = &tag
+	}
+	out, err := client.PutObject(ctx, in)
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(out.ETag), nil
 }
 
 // name is what errors call the anchor.
@@ -138,20 +152,33 @@ func (a *Anchor) unfit(why string) error {
 // failed is the error for a call that was refused or got no answer.
 func (a *Anchor) failed(what string, err error) error {
 	kind, hint := sigbox.Unavailable, "is the server there, and are region and endpoint right?"
-	switch r := minio.ToErrorResponse(err); {
-	case r.Code == minio.NoSuchBucket:
+	switch code, status := answer(err); {
+	case errors.Is(err, errNoCredentials):
+		kind, hint = sigbox.Denied, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine or the service account a role"
+	case code == "NoSuchBucket":
 		kind, hint = sigbox.Invalid, "sigbox does not make buckets: make it, for this alone, with versions kept"
-	case r.Code == minio.RequestTimeTooSkewed:
+	case code == "RequestTimeTooSkewed":
 		kind, hint = sigbox.Denied, "set this machine's clock right: the server's shows another time"
-	case r.StatusCode == http.StatusForbidden || r.StatusCode == http.StatusUnauthorized:
+	case status == http.StatusForbidden || status == http.StatusUnauthorized:
 		kind, hint = sigbox.Denied, "it needs s3:GetObject, s3:PutObject and s3:ListBucket: without the last, what is not there is denied"
 	}
 	return sigbox.Errorf(kind, "%s cannot be %s", a.name(), what).WithHint("%s", hint).WithCause(err)
 }
 
+// answer gives the code and the status with which the server has refused a call.
+func answer(err error) (code string, status int) {
+	if e, ok := errors.AsType[smithy.APIError](err); ok {
+		code = e.ErrorCode()
+	}
+	if e, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
+		status = e.HTTPStatusCode()
+	}
+	return code, status
+}
+
 // refused reports whether a condition was not met: 412, or 409 while another write is
 // under way.
 func refused(err error) bool {
-	status := minio.ToErrorResponse(err).StatusCode
-	return err != nil && (status == http.StatusPreconditionFailed || status == http.StatusConflict)
+	_, status := answer(err)
+	return status == http.StatusPreconditionFailed || status == http.StatusConflict
 }

@@ -10,14 +10,19 @@
 package s3
 
 import (
-	"net/http"
+	"context"
+	"errors"
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/transport/http"
 
 	"github.com/sigbox/sigbox"
 )
@@ -30,10 +35,14 @@ const (
 	callTime = 20 * time.Second
 	// roleTime is how long a machine may take to say what its role is.
 	roleTime = 5 * time.Second
+	// expiryWindow is how long before their end a role's credentials are renewed.
+	expiryWindow = 5 * time.Minute
 	// tries is how often a call is tried.
 	tries = 3
 	// amazon is the server unless another one is named.
 	amazon = "https://s3.amazonaws.com"
+	// anyRegion is that of servers that have none, and where Amazon's is asked for.
+	anyRegion = "us-east-1"
 )
 
 // Location is a place in a bucket.
@@ -108,8 +117,11 @@ func parseEndpoint(text string) (*url.URL, error) {
 
 // Bucket is a place in a bucket that can be read and written.
 type Bucket struct {
-	client minio.Core
-	at     Location
+	at      Location
+	options s3.Options
+
+	mu    sync.Mutex
+	ready *s3.Client // guarded by mu; nil: the region is not known yet
 }
 
 // Open prepares for a place. Nothing is sent yet.
@@ -118,20 +130,63 @@ func Open(at Location) (*Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := minio.NewCore(endpoint.Host, &minio.Options{
-		Secure:     endpoint.Scheme == "https",
-		Region:     first(at.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION")),
-		MaxRetries: tries,
-		Creds: credentials.NewChainCredentials([]credentials.Provider{
-			&credentials.EnvAWS{},
-			&credentials.FileAWSCredentials{},
-			&credentials.IAM{Client: &http.Client{Timeout: roleTime}},
+	o := s3.Options{
+		Region:                     first(at.Region, environmentRegion()),
+		Credentials:                aws.NewCredentialsCache(chain{}, func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = expiryWindow }),
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired, // not all servers know the newer ones
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
+		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
+			o.MaxAttempts = tries
+			o.RateLimiter = ratelimit.None
 		}),
-	})
-	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "the bucket %s cannot be used", at.Bucket).WithCause(err)
 	}
-	return &Bucket{*client, at}, nil
+	if server := endpoint.Scheme + "://" + endpoint.Host; server == amazon {
+		o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateEnabled
+	} else {
+		o.BaseEndpoint = aws.String(server)
+		host := endpoint.Hostname()
+		o.UsePathStyle = !strings.HasSuffix(host, ".amazonaws.com") && !strings.HasSuffix(host, ".amazonaws.com.cn")
+	}
+	b := &Bucket{at: at, options: o}
+	if o.Region != "" {
+		b.ready = s3.New(o)
+	}
+	return b, nil
+}
+
+// client gives what speaks to the server. If need be it asks for the region first.
+func (b *Bucket) client(ctx context.Context) (*s3.Client, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ready == nil {
+		o := b.options
+		o.Region = anyRegion
+		region, err := b.askRegion(ctx, s3.New(o))
+		if err != nil {
+			return nil, err
+		}
+		o.Region = first(region, anyRegion)
+		b.ready = s3.New(o)
+	}
+	return b.ready, nil
+}
+
+// askRegion gives the region that the server names, also where it refuses or redirects
+// the call; "" if it names none.
+func (b *Bucket) askRegion(ctx context.Context, client *s3.Client) (string, error) {
+	out, err := client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &b.at.Bucket})
+	if err == nil {
+		return aws.ToString(out.BucketRegion), nil
+	}
+	if r, ok := errors.AsType[*http.ResponseError](err); ok && r.Response != nil && r.HTTPStatusCode() < 500 {
+		return r.Response.Header.Get("X-Amz-Bucket-Region"), nil
+	}
+	return "", err
+}
+
+// environmentRegion gives the region that the environment names, or "".
+func environmentRegion() string {
+	return first(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))
 }
 
 // first gives the first text that is not empty.

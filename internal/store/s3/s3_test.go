@@ -27,6 +27,18 @@ type server struct {
 	denies  string // an error's code
 	status  int
 	long    bool
+	heads   int    // the answer's status to who asks for the bucket's region
+	region  string // that it names
+	asked   int    // guarded by mu
+	auth    string // guarded by mu; the last call's
+	at      s3.Location
+}
+
+// signed gives who has signed the last call.
+func (s *server) signed() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.auth
 }
 
 func tag(text string) string { return fmt.Sprintf(`"%x"`, md5.Sum([]byte(text))) }
@@ -41,7 +53,14 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	have, there := s.objects[r.URL.Path]
+	s.auth = r.Header.Get("Authorization")
 	switch {
+	case r.Method == http.MethodHead && r.URL.Path == "/bucket" && s.heads != 0:
+		s.asked++
+		if s.region != "" {
+			w.Header().Set("X-Amz-Bucket-Region", s.region)
+		}
+		w.WriteHeader(s.heads)
 	case s.denies != "":
 		s.fail(w, s.status, s.denies)
 	case r.Method == http.MethodGet && !there:
@@ -101,7 +120,14 @@ func open(t *testing.T, s *server) *s3.Bucket {
 	t.Setenv("AWS_REGION", "us-east-1")
 	at, err := s3.ParseURL("s3://bucket/a/prefix?endpoint=" + h.URL)
 	must(t, err)
-	b, err := s3.Open(at)
+	s.at = at
+	return reopen(t, s)
+}
+
+// reopen opens the bucket of open again, as the environment is by now.
+func reopen(t *testing.T, s *server) *s3.Bucket {
+	t.Helper()
+	b, err := s3.Open(s.at)
 	must(t, err)
 	return b
 }
