@@ -90,6 +90,7 @@ func (a *access) authorize(ctx context.Context, refused *string) (string, error)
 	}
 	header, err := a.credentials(ctx, a.asked)
 	if err != nil {
+		a.connection.logins.forget(a.repo.Name()) // the keychain may have better ones next time
 		return "", err
 	}
 	a.authorization, a.asked = header, true

@@ -764,6 +764,46 @@ func (a asked) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	return a.keys.Resolve(r)
 }
 
+// TestKeychainLearns: what a token server has refused is not held on to.
+func TestKeychainLearns(t *testing.T) {
+	t.Parallel()
+	w, ref := bundleWorld(t, 1)
+	w.before = func(rw http.ResponseWriter, r *http.Request) bool {
+		_, password, _ := r.BasicAuth()
+		switch {
+		case r.URL.Path == "/token" && password == "good":
+			_, _ = fmt.Fprint(rw, `{"token":"t"}`)
+		case r.URL.Path == "/token":
+			rw.WriteHeader(http.StatusUnauthorized)
+		case r.Header.Get("Authorization") == "Bearer t":
+			return false
+		default:
+			rw.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="here"`, w.URL))
+			rw.WriteHeader(http.StatusUnauthorized)
+		}
+		return true
+	}
+	var times atomic.Int64
+	c := client(func(cfg *oci.Config) { cfg.Keychain = learning{&times} })
+	if good, errs := outcome(c, ref); good != 0 || len(errs) == 0 {
+		t.Fatalf("found %d, %v", good, errs)
+	}
+	if good, errs := outcome(c, ref); good != 1 || len(errs) > 0 {
+		t.Errorf("found %d, %v, asked %d times", good, errs, times.Load())
+	}
+}
+
+// learning has a bad password first, and then a good one.
+type learning struct{ times *atomic.Int64 }
+
+func (l learning) Resolve(authn.Resource) (authn.Authenticator, error) {
+	password := "bad"
+	if l.times.Add(1) > 1 {
+		password = "good"
+	}
+	return authn.FromConfig(authn.AuthConfig{Username: "ada", Password: password}), nil
+}
+
 // TestKeychainAskedOnce: a credential helper may be slow, or ask somebody. It is run once
 // for a repository, to read and to write, and again when what it said is refused.
 func TestKeychainAskedOnce(t *testing.T) {

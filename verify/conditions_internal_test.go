@@ -18,6 +18,11 @@ type saying struct {
 	asked        *Attested
 }
 
+// nothing is a language without a word.
+type nothing struct{}
+
+func (nothing) Compile([]string) (Conditions, error) { return nil, nil }
+
 func (s saying) Compile([]string) (Conditions, error) { return &s, s.never }
 
 func (s *saying) Hold(about *Attested) ([]string, error) {
@@ -49,6 +54,7 @@ func TestConditionsMustBeAnswered(t *testing.T) {
 		"condition: none of ours":         saying{held: 2, wrong: errors.New("none of ours")},
 		"out of order":                    saying{held: 2, never: broken},
 		"package verify/condition has it": nil,
+		"made nothing of them":            nothing{},
 	} {
 		v, err := New(Config{Roots: []*sigbox.TrustedRoot{w.Root()}, Conditions: in})
 		if err != nil {
@@ -58,7 +64,8 @@ func TestConditionsMustBeAnswered(t *testing.T) {
 		if (err == nil) != (said == "") || err != nil && !strings.Contains(err.Error(), said) {
 			t.Errorf("%q: found %v", said, err)
 		}
-		if isAnswer := in != nil && in.(saying).never == nil; err != nil && isAnswer != (FailedStep(err) == StepCondition && sigbox.KindOf(err) == sigbox.NotVerified) {
+		s, speaks := in.(saying)
+		if isAnswer := speaks && s.never == nil; err != nil && isAnswer != (FailedStep(err) == StepCondition && sigbox.KindOf(err) == sigbox.NotVerified) {
 			t.Errorf("%q: step %v, kind %v", said, FailedStep(err), sigbox.KindOf(err))
 		}
 		if err == nil && !slices.ContainsFunc(verdict.Steps(), func(c Check) bool { return c.Step == StepCondition && c.Found == "it is true that so it is" }) {

@@ -147,7 +147,9 @@ func (p *policy) read(conditions []string, in Language) (err error) {
 			WithHint("programs give it in verify.Config.Conditions: package verify/condition has it")
 	}
 	p.conditionTexts = slices.Clone(conditions)
-	p.conditions, err = in.Compile(p.conditionTexts)
+	if p.conditions, err = in.Compile(p.conditionTexts); err == nil && p.conditions == nil {
+		err = sigbox.Errorf(sigbox.Invalid, "policy: %w: their language has made nothing of them", sigbox.PolicyPath("conditions"))
+	}
 	return err
 }
 

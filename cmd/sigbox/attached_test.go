@@ -243,3 +243,31 @@ func TestCopyFaults(t *testing.T) {
 		t.Errorf("status %d: %s", status, &w.stderr)
 	}
 }
+
+// TestCleanLetsBe: under a tag may stand anything, another image as well: what refers to
+// it stays. So does what an index lists, though it refers to another of its images.
+func TestCleanLetsBe(t *testing.T) {
+	node := func(name string, kind oci.Kind, tag string, attached ...*oci.Node) *oci.Node {
+		n := &oci.Node{Kind: kind, Tag: tag, Attached: attached}
+		n.Digest = sigbox.SHA256.Sum([]byte(name))
+		return n
+	}
+	sibling := node("attestation of the index", 0, "")
+	root := node("index", 0, "",
+		node("own", oci.Bundle, "", node("of own", oci.Bundle, "")),
+		node("another image", oci.Signature, "sha256-x.sig", node("of another image", oci.Bundle, "")))
+	root.Images = []*oci.Node{node("image", 0, "", sibling, node("of image", oci.Bundle, "")), sibling}
+	f := &cleanFlags{types: []string{allTypes}, registry: registryFlags{recursive: true}}
+	got := map[string]bool{}
+	for _, c := range f.find(root, imagesOf(root, nil), nil) {
+		got[c.Digest] = true
+	}
+	for name, want := range map[string]bool{
+		"own": true, "of own": true, "of image": true, "another image": true, // of the last one its layers, and the tag
+		"of another image": false, "attestation of the index": false, "image": false, "index": false,
+	} {
+		if d := sigbox.SHA256.Sum([]byte(name)).String(); got[d] != want {
+			t.Errorf("%s: to be removed is %t", name, got[d])
+		}
+	}
+}

@@ -119,7 +119,7 @@ func (e *env) clean(ctx context.Context, f cleanFlags, arg string) error {
 	if !f.output.json() {
 		e.noteTag(image.asked, image.ref)
 	}
-	all := f.find(root, nil)
+	all := f.find(root, imagesOf(root, nil), nil)
 	if err := e.confirmClean(f, image.ref, all); err != nil {
 		return err
 	}
@@ -129,25 +129,42 @@ func (e *env) clean(ctx context.Context, f cleanFlags, arg string) error {
 	return e.printCleaned(f, image.ref, all)
 }
 
+// imagesOf gives what is asked about and all that it lists: that stays, also where one of
+// them refers to another.
+func imagesOf(image *oci.Node, all []sigbox.Digest) []sigbox.Digest {
+	all = append(all, image.Digest)
+	for _, n := range image.Images {
+		all = imagesOf(n, all)
+	}
+	return all
+}
+
 // find gives what is to be removed, and what belongs to that before it.
-func (f *cleanFlags) find(image *oci.Node, all []cleaning) []cleaning {
+func (f *cleanFlags) find(image *oci.Node, stay []sigbox.Digest, all []cleaning) []cleaning {
 	for _, n := range image.Attached {
 		if f.wants(n) {
-			all = withAttached(image, n, 0, all)
+			all = withAttached(image, n, 0, stay, all)
 		}
 	}
 	if f.registry.recursive {
 		for _, n := range image.Images {
-			all = f.find(n, all)
+			all = f.find(n, stay, all)
 		}
 	}
 	return all
 }
 
-// withAttached adds a node after all that is attached to it.
-func withAttached(of, n *oci.Node, depth int, all []cleaning) []cleaning {
-	for _, b := range n.Attached {
-		all = withAttached(n, b, depth+1, all)
+// withAttached adds a node after all that is attached to it, unless it is one that stays.
+// What stands under a tag may be anything, that of another image too: what refers to it
+// is let be.
+func withAttached(of, n *oci.Node, depth int, stay []sigbox.Digest, all []cleaning) []cleaning {
+	if slices.ContainsFunc(stay, n.Digest.Equal) && n.Tag == "" && n.Err == nil {
+		return all
+	}
+	if n.Tag == "" {
+		for _, b := range n.Attached {
+			all = withAttached(n, b, depth+1, stay, all)
+		}
 	}
 	kind := "artifact"
 	switch {

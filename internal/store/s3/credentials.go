@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"gopkg.in/ini.v1"
 )
@@ -50,6 +52,9 @@ func (chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 		defer cancel()
 		if c, roleErr = role.Retrieve(ctx); roleErr == nil && c.HasKeys() {
 			return c, nil
+		}
+		if inner, ok := errors.AsType[*url.Error](roleErr); ok {
+			roleErr = inner.Err // its address may be all that it takes to get credentials
 		}
 	}
 	return aws.Credentials{}, errors.Join(errNoCredentials, fileErr, roleErr)
@@ -95,11 +100,19 @@ func fromFile() (aws.Credentials, error) {
 func role() (aws.CredentialsProvider, error) {
 	relative, full := os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI")
 	client := awshttp.NewBuildableClient().WithTimeout(roleTime)
+	// What is said in plain text on this machine or in its cluster is for no proxy.
+	direct := client.WithTransportOptions(func(t *http.Transport) { t.Proxy = nil })
 	switch token := os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE"); {
 	case token != "":
 		o := sts.Options{Region: first(environmentRegion(), anyRegion), HTTPClient: client}
 		if server := os.Getenv("AWS_ENDPOINT_URL_STS"); server != "" {
+			if !mayHearToken(server) {
+				return nil, errors.New("AWS_ENDPOINT_URL_STS is neither of https nor of this machine or its cluster")
+			}
 			o.BaseEndpoint = &server
+			if strings.HasPrefix(server, "http:") {
+				o.HTTPClient = direct
+			}
 		}
 		return stscreds.NewWebIdentityRoleProvider(sts.New(o), os.Getenv("AWS_ROLE_ARN"), stscreds.IdentityTokenFile(token), func(o *stscreds.WebIdentityRoleOptions) {
 			o.RoleSessionName = os.Getenv("AWS_ROLE_SESSION_NAME")
@@ -107,12 +120,15 @@ func role() (aws.CredentialsProvider, error) {
 	case relative != "":
 		full = containers + relative
 	case full == "":
-		return ec2rolecreds.New(), nil
+		return ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = imds.New(imds.Options{HTTPClient: direct}) }), nil
 	case !mayHearToken(full):
 		return nil, errors.New("AWS_CONTAINER_CREDENTIALS_FULL_URI is neither of https nor of this machine or its cluster")
 	}
 	return endpointcreds.New(full, func(o *endpointcreds.Options) {
 		o.HTTPClient = client
+		if strings.HasPrefix(full, "http:") {
+			o.HTTPClient = direct
+		}
 		o.AuthorizationToken = os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")
 		if path := os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); path != "" {
 			o.AuthorizationTokenProvider = endpointcreds.TokenProviderFunc(func() (string, error) {

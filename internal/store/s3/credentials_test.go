@@ -123,6 +123,18 @@ func TestNoCredentials(t *testing.T) {
 			t.Errorf("%s: %+v", url, err)
 		}
 	}
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/hush?hush=hush")
+	_, err := b.Anchor("log").Load(t.Context())
+	expectKind(t, err, sigbox.Denied)
+	if strings.Contains(fmt.Sprintf("%v %+v", err, err), "hush") {
+		t.Errorf("the address that gives credentials is told: %v", err)
+	}
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", write(t, "token"))
+	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/r")
+	t.Setenv("AWS_ENDPOINT_URL_STS", "http://10.0.0.1")
+	if _, err = b.Anchor("log").Load(t.Context()); !strings.Contains(fmt.Sprintf("%+v", err), "AWS_ENDPOINT_URL_STS is neither") {
+		t.Errorf("a token may go there in plain text: %+v", err)
+	}
 	if s.signed() != "" {
 		t.Errorf("something was sent: %s", s.signed())
 	}
