@@ -11,7 +11,8 @@ import (
 // Language is what a policy's conditions are written in. Package
 // [github.com/sigbox/sigbox/verify/condition] has the one of docs/policy.md.
 type Language interface {
-	// Compile reads the conditions of one policy. The error is of kind Invalid.
+	// Compile reads the conditions of one policy. Errors are of kind Invalid or
+	// TooLarge.
 	Compile(conditions []string) (Conditions, error)
 }
 

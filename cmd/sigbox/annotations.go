@@ -11,6 +11,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/oci"
 	"github.com/sigbox/sigbox/wire/cosign"
+	"github.com/sigbox/sigbox/wire/statement"
 )
 
 // checkAnnotations refuses to demand annotations of what is no image in a registry:
@@ -87,14 +88,9 @@ func annotationsIn(a *oci.Attachment, b *sigbox.Bundle) (map[string]jsontext.Val
 	if b.Envelope == nil {
 		return found, nil
 	}
-	var said struct {
-		Subjects []struct {
-			Digests     map[string]string `json:"digest"`
-			Annotations jsontext.Value    `json:"annotations"`
-		} `json:"subject"`
-	}
-	if err := json.Unmarshal(b.Envelope.Payload, &said); err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "the statement's annotations cannot be read").WithCause(err)
+	said, err := statement.Parse(b.Envelope.Payload)
+	if err != nil {
+		return nil, err
 	}
 	image := a.Subject.Digest()
 	for _, s := range said.Subjects {

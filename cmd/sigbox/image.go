@@ -67,3 +67,17 @@ func unread(err error) error {
 	}
 	return sigbox.Errorf(sigbox.Unavailable, "%w", err)
 }
+
+// unlisted is unread for a list, or what a name stands for: where something else is in its
+// place, such as a page that asks to log in, nobody has said that there is no signature.
+func unlisted(err error) error { return sigbox.Errorf(sigbox.Unavailable, "%w", err) }
+
+// isFlaw reports whether an error is about what a registry has, and not about asking for
+// it.
+func isFlaw(err error) bool {
+	switch sigbox.KindOf(err) {
+	case sigbox.Invalid, sigbox.NotVerified, sigbox.NotFound, sigbox.TooLarge:
+		return true
+	}
+	return false
+}

@@ -186,16 +186,6 @@ func (i *image) claims(ctx context.Context, n *treeNode) error {
 	return nil
 }
 
-// isFlaw reports whether an error is about what a registry has, and not about asking for
-// it.
-func isFlaw(err error) bool {
-	switch sigbox.KindOf(err) {
-	case sigbox.Invalid, sigbox.NotVerified, sigbox.NotFound, sigbox.TooLarge:
-		return true
-	}
-	return false
-}
-
 // read takes what an attachment claims.
 func (c *treeClaim) read(a *oci.Attachment) error {
 	b, err := a.Bundle()

@@ -53,10 +53,6 @@ func (o *outcome) placeOf(err error) place {
 	return place{}
 }
 
-// unlisted is unread for a list, or what a name stands for: where something else is in its
-// place, such as a page that asks to log in, nobody has said that there is no signature.
-func unlisted(err error) error { return sigbox.Errorf(sigbox.Unavailable, "%w", err) }
-
 // wantedTypes are the predicate types that a bundle may have.
 func (j *judge) wantedTypes() []string {
 	switch types := j.policy.PredicateTypes; {

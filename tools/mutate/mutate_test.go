@@ -129,7 +129,7 @@ func TestExceptions(t *testing.T) {
 	var excepted []string
 	for _, s := range p.sites {
 		if x := e.of(s); x != nil {
-			x.used = true
+			x.stands = true
 			excepted = append(excepted, s.String())
 			if x.whole != (s.function == "equal") {
 				t.Errorf("%v: the whole function is %v", s, x.whole)
@@ -140,7 +140,7 @@ func TestExceptions(t *testing.T) {
 		t.Errorf("found %q", excepted)
 	}
 	if err := e.unused(); err == nil || !strings.Contains(err.Error(), "read(…)") || strings.Contains(err.Error(), "equal") {
-		t.Errorf("found %v, expected the line that nothing needs", err)
+		t.Errorf("found %v, expected the line of no mutant", err)
 	}
 	for _, text := range []string{"p check: ok := true", "p check: ok := true // "} {
 		if _, err := readExceptions(write(text)); err == nil {

@@ -20,13 +20,10 @@ type exception struct {
 	mutant  string
 	pattern *regexp.Regexp
 	// whole is for what is no part of the verification: the mutants are not tried.
-	whole bool
-	used  bool
+	whole  bool
+	stands bool // there is such a mutant
+	needed bool // and no test missed it
 }
-
-// sometimes begins the reason for a mutant that tests miss on some days and not on
-// others, since they draw what they try.
-const sometimes = "sometimes: "
 
 // readExceptions reads lines of "mutant // reason". An ellipsis in a mutant's name
 // stands for anything; one that stands for all mutants of a function leaves them
@@ -58,7 +55,6 @@ func readExceptions(path string) (*exceptions, error) {
 		}
 		known.all = append(known.all, &exception{
 			mutant: mutant, pattern: pattern, whole: strings.HasSuffix(mutant, ": …"),
-			used: strings.HasPrefix(reason, sometimes),
 		})
 	}
 	return known, lines.Err()
@@ -74,19 +70,24 @@ func (e *exceptions) of(s *site) *exception {
 	return nil
 }
 
-// unused are lines that explain what needs no explanation.
+// unused are lines that explain what is not there. A line whose mutant a test missed
+// this time is only told of: tests draw what they try, and a mutant without a bound may
+// end with the machine's memory.
 func (e *exceptions) unused() error {
 	var failures []error
 	for _, x := range e.all {
-		if !x.used {
-			failures = append(failures, fmt.Errorf("%s: no such mutant survives: %s", e.path, x.mutant))
+		switch {
+		case !x.stands:
+			failures = append(failures, fmt.Errorf("%s: there is no such mutant: %s", e.path, x.mutant))
+		case !x.needed && !x.whole:
+			say("%s: was not needed this time: %s", e.path, x.mutant)
 		}
 	}
 	return errors.Join(failures...)
 }
 
 // report says how the mutants fared. With complete, all of them were tried, and an
-// exception that none needs is an error.
+// exception for none of them is an error.
 func (l *laboratory) report(complete bool) error {
 	var tried, missed, explained, survive int
 	for _, s := range l.tried {
@@ -94,12 +95,16 @@ func (l *laboratory) report(complete bool) error {
 			continue
 		}
 		tried++
-		switch x := l.exceptions.of(s); {
+		x := l.exceptions.of(s)
+		if x != nil {
+			x.stands = true
+		}
+		switch {
 		case len(s.killers) > 0:
 			missed++
 		case x != nil:
 			explained++
-			x.used = true
+			x.needed = true
 		default:
 			survive++
 		}

@@ -47,8 +47,11 @@ type condition struct {
 // conditions are those of a policy.
 type conditions []condition
 
-// Compile implements [verify.Language].
+// Compile implements [verify.Language]. Conditions are bounded as those of a policy are.
 func (CEL) Compile(texts []string) (verify.Conditions, error) {
+	if len(texts) > sigbox.MaxPolicyEntries {
+		return nil, sigbox.Errorf(sigbox.TooLarge, "policy: conditions: %d of them, at most %d are read", len(texts), sigbox.MaxPolicyEntries)
+	}
 	out, err := compile(texts)
 	if err != nil {
 		return nil, err
@@ -115,6 +118,9 @@ func excluded() []*env.Function {
 }
 
 func (c *condition) compile() error {
+	if len(c.text) > sigbox.MaxPolicyText {
+		return sigbox.Errorf(sigbox.TooLarge, "policy: %w: %d bytes, at most %d are read", c.place, len(c.text), sigbox.MaxPolicyText)
+	}
 	compiled, issues := c.env.Compile(c.text)
 	if issues.Err() != nil {
 		first := issues.Errors()[0]

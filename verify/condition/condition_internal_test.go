@@ -2,6 +2,7 @@ package condition
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,22 @@ func FuzzCondition(f *testing.F) {
 			t.Fatalf("an error of %d bytes", len(err.Error()))
 		}
 	})
+}
+
+// TestBounds: a program's own conditions have the bounds of a policy's.
+func TestBounds(t *testing.T) {
+	long := `"` + strings.Repeat("a", sigbox.MaxPolicyText-6) + `"!=""`
+	many := slices.Repeat([]string{"true"}, sigbox.MaxPolicyEntries)
+	for _, good := range [][]string{{long[1:] + " "}, many} {
+		if _, err := (CEL{}).Compile(good); sigbox.KindOf(err) == sigbox.TooLarge {
+			t.Error(err)
+		}
+	}
+	for _, bad := range [][]string{{long + "  "}, append(many, "true")} {
+		if _, err := (CEL{}).Compile(bad); sigbox.KindOf(err) != sigbox.TooLarge {
+			t.Errorf("found %v", err)
+		}
+	}
 }
 
 // TestLongKeys: what is too long for a key is looked up in no object, so that the time

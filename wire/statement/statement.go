@@ -48,6 +48,8 @@ type Statement struct {
 type Subject struct {
 	Name    string            `json:"name,omitempty"`
 	Digests map[string]string `json:"digest"`
+	// Annotations are what else is said of it: JSON, as signed, of any kind.
+	Annotations jsontext.Value `json:"annotations,omitempty"`
 }
 
 // Parse reads a statement of version 1 or 0.1. JSON is read strictly: names are

@@ -44,6 +44,25 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// What else is said of a subject stays as it was signed, whatever it is.
+func TestAnnotations(t *testing.T) {
+	t.Parallel()
+	for _, said := range []string{`{"env":"prod"}`, `{"a": [1, "b"]}`, `null`, `"text"`, `7`} {
+		got, err := statement.Parse([]byte(strings.Replace(good, `"name":"app"`, `"name":"app","annotations":`+said, 1)))
+		if err != nil {
+			t.Fatalf("%s: %v", said, err)
+		}
+		if found := string(got.Subjects[0].Annotations); found != said {
+			t.Errorf("found %s, expected %s", found, said)
+		}
+	}
+	for _, bad := range []string{`{"a":1,"a":2}`, `{`} {
+		if got, err := statement.Parse([]byte(strings.Replace(good, `"name":"app"`, `"name":"app","annotations":`+bad, 1))); err == nil {
+			t.Errorf("%s: read %v", bad, got)
+		}
+	}
+}
+
 func compact(t *testing.T, b []byte) []byte {
 	t.Helper()
 	var v any

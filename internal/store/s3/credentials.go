@@ -99,20 +99,14 @@ func fromFile() (aws.Credentials, error) {
 // its machine.
 func role() (aws.CredentialsProvider, error) {
 	relative, full := os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-	client := awshttp.NewBuildableClient().WithTimeout(roleTime)
-	// What is said in plain text on this machine or in its cluster is for no proxy.
-	direct := client.WithTransportOptions(func(t *http.Transport) { t.Proxy = nil })
 	switch token := os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE"); {
 	case token != "":
-		o := sts.Options{Region: first(environmentRegion(), anyRegion), HTTPClient: client}
+		o := sts.Options{Region: first(environmentRegion(), anyRegion), HTTPClient: roleClient("https://")}
 		if server := os.Getenv("AWS_ENDPOINT_URL_STS"); server != "" {
 			if !mayHearToken(server) {
 				return nil, errors.New("AWS_ENDPOINT_URL_STS is neither of https nor of this machine or its cluster")
 			}
-			o.BaseEndpoint = &server
-			if strings.HasPrefix(server, "http:") {
-				o.HTTPClient = direct
-			}
+			o.BaseEndpoint, o.HTTPClient = &server, roleClient(server)
 		}
 		return stscreds.NewWebIdentityRoleProvider(sts.New(o), os.Getenv("AWS_ROLE_ARN"), stscreds.IdentityTokenFile(token), func(o *stscreds.WebIdentityRoleOptions) {
 			o.RoleSessionName = os.Getenv("AWS_ROLE_SESSION_NAME")
@@ -120,15 +114,12 @@ func role() (aws.CredentialsProvider, error) {
 	case relative != "":
 		full = containers + relative
 	case full == "":
-		return ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = imds.New(imds.Options{HTTPClient: direct}) }), nil
+		return ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = imds.New(imds.Options{HTTPClient: roleClient("")}) }), nil
 	case !mayHearToken(full):
 		return nil, errors.New("AWS_CONTAINER_CREDENTIALS_FULL_URI is neither of https nor of this machine or its cluster")
 	}
 	return endpointcreds.New(full, func(o *endpointcreds.Options) {
-		o.HTTPClient = client
-		if strings.HasPrefix(full, "http:") {
-			o.HTTPClient = direct
-		}
+		o.HTTPClient = roleClient(full)
 		o.AuthorizationToken = os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")
 		if path := os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); path != "" {
 			o.AuthorizationTokenProvider = endpointcreds.TokenProviderFunc(func() (string, error) {
@@ -139,7 +130,17 @@ func role() (aws.CredentialsProvider, error) {
 	}), nil
 }
 
-// mayHearToken reports whether a container's token may be sent to a URL: without TLS
+// roleClient is for asking at a URL. What is said in plain text on this machine or in its
+// cluster is for no proxy.
+func roleClient(at string) *awshttp.BuildableClient {
+	client := awshttp.NewBuildableClient().WithTimeout(roleTime)
+	if u, err := url.Parse(at); err == nil && u.Scheme == "https" {
+		return client
+	}
+	return client.WithTransportOptions(func(t *http.Transport) { t.Proxy = nil })
+}
+
+// mayHearToken reports whether a token may be sent to a URL: without TLS
 // only to this machine, and to the addresses of Amazon's clusters.
 func mayHearToken(text string) bool {
 	u, err := url.Parse(text)
