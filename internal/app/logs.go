@@ -154,6 +154,14 @@ func CheckLogs(ctx context.Context, cfg Config, o CheckLogsOptions) (_ []LogRepo
 	case err != nil:
 		return nil, diskError(cfg.Data, err)
 	}
+	settings, err := cfg.load()
+	if err != nil {
+		return nil, err
+	}
+	at, err := openAnchors(settings.Anchor, cfg.Data)
+	if err != nil {
+		return nil, err
+	}
 	held, err := lockDir(cfg.Data)
 	if err != nil {
 		return nil, err
@@ -169,17 +177,19 @@ func CheckLogs(ctx context.Context, cfg Config, o CheckLogsOptions) (_ []LogRepo
 		return nil, diskError(cfg.Data, err)
 	}
 	defer func() { err = errors.Join(err, blob.Close()) }()
-	c := logChecker{cfg: cfg, state: st, kv: kv, blob: blob, o: o}
+	c := logChecker{cfg: cfg, settings: settings, anchors: at, state: st, kv: kv, blob: blob, o: o}
 	return c.all(ctx)
 }
 
 // logChecker checks the logs in open stores.
 type logChecker struct {
-	cfg   Config
-	state state
-	kv    store.KV
-	blob  store.Blob
-	o     CheckLogsOptions
+	cfg      Config
+	settings Settings
+	anchors  anchors
+	state    state
+	kv       store.KV
+	blob     store.Blob
+	o        CheckLogsOptions
 }
 
 func (c *logChecker) all(ctx context.Context) ([]LogReport, error) {
@@ -236,27 +246,15 @@ func (c *logChecker) config(ctx context.Context, part string) (tlog.Config, erro
 	if err != nil {
 		return tlog.Config{}, err
 	}
-	s, err := c.cfg.load()
-	if err != nil {
-		return tlog.Config{}, err
-	}
 	log.KV, log.Blob, log.Logger = store.WithPrefix(c.kv, part), store.Sub(c.blob, part), c.cfg.Logger
-	log.PublishInterval, log.Now = s.PublishInterval, c.cfg.Now
-	at, err := openAnchors(s.Anchor, c.cfg.Data)
-	if err != nil {
-		return tlog.Config{}, err
-	}
-	at.guard(&log, c.state.anchorName(part))
+	log.PublishInterval, log.Now = c.settings.PublishInterval, c.cfg.Now
+	c.anchors.guard(&log, c.state.anchorName(part))
 	return log, checkIndex(ctx, &log, part)
 }
 
 // keys reads the one key that tells a log's own checkpoints from others.
 func (c *logChecker) keys(part string) (keyring, error) {
-	s, err := c.cfg.load()
-	if err != nil {
-		return nil, err
-	}
-	pass, err := keys.PassphraseFrom(s.Passphrase)
+	pass, err := keys.PassphraseFrom(c.settings.Passphrase)
 	if err != nil {
 		return nil, err
 	}
