@@ -22,7 +22,7 @@ func (v *Verifier) Tally(p sigbox.Policy) *Tally { return &Tally{verifier: v, po
 func (t *Tally) Add(a Artifact, b *sigbox.Bundle) (enough bool, err error) {
 	policy, content, err := t.verifier.prepare(a, t.policy)
 	if err != nil {
-		return false, err
+		return t.enough, err
 	}
 	defer content.release()
 	if t.quorum == nil {
