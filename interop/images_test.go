@@ -112,6 +112,7 @@ func (r *imageRun) all() {
 		r.must("cosign: attested by "+what, r.theirs.run(join("verify-attestation", who, provenance, image)...))
 	}
 	r.carriers(here, who, token)
+	r.copiedByCosign(here, who, token)
 	r.library(here, who, token)
 	r.together(here, token)
 	unsigned := r.push("unsigned")
@@ -181,6 +182,20 @@ func (r *imageRun) together(here []string, token func() []string) {
 			r.Errorf("%s: found %d files, %v, expected %d", pattern, len(files), err, want)
 		}
 	}
+}
+
+// copiedByCosign has cosign copy what sigbox has signed in its form of before: it puts the
+// image itself under the tag where its referrers belong. What is signed there then counts.
+func (r *imageRun) copiedByCosign(here, who []string, token func() []string) {
+	image, to := r.push("copied-by-cosign"), r.registry+"/by-cosign/copied:v1"
+	r.must("sigbox signs as before", r.ours.run(join("sign", here, "--new-bundle-format=false", token(), image)...))
+	r.must("cosign copies", r.theirs.run("copy", image, to))
+	r.must("sigbox: copied by cosign", r.ours.run(join("verify", here, who, to)...))
+	r.must("sigbox signs what cosign copied", r.ours.run(join("sign", here, token(), to)...))
+	r.must("cosign signs it too", r.theirs.run(join("sign", "--yes", token(), to)...))
+	r.must("sigbox: signed there", r.ours.run(join("verify", here, who, to)...))
+	r.must("cosign: signed there", r.theirs.run(join("verify", who, to)...))
+	r.promote("copied by cosign", to, here, who)
 }
 
 // library has sigstore-go verify a bundle that refers to an image, as its example does,

@@ -30,6 +30,8 @@ type Copied struct {
 	// Attached are those of them that belong to an image: referrers, and what stands
 	// under cosign's tags.
 	Attached int
+	// LeftOut are listed for what they do not refer to, and were not copied.
+	LeftOut int
 	// Blobs were sent, Mounted taken over within a registry, and Present there before.
 	Blobs, Mounted, Present int
 	// Bytes of the blobs that were sent.
@@ -38,7 +40,8 @@ type Copied struct {
 
 // Copy copies an image, of an index with all that is listed in it, and with all that
 // refers to any of them: bundles, SBOMs, signatures of the signatures, and what stands
-// under cosign's tags, which is added to what the target has under them. What is at
+// under cosign's tags, which is added to what the target has under them. What is listed for something that it
+// does not refer to is left out. What is at
 // the target is not sent again, so that a copy that broke off can be made again. The
 // target's tag is set last: whoever finds the image finds its signatures. A target
 // without tag is the image by digest. Progress, if it is not nil, hears how far the copy
@@ -134,6 +137,8 @@ type copier struct {
 	counts [3]int // of blobs, by fate
 	bytes  int64
 	extra  int
+	// strays are what is listed for what it does not refer to.
+	strays int
 }
 
 func (k *copier) result() Copied {
@@ -145,7 +150,7 @@ func (k *copier) result() Copied {
 // soFar is what was done; the caller holds mu.
 func (k *copier) soFar() Copied {
 	return Copied{
-		Image: k.root, Manifests: len(k.nodes), Attached: k.extra, Bytes: k.bytes,
+		Image: k.root, Manifests: len(k.nodes), Attached: k.extra, LeftOut: k.strays, Bytes: k.bytes,
 		Blobs: k.counts[sent], Mounted: k.counts[mounted], Present: k.counts[present],
 	}
 }
@@ -309,10 +314,11 @@ func (k *copier) copyAttachedTo(ctx context.Context, image manifest.Descriptor) 
 		if err != nil {
 			return err
 		}
-		if a.suffix == "" {
-			if err := checkSubject(m, a.Digest.String(), image.Digest); err != nil {
-				return err
-			}
+		if a.suffix == "" && !refersTo(m, image.Digest) {
+			k.mu.Lock()
+			k.strays++
+			k.mu.Unlock()
+			continue
 		}
 		if err := k.copyTree(ctx, a.Descriptor, 0); err != nil {
 			return err

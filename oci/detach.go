@@ -93,7 +93,7 @@ func (c *Client) deleteReferrers(ctx context.Context, subject Reference, nodes [
 // deleteReferrer deletes a node's manifest, if it refers to the subject. Of others the
 // entry is what can be taken, and was if it is among those.
 func (c *Client) deleteReferrer(ctx context.Context, subject Reference, n *Node, taken []manifest.Descriptor) error {
-	if n.Manifest != nil && n.Manifest.Subject != nil && n.Manifest.Subject.Digest.Equal(subject.digest) {
+	if n.Manifest != nil && refersTo(n.Manifest, subject.digest) {
 		return c.deleteManifest(ctx, subject.At(n.Digest))
 	}
 	if hasDigest(taken, n.Digest) || n.Err != nil && sigbox.KindOf(n.Err) == sigbox.NotFound {

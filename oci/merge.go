@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"time"
 
@@ -80,13 +81,22 @@ func (c *Client) mergeOnce(ctx context.Context, at Reference, next change) (writ
 	for attempt := 1; ; attempt++ {
 		sent, err := c.tryMerge(ctx, at, next)
 		written = written || sent
-		if err == nil || attempt >= c.cfg.Limits.Attempts || ctx.Err() != nil || !mayPass(err) {
+		if err == nil {
+			return written, nil
+		}
+		if err := c.beforeAgain(ctx, attempt, err); err != nil {
 			return written, err
 		}
-		if err := c.cfg.Wait(ctx, backoff(attempt)); err != nil {
-			return false, err
-		}
 	}
+}
+
+// beforeAgain waits after an attempt that failed; it gives an error if there is to be no
+// other.
+func (c *Client) beforeAgain(ctx context.Context, attempt int, err error) error {
+	if attempt >= c.cfg.Limits.Attempts || ctx.Err() != nil || !mayPass(err) {
+		return err
+	}
+	return c.cfg.Wait(ctx, backoff(attempt))
 }
 
 // mayPass reports whether a write of a tag is worth another try.
@@ -111,18 +121,17 @@ func (c *Client) tryMerge(ctx context.Context, at Reference, next change) (bool,
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(c.cfg.Settle, patience*time.Since(started)))
 	defer cancel()
-	_, err = c.pushManifest(ctx, at, m.Type(), body, unchanged(v)...)
-	return true, err
+	return true, c.replaceManifest(ctx, at, v, m.Type(), body)
 }
 
 // unchanged is the condition that a tag is as it was read, for registries that heed it
 // (RFC 9110 §13.1).
-func unchanged(v content) []string {
+func unchanged(v content) http.Header {
 	switch {
 	case v.missing:
-		return []string{"If-None-Match", "*"}
+		return http.Header{"If-None-Match": {"*"}}
 	case v.etag != "":
-		return []string{"If-Match", v.etag}
+		return http.Header{"If-Match": {v.etag}}
 	}
 	return nil
 }
@@ -131,13 +140,19 @@ func unchanged(v content) []string {
 // others.
 const patience = 4
 
-// tagNow gives what stands under a tag at this moment; nil if nothing does.
+// tagNow gives what stands under a tag at this moment; nil if nothing does. An image that
+// stands where its referrers should be listed is taken for an index that lists it, so that
+// it stays referred to.
 func (c *Client) tagNow(ctx context.Context, at Reference) (content, *manifest.Manifest, error) {
 	v, err := c.fetchManifest(ctx, at)
 	if err != nil || v.missing {
 		return v, nil, err
 	}
 	m, err := v.parse(at)
+	if err == nil && v.standsIn(at) {
+		itself := manifest.Descriptor{MediaType: m.Type(), Digest: v.digest, Size: int64(len(v.body))}
+		m = &manifest.Manifest{SchemaVersion: 2, MediaType: manifest.TypeIndex, Manifests: []manifest.Descriptor{itself}}
+	}
 	return v, m, err
 }
 

@@ -3,6 +3,7 @@ package oci
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -187,20 +188,28 @@ func uploadAt(started *answer, d sigbox.Digest) (string, error) {
 	return at.String(), nil
 }
 
-// pushManifest puts a manifest under ref's digest or tag.
-func (c *Client) pushManifest(ctx context.Context, ref Reference, mediaType string, body []byte, conditions ...string) (http.Header, error) {
+// pushManifest puts a manifest under ref's digest or tag, whatever is there.
+func (c *Client) pushManifest(ctx context.Context, ref Reference, mediaType string, body []byte) (http.Header, error) {
+	return c.putManifest(ctx, ref, mediaType, body, false, nil)
+}
+
+// replaceManifest puts a manifest under a tag where another one was found. It is not sent
+// again: what stands there may be another by then.
+func (c *Client) replaceManifest(ctx context.Context, at Reference, found content, mediaType string, body []byte) error {
+	_, err := c.putManifest(ctx, at, mediaType, body, true, unchanged(found))
+	return err
+}
+
+func (c *Client) putManifest(ctx context.Context, ref Reference, mediaType string, body []byte, once bool, conditions http.Header) (http.Header, error) {
 	a, err := c.access(ctx, ref, push)
 	if err != nil {
 		return nil, err
 	}
 	r := request{
-		method: http.MethodPut, path: "/manifests/" + ref.identifier(), body: bytesBody(body), size: int64(len(body)),
+		method: http.MethodPut, path: "/manifests/" + ref.identifier(), body: bytesBody(body), size: int64(len(body)), once: once,
 		header: http.Header{"Content-Type": {mediaType}, "Content-Length": {strconv.Itoa(len(body))}},
-		once:   ref.digest.IsZero(), // what stands under a tag may be another by then
 	}
-	for i := 0; i+1 < len(conditions); i += 2 {
-		r.header.Set(conditions[i], conditions[i+1])
-	}
+	maps.Copy(r.header, conditions)
 	got, err := c.read(ctx, a, r, "manifest "+ref.String(), maxAnswer, http.StatusCreated, http.StatusOK, http.StatusAccepted)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/sigbox/sigbox"
@@ -205,8 +206,16 @@ func isNext(params string) bool {
 func (c *Client) taggedReferrers(ctx context.Context, ref Reference) (listing, error) {
 	at := ref.fallback("")
 	v, err := c.fetchManifest(ctx, at)
-	if err != nil || v.missing {
+	if err != nil || v.missing || v.standsIn(at) {
 		return listing{missing: v.missing}, err
 	}
-	return parseListing(at.String(), v.body)
+	page, err := parseListing(at.String(), v.body)
+	page.manifests = slices.DeleteFunc(page.manifests, func(d manifest.Descriptor) bool { return d.Digest.Equal(ref.digest) })
+	return page, err
+}
+
+// standsIn reports whether under the tag of an image's referrers stands the image itself,
+// where cosign's copy puts it: then nothing has been listed there.
+func (v content) standsIn(at Reference) bool {
+	return !v.missing && at.tag == fallbackTag(v.digest, "")
 }

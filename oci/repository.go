@@ -139,15 +139,21 @@ func (r repository) attach(ctx context.Context, a attached, m *manifest.Manifest
 		return r.c.putReferrer(ctx, r.ref, m, a.Descriptor, body)
 	}
 	at := r.ref.At(a.image).fallback(a.suffix)
-	now, err := r.c.fetchManifest(ctx, at)
-	if err != nil || now.digest.Equal(a.Digest) {
-		return err
+	for attempt := 1; ; attempt++ {
+		now, err := r.c.fetchManifest(ctx, at)
+		switch {
+		case err != nil || now.digest.Equal(a.Digest):
+			return err
+		case !now.missing:
+			return r.c.addLayers(ctx, at, m.Layers, m.Annotations)
+		}
+		if err = r.c.replaceManifest(ctx, at, now, m.Type(), body); err == nil {
+			return nil
+		}
+		if err := r.c.beforeAgain(ctx, attempt, err); err != nil {
+			return err
+		}
 	}
-	if !now.missing {
-		return r.c.addLayers(ctx, at, m.Layers, m.Annotations)
-	}
-	_, err = r.c.pushManifest(ctx, at, m.Type(), body)
-	return err
 }
 
 func (r repository) finish(ctx context.Context, root manifest.Descriptor, body []byte) error {

@@ -27,8 +27,10 @@ type Node struct {
 	// Attached are what refers to it, and what stands under cosign's tags for it.
 	Attached []*Node
 
-	// subject is what it must refer to, zero for what belongs to something otherwise.
+	// subject is what it must refer to, zero for what belongs to something otherwise;
+	// stray is whether it does not.
 	subject sigbox.Digest
+	stray   bool
 }
 
 // key tells nodes apart. What is listed for something that it does not refer to is not
@@ -130,6 +132,7 @@ func (n *Node) load(ctx context.Context, s store) error {
 	}
 	if err == nil && !n.subject.IsZero() {
 		err = checkSubject(m, n.Digest.String(), n.subject)
+		n.stray = err != nil
 	}
 	if err != nil {
 		switch sigbox.KindOf(err) {
@@ -214,6 +217,9 @@ func (n *Node) edgeTo(b *Node) edge {
 // missing is the error for the first that stands below n and not among all.
 func missing(n *Node, all map[edge]*Node) error {
 	for _, b := range slices.Concat(n.Images, n.Attached) {
+		if b.stray {
+			continue
+		}
 		got := all[n.edgeTo(b)]
 		if got == nil || got.Err != nil || b.Manifest != nil && !holds(got, b) {
 			e := sigbox.Errorf(sigbox.NotFound, "%s of %s is not there after the copy", b.Digest, n.Digest).WithHint("make the copy again")
@@ -270,9 +276,14 @@ func bundlesIn(subject Reference, in sigbox.Digest, m *manifest.Manifest) ([]*At
 	return out, nil
 }
 
+// refersTo reports whether a manifest says that it belongs to an image.
+func refersTo(m *manifest.Manifest, image sigbox.Digest) bool {
+	return m.Subject != nil && m.Subject.Digest.Equal(image)
+}
+
 // checkSubject makes sure that a manifest refers to an image that it is listed for.
 func checkSubject(m *manifest.Manifest, what string, image sigbox.Digest) error {
-	if m.Subject == nil || !m.Subject.Digest.Equal(image) {
+	if !refersTo(m, image) {
 		return sigbox.Errorf(sigbox.NotVerified, "%s is listed for %s, and does not refer to it", what, image)
 	}
 	return nil

@@ -45,7 +45,7 @@ func (e *env) transfer(ctx context.Context, f transferFlags, t transfer) error {
 	}
 	report := copyReport{
 		From: t.source, To: t.target, Image: t.at(done.Image.Digest), Digest: done.Image.Digest.String(), MediaType: done.Image.MediaType,
-		Manifests: done.Manifests, Attached: done.Attached,
+		Manifests: done.Manifests, Attached: done.Attached, LeftOut: done.LeftOut,
 		Blobs: copiedBlobs{Sent: done.Blobs, Mounted: done.Mounted, Present: done.Present, Bytes: done.Bytes},
 	}
 	if f.output.json() {
@@ -86,6 +86,7 @@ type copyReport struct {
 	MediaType string      `json:"mediaType"`
 	Manifests int         `json:"manifests"`
 	Attached  int         `json:"attached"` // of the manifests
+	LeftOut   int         `json:"leftOut"`  // listed for what they do not refer to
 	Blobs     copiedBlobs `json:"blobs"`
 }
 
@@ -99,9 +100,12 @@ type copiedBlobs struct {
 
 // String tells of it in a sentence.
 func (r copyReport) String() string {
-	b := r.Blobs
-	return fmt.Sprintf("%s, of which %d belong to the image as signatures and the like; blobs: %d sent (%s), %d mounted, %d there before. All that belongs to it is there.",
-		count(r.Manifests, "manifest", "manifests"), r.Attached, b.Sent, byteSize(b.Bytes), b.Mounted, b.Present)
+	b, strays := r.Blobs, ""
+	if r.LeftOut > 0 {
+		strays = fmt.Sprintf(" Left out: %s that a list has and that do not refer to what they are listed for.", count(r.LeftOut, "manifest", "manifests"))
+	}
+	return fmt.Sprintf("%s, of which %d belong to the image as signatures and the like; blobs: %d sent (%s), %d mounted, %d there before. All that belongs to it is there.%s",
+		count(r.Manifests, "manifest", "manifests"), r.Attached, b.Sent, byteSize(b.Bytes), b.Mounted, b.Present, strays)
 }
 
 // byteSize writes a number of bytes for people.
