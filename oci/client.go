@@ -86,6 +86,9 @@ type Client struct {
 	listings memo[listing]
 	empties  memo[struct{}] // repositories that have the empty blob
 	apis     memo[bool]     // by repository, whether there may be a referrers API
+	// unmounted are the pairs of repositories, from and to, between which the registry
+	// has refused to mount.
+	unmounted sync.Map
 }
 
 // connection is what outlives a task: connections, tokens and counts.

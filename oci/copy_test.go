@@ -320,3 +320,43 @@ func TestMount(t *testing.T) {
 		t.Errorf("found %+v, %v", d, err)
 	}
 }
+
+// TestMountRefused: where blobs cannot be taken over, whatever the answer, they are sent.
+func TestMountRefused(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusBadRequest, 0} {
+		r := newRelease(t)
+		var refused atomic.Int64
+		r.world.before = func(rw http.ResponseWriter, req *http.Request) bool {
+			scopes := req.URL.Query()["scope"]
+			switch bearer := req.Header.Get("Authorization"); {
+			case status == 0 && req.URL.Path == "/token" && len(strings.Fields(strings.Join(scopes, " "))) > 1:
+				refused.Add(1)
+				rw.WriteHeader(http.StatusForbidden) // who asks for something that is not his gets nothing
+			case status == 0 && req.URL.Path == "/token":
+				_, _ = rw.Write([]byte(`{"token":"t"}`))
+			case status == 0 && bearer == "":
+				rw.Header().Set("WWW-Authenticate", `Bearer realm="`+r.world.URL+`/token",service="here"`)
+				rw.WriteHeader(http.StatusUnauthorized)
+			case status != 0 && req.URL.Query().Get("mount") != "":
+				refused.Add(1)
+				rw.WriteHeader(status)
+			default:
+				return false
+			}
+			return true
+		}
+		to := r.world.ref("promoted", ":v1")
+		one := client(func(cfg *oci.Config) { cfg.Parallel = 1 })
+		got, err := one.Copy(t.Context(), r.index, to, nil)
+		if err != nil || got.Mounted != 0 || got.Manifests == 0 {
+			t.Errorf("%d: found %+v, %v", status, got, err)
+		}
+		if n := refused.Load(); n > 2 {
+			t.Errorf("%d: refused %d times", status, n)
+		}
+		if err := client().Compare(t.Context(), r.index, to); err != nil {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+}

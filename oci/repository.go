@@ -99,8 +99,16 @@ func (r repository) put(ctx context.Context, m *manifest.Manifest, d manifest.De
 // putBlob mounts a blob of the same registry, and else sends what is not there.
 func (r repository) putBlob(ctx context.Context, d manifest.Descriptor, from store, open func() (io.ReadCloser, error)) (fate, error) {
 	source, ok := from.(repository)
-	if ok && source.ref.repo.RegistryStr() == r.ref.repo.RegistryStr() {
-		return r.mount(ctx, d, source, open)
+	if ok && source.ref.repo == r.ref.repo {
+		return present, nil
+	}
+	if ok && source.ref.repo.RegistryStr() == r.ref.repo.RegistryStr() && !r.c.keepsFrom(source.ref, r.ref) {
+		how, err := r.mount(ctx, d, source, open)
+		if err == nil || ctx.Err() != nil || sigbox.KindOf(err) == sigbox.Unavailable {
+			return how, err
+		}
+		// Some registries refuse what others do not know; what is sent may do.
+		r.c.unmounted.Store([2]string{source.ref.Repository(), r.ref.Repository()}, true)
 	}
 	there, err := r.c.hasBlob(ctx, r.ref, d.Digest)
 	if err != nil || there {
@@ -109,12 +117,15 @@ func (r repository) putBlob(ctx context.Context, d manifest.Descriptor, from sto
 	return sent, r.c.pushBlob(ctx, r.ref, d, open)
 }
 
+// keepsFrom reports whether a registry has refused to take blobs over.
+func (c *Client) keepsFrom(from, to Reference) bool {
+	_, refused := c.unmounted.Load([2]string{from.Repository(), to.Repository()})
+	return refused
+}
+
 // mount takes a blob over from another repository (distribution-spec v1.1.1, Mounting
 // a blob from another repository).
 func (r repository) mount(ctx context.Context, d manifest.Descriptor, source repository, open func() (io.ReadCloser, error)) (fate, error) {
-	if source.ref.repo == r.ref.repo {
-		return present, nil
-	}
 	a, err := r.c.access(ctx, r.ref, push, source.ref.repo.Scope(transport.PullScope))
 	if err != nil {
 		return sent, err

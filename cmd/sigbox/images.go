@@ -95,10 +95,16 @@ func imageOf(arg string) (ref oci.Reference, ok bool, err error) {
 	}
 	host, named := registryIn(arg)
 	pinned := strings.Contains(arg, "@") || strings.Contains(arg[strings.LastIndex(arg, "/")+1:], ":")
-	if ref, err = oci.ParseReference(arg); err != nil || !named && !pinned {
-		return oci.Reference{}, false, nil //nolint:nilerr // it names no image
+	ref, wrong := oci.ParseReference(arg)
+	isPattern := strings.ContainsAny(arg, "*?[")
+	if !named && !pinned || wrong != nil && (!named || !pinned || isPattern) {
+		return oci.Reference{}, false, nil
 	}
 	switch _, err := os.Lstat(arg); {
+	case wrong != nil && errors.Is(err, fs.ErrNotExist):
+		return oci.Reference{}, false, configured(wrong) // such as one in capitals
+	case wrong != nil:
+		return oci.Reference{}, false, nil
 	case err == nil && named && pinned:
 		return oci.Reference{}, false, &usageError{
 			msg:  arg + " is a file here, and names an image at " + host + " as well",

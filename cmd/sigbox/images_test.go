@@ -429,13 +429,14 @@ func TestImageOf(t *testing.T) {
 		"../ghcr.io/acme/app:v1":         "",
 		"registry.example/Acme/app":      "",
 		"*.tar:v1":                       "",
+		"registry.example/*.tar:v1":      "",
 	} {
 		ref, ok, err := imageOf(arg)
 		if err != nil || ok != (want != "") || ok && ref.String() != want {
 			t.Errorf("%s: found %s, %v, %v, expected %q", arg, ref, ok, err, want)
 		}
 	}
-	for _, arg := range []string{"registry.example/acme/app:v1", "docker://UPPER", "docker://"} {
+	for _, arg := range []string{"registry.example/acme/app:v1", "docker://UPPER", "docker://", "registry.example/Acme/app:v1", "registry.example/app@sha256:12"} {
 		if _, ok, err := imageOf(arg); ok || exitStatus(err) != exitUsage {
 			t.Errorf("%s: found %v, %v", arg, ok, err)
 		}
