@@ -11,6 +11,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ctlog"
+	"github.com/sigbox/sigbox/internal/jsonerr"
 	"github.com/sigbox/sigbox/internal/tlog"
 )
 
@@ -98,7 +99,7 @@ func (h *CT) add(w http.ResponseWriter, r *http.Request, precert bool) (any, err
 		Chain [][]byte `json:"chain"`
 	}
 	if err := json.Unmarshal(body, &in, json.RejectUnknownMembers(true)); err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "the request body: expected {\"chain\": [certificates, DER in base64]}: %s", jsonReason(err)).WithCause(err)
+		return nil, jsonerr.Of("the request body", err).WithHint("it is {\"chain\": [certificates, DER in base64]}")
 	}
 	sct, err := h.Service.Add(r.Context(), in.Chain, precert)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/jsonerr"
 	"github.com/sigbox/sigbox/internal/search"
 	"github.com/sigbox/sigbox/wire/entry"
 )
@@ -474,14 +475,12 @@ func (i *indexQuery) conditions() (all []search.Condition, err error) {
 
 // parseIndexQuery reads what a v1 client asks.
 func parseIndexQuery(b []byte) (i indexQuery, err error) {
-	expected := func(reason string) *sigbox.Error {
-		return sigbox.Errorf(sigbox.Invalid, "the query: expected an object of email, hash, publicKey, subject and operator: %s", reason)
-	}
+	const fields = "its members are email, hash, publicKey, subject and operator"
 	if jsontext.Value(b).Kind() == 'n' { // which json takes for an object without members
-		return i, expected("found null")
+		return i, sigbox.Errorf(sigbox.Invalid, "the query: expected an object, found null").WithHint(fields)
 	}
 	if err := json.Unmarshal(b, &i, json.RejectUnknownMembers(true)); err != nil {
-		return i, expected(jsonReason(err)).WithCause(err)
+		return i, jsonerr.Of("the query", err).WithHint(fields)
 	}
 	return i, nil
 }

@@ -3,11 +3,11 @@ package remote
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/pem"
 	"net/http"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/fulcio"
 )
 
 const (
@@ -29,44 +29,10 @@ var _ sigbox.CA = (*CA)(nil)
 // CA gives the authority at a base URL.
 func (c *Client) CA(baseURL string) *CA { return &CA{c, baseURL} }
 
-// certificateRequest is Fulcio's CreateSigningCertificateRequest.
-//
-// Source: sigstore/fulcio, fulcio.proto.
-type certificateRequest struct {
-	Credentials struct {
-		Token string `json:"oidcIdentityToken"`
-	} `json:"credentials"`
-	PublicKey *publicKeyRequest `json:"publicKeyRequest,omitempty"`
-	CSR       []byte            `json:"certificateSigningRequest,omitempty"` // PEM
-}
-
-type publicKeyRequest struct {
-	PublicKey struct {
-		Algorithm string `json:"algorithm"`
-		Content   string `json:"content"` // PEM
-	} `json:"publicKey"`
-	Proof []byte `json:"proofOfPossession"`
-}
-
-// certificateAnswer is Fulcio's SigningCertificate.
-type certificateAnswer struct {
-	Embedded *struct {
-		Chain pemChain `json:"chain"`
-	} `json:"signedCertificateEmbeddedSct"`
-	Detached *struct {
-		Chain pemChain `json:"chain"`
-		SCT   []byte   `json:"signedCertificateTimestamp"`
-	} `json:"signedCertificateDetachedSct"`
-}
-
-type pemChain struct {
-	Certificates []string `json:"certificates"`
-}
-
 // Issue asks for a certificate; see [sigbox.CA]. The chain is what the authority
 // says: neither it nor its SCT has been verified.
 func (ca *CA) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][]byte, error) {
-	body, err := encodeCertificateRequest(req)
+	body, err := fulcio.AppendRequest(nil, req)
 	if err != nil {
 		return nil, err
 	}
@@ -81,22 +47,6 @@ func (ca *CA) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][]byt
 	return parseChain(r, resp.body)
 }
 
-func encodeCertificateRequest(req sigbox.CertificateRequest) ([]byte, error) {
-	var out certificateRequest
-	out.Credentials.Token = req.Token
-	if req.CSR != nil {
-		out.CSR = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: req.CSR})
-		return encodeJSON(out)
-	}
-	der, err := x509.MarshalPKIXPublicKey(req.PublicKey)
-	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "a key of type %T cannot be certified", req.PublicKey).WithCause(err)
-	}
-	out.PublicKey = &publicKeyRequest{Proof: req.Proof}
-	out.PublicKey.PublicKey.Content = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
-	return encodeJSON(out)
-}
-
 // explainIssue adds the next step to a refusal. Fulcio answers a bad token with
 // 400, like every other bad request.
 func explainIssue(resp response, err error) error {
@@ -108,7 +58,7 @@ func explainIssue(resp response, err error) error {
 }
 
 func parseChain(r request, body []byte) ([][]byte, error) {
-	var answer certificateAnswer
+	var answer fulcio.SigningCertificate
 	if err := decodeJSON(body, &answer); err != nil {
 		return nil, badAnswer(r, "a certificate chain").WithCause(err)
 	}
