@@ -104,7 +104,7 @@ func imageOf(arg string) (ref oci.Reference, ok bool, err error) {
 	case wrong != nil && errors.Is(err, fs.ErrNotExist):
 		return oci.Reference{}, false, configured(wrong) // such as one in capitals
 	case wrong != nil:
-		return oci.Reference{}, false, nil
+		return oci.Reference{}, false, nil //nolint:nilerr // it is the file
 	case err == nil && named && pinned:
 		return oci.Reference{}, false, &usageError{
 			msg:  arg + " is a file here, and names an image at " + host + " as well",
