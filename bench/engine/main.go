@@ -19,7 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
+	"runtime/metrics"
 	"runtime/pprof"
 	"strings"
 	"sync"
@@ -27,6 +27,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sigbox/sigbox/internal/app/pace"
 	"github.com/sigbox/sigbox/internal/store"
 	"github.com/sigbox/sigbox/internal/store/dir"
 	"github.com/sigbox/sigbox/internal/store/pebble"
@@ -46,7 +47,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c config
-	flag.IntVar(&c.entries, "entries", 1_000_000, "how many entries")
+	flag.IntVar(&c.entries, "entries", 1_000_000, "how many entries are added, to those that the log has")
 	flag.IntVar(&c.size, "size", 100, "bytes of an entry")
 	flag.IntVar(&c.callers, "callers", 1024, "how many callers at once")
 	flag.IntVar(&c.windows, "windows", 10, "how many lines of figures")
@@ -70,7 +71,7 @@ func run(ctx context.Context, c config) error {
 		defer func() { _ = os.RemoveAll(temp) }()
 		c.dir = temp
 	}
-	debug.SetGCPercent(150) // as sigbox serve has it
+	defer pace.Server(os.Getenv)() // as sigbox serve runs
 	if c.reopen {
 		return again(ctx, c)
 	}
@@ -146,9 +147,10 @@ func fill(ctx context.Context, c config) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("| entries | entries/s | cpu µs/entry | resident MB | peak MB | written B/entry | stored B/entry |")
-	fmt.Println("| --: | --: | --: | --: | --: | --: | --: |")
+	fmt.Println("| entries | entries/s | cpu µs/entry | in use MB | resident MB | peak MB | written B/entry | stored B/entry |")
+	fmt.Println("| --: | --: | --: | --: | --: | --: | --: | --: |")
 	var first, last float64
+	size := int(o.log.Head().Size) // #nosec G115 -- far from that
 	before := measure(c.dir, false)
 	for w := range c.windows {
 		if w == c.windows-1 {
@@ -158,7 +160,7 @@ func fill(ctx context.Context, c config) error {
 			}
 			defer stop()
 		}
-		from, to := w*c.entries/c.windows, (w+1)*c.entries/c.windows
+		from, to := size+w*c.entries/c.windows, size+(w+1)*c.entries/c.windows
 		if err := window(ctx, o.log, uint64(from), uint64(to), c); err != nil { // #nosec G115 -- not negative
 			return errors.Join(err, o.close())
 		}
@@ -172,8 +174,8 @@ func fill(ctx context.Context, c config) error {
 		if now.stored > 0 {
 			stored = fmt.Sprintf("%.0f", float64(now.stored)/float64(to))
 		}
-		fmt.Printf("| %d | %.0f | %.1f | %d | %d | %.0f | %s |\n", to, last, float64((now.cpu-before.cpu).Microseconds())/n,
-			now.resident>>20, now.peak>>20, float64(now.written-before.written)/n, stored)
+		fmt.Printf("| %d | %.0f | %.1f | %d | %d | %d | %.0f | %s |\n", to, last, float64((now.cpu-before.cpu).Microseconds())/n,
+			now.live>>20, now.resident>>20, now.peak>>20, float64(now.written-before.written)/n, stored)
 		before = now
 	}
 	fmt.Printf("\n%.0f entries/s at the start, %.0f at the end: %.0f %%. Resident %d MB, at most %d.\n", first, last, 100*last/first, before.resident>>20, before.peak>>20)
@@ -304,6 +306,7 @@ type figures struct {
 	at                              time.Time
 	cpu                             time.Duration
 	resident, peak, written, stored int64
+	live                            uint64 // of the heap, when garbage was last collected
 }
 
 func measure(dir string, stored bool) figures {
@@ -314,6 +317,9 @@ func measure(dir string, stored bool) figures {
 	}
 	f.resident, f.peak = field("/proc/self/status", "VmRSS:")<<10, field("/proc/self/status", "VmHWM:")<<10
 	f.written = field("/proc/self/io", "write_bytes:")
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	f.live = live[0].Value.Uint64()
 	if stored {
 		f.stored = bytesBelow(dir)
 	}

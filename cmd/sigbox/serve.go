@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sigbox/sigbox/internal/app"
+	"github.com/sigbox/sigbox/internal/app/pace"
 )
 
 // drainTime is how long requests in flight may take once serve is told to stop.
@@ -81,7 +80,7 @@ func (f *serveFlags) run(e *env, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	tune(e)
+	defer pace.Server(e.getenv)()
 	ctx := cmd.Context()
 	a, err := app.Start(ctx, app.Config{Data: dir, File: f.config, Flags: f.settings, Accept: accept, Logger: log, Now: e.now})
 	if err != nil {
@@ -100,22 +99,6 @@ func (f *serveFlags) run(e *env, cmd *cobra.Command) error {
 	}
 	log.Info("stopped")
 	return err
-}
-
-// tune sets Go's runtime for a server that waits for its disk, unless the
-// environment has set it. With as many schedulers as processors, the commit that
-// comes back from its fsync stands in line behind signature checks; with twice as
-// many, the kernel lets it go first. Under load that is worth a tenth of what the
-// log takes (bench/run -parts log). Garbage is collected a little less often than Go
-// would; more seldom still, and a log of ten million entries that a thousand clients
-// write to needs 300 MB.
-func tune(e *env) {
-	if e.getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
-	}
-	if e.getenv("GOGC") == "" {
-		debug.SetGCPercent(150)
-	}
 }
 
 // wait reloads a on SIGHUP, until ctx ends, which is no error, or a part of a
