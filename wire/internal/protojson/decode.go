@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -28,7 +27,9 @@ import (
 // name the place in the document (RFC 6901).
 type Decoder struct {
 	what string
-	dec  *jsontext.Decoder
+	doc  []byte
+	long long              // of doc, that dec does not see
+	dec  *jsontext.Decoder // read is its ReadValue
 }
 
 // Decode reads b, of at most limit bytes, with read and makes sure that nothing
@@ -37,7 +38,11 @@ func Decode(what string, b []byte, limit int, read func(*Decoder) error) error {
 	if len(b) > limit {
 		return sigbox.Errorf(sigbox.TooLarge, "%s of %d bytes: at most %d are read", what, len(b), limit)
 	}
-	d := &Decoder{what, jsontext.NewDecoder(bytes.NewBuffer(b), jsontext.AllowDuplicateNames(true))}
+	return decode(what, b, findLong(b), read)
+}
+
+func decode(what string, b []byte, l long, read func(*Decoder) error) error {
+	d := &Decoder{what, b, l, jsontext.NewDecoder(bytes.NewBuffer(l.without(b)), jsontext.AllowDuplicateNames(true))}
 	if err := read(d); err != nil {
 		return err
 	}
@@ -58,7 +63,16 @@ func (d *Decoder) Errorf(format string, args ...any) error {
 func (d *Decoder) place() string { return jsonerr.At(d.what, d.dec.StackPointer()) }
 
 // syntax reports JSON that cannot be read on.
-func (d *Decoder) syntax(err error) error { return jsonerr.Of(d.what, err) }
+func (d *Decoder) syntax(err error) error { return jsonerr.Of(d.what, d.long.move(err)) }
+
+// read reads a value, good until the next read.
+func (d *Decoder) read() (jsontext.Value, error) {
+	v, err := d.dec.ReadValue()
+	if err != nil {
+		return nil, d.syntax(err)
+	}
+	return d.long.restore(d.doc, v, d.dec.InputOffset()), nil
+}
 
 // tooMany reports a list with more elements than the format allows.
 func (d *Decoder) tooMany(limit int) error {
@@ -103,9 +117,9 @@ func (d *Decoder) object(snake bool, member func(field string) error, fields []s
 	}
 	var seen uint32
 	for d.dec.PeekKind() != '}' {
-		name, err := d.dec.ReadValue()
+		name, err := d.read()
 		if err != nil {
-			return d.syntax(err)
+			return err
 		}
 		if len(name) > maxName { // too long to be repeated in the place
 			return sigbox.Errorf(sigbox.Invalid, "%s: unknown member, with a name of %d bytes", d.what, len(name))
@@ -200,22 +214,16 @@ func (d *Decoder) Array(limit int, element func() error) error {
 }
 
 // Raw gives the next value's bytes, good until the next read.
-func (d *Decoder) Raw() ([]byte, error) {
-	v, err := d.dec.ReadValue()
-	if err != nil {
-		return nil, d.syntax(err)
-	}
-	return v, nil
-}
+func (d *Decoder) Raw() ([]byte, error) { return d.read() }
 
 // text gives the content of the next value, a string, good until the next read.
 func (d *Decoder) text() ([]byte, error) {
 	if k := d.dec.PeekKind(); k != '"' && k != 0 {
 		return nil, d.wrongKind("a string")
 	}
-	v, err := d.dec.ReadValue()
+	v, err := d.read()
 	if err != nil {
-		return nil, d.syntax(err)
+		return nil, err
 	}
 	if bytes.IndexByte(v, '\\') < 0 {
 		return v[1 : len(v)-1], nil
@@ -288,56 +296,6 @@ func (d *Decoder) decode(s []byte, limit int) ([]byte, error) {
 func (d *Decoder) tooLong(n, limit int) error {
 	return sigbox.Errorf(sigbox.TooLarge, "%s: %d bytes, at most %d are read", d.place(), n, limit)
 }
-
-// Both alphabets, without padding. Strict: the bits left over are zero. They are
-// made once, since each of these methods copies the whole encoding.
-var (
-	standard = base64.RawStdEncoding.Strict()
-	urlSafe  = base64.RawURLEncoding.Strict()
-)
-
-// DecodeBase64 reads base64 of either alphabet (not of both), padded or not,
-// without white space and with nothing in the bits left over.
-func DecodeBase64(s []byte) ([]byte, error) {
-	text := bytes.TrimRight(s, "=")
-	if padding := len(s) - len(text); padding > 0 && (padding > 2 || len(s)%4 != 0) {
-		return nil, notBase64(s)
-	}
-	b := make([]byte, base64.RawStdEncoding.DecodedLen(len(text)))
-	n, err := standard.Decode(b, text)
-	if err != nil && bytes.ContainsAny(text, "-_") {
-		n, err = urlSafe.Decode(b, text)
-	}
-	// Package base64 passes over line ends, wherever they are.
-	if err != nil || len(text) != base64.RawStdEncoding.EncodedLen(n) {
-		return nil, notBase64(s)
-	}
-	return b[:n], nil
-}
-
-// notBase64 says why s is no base64.
-func notBase64(s []byte) error {
-	text := bytes.TrimRight(s, "=")
-	padding := len(s) - len(text)
-	foreign := bytes.IndexFunc(text, func(r rune) bool { return !strings.ContainsRune(alphabets, r) })
-	switch {
-	case bytes.ContainsAny(s, "\r\n"):
-		return sigbox.Errorf(sigbox.Invalid, "not base64: it has line ends in it")
-	case foreign >= 0:
-		r, _ := utf8.DecodeRune(text[foreign:])
-		return sigbox.Errorf(sigbox.Invalid, "not base64: %q at character %d does not belong there", string(r), 1+utf8.RuneCount(text[:foreign]))
-	case bytes.ContainsAny(text, "+/") && bytes.ContainsAny(text, "-_"):
-		return sigbox.Errorf(sigbox.Invalid, "not base64: it has characters of both alphabets")
-	case len(text)%4 == 1:
-		return sigbox.Errorf(sigbox.Invalid, "not base64: of %d characters the last is one too many, or more are missing", len(text))
-	case padding > 0 && len(s)%4 != 0 || padding > 2:
-		return sigbox.Errorf(sigbox.Invalid, "not base64: its padding does not fit its length")
-	}
-	return sigbox.Errorf(sigbox.Invalid, "not base64: its last character has bits left over")
-}
-
-// alphabets are both of base64 (RFC 4648 §4 and §5).
-const alphabets = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 
 // maxInt64 is the length of the longest integer, in digits and a sign.
 const maxInt64 = 20

@@ -17,15 +17,17 @@ type message struct {
 	list   []string
 }
 
-func readMessage(b []byte) (message, error) {
+func readMessage(b []byte) (message, error) { return readAround(b, findLong(b)) }
+
+func readAround(b []byte, l long) (message, error) {
 	var m message
-	err := Decode("test", b, 1<<16, func(d *Decoder) error {
+	err := decode("test", b, l, func(d *Decoder) error {
 		return d.Object(func(field string) (err error) {
 			switch field {
 			case "someText":
 				m.text, err = d.String(1 << 10)
 			case "bytes":
-				m.bytes, err = d.Bytes(1 << 10)
+				m.bytes, err = d.Lines(minLong)
 			case "number":
 				m.number, err = d.Int64()
 			case "time":
