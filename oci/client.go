@@ -28,7 +28,8 @@ type Config struct {
 	Insecure bool
 	// Repository is where the signatures and attestations of all images are, if that is
 	// not the image's own; tag and digest count for nothing. It is for Attachments,
-	// AttachBundle and AttachLegacy: cosign's COSIGN_REPOSITORY.
+	// AttachBundle and AttachLegacy, for Tree and Contents, and for what Copy and Compare
+	// read: cosign's COSIGN_REPOSITORY.
 	Repository Reference
 	// Keychain finds credentials; nil is docker's and podman's files and helpers.
 	Keychain  authn.Keychain

@@ -157,8 +157,12 @@ func TestRepository(t *testing.T) {
 			images, w, signers := newWorld(t), newWorld(t, options...), sigboxtest.New(t)
 			ref := images.putImage("app", "v1", "hello")
 			there := func(cfg *oci.Config) { cfg.Repository = w.ref("signatures", ":ignored") }
-			if _, err := client(there).AttachBundle(t.Context(), images.ref("app", ":v1"), signed(signers, ref.Digest()), nil); err != nil {
+			d, err := client(there).AttachBundle(t.Context(), images.ref("app", ":v1"), signed(signers, ref.Digest()), nil)
+			if err != nil {
 				t.Fatal(err)
+			}
+			if at, want := client(there).AttachedAt(ref, d.Digest).String(), w.ref("signatures", "@"+d.Digest.String()).String(); at != want {
+				t.Errorf("it is said to be at %s, expected %s", at, want)
 			}
 			payload := payloadOf(ref.Digest())
 			annotations := cosign.Annotations(signers.Sign(payload, sigboxtest.Options{Kind: "hashedrekord 0.0.1"}))
@@ -177,6 +181,33 @@ func TestRepository(t *testing.T) {
 			}
 			if len(got) != 2 {
 				t.Errorf("found %d attachments", len(got))
+			}
+			c, target := client(there), newWorld(t, options...)
+			tree, err := c.Tree(t.Context(), ref)
+			if err != nil || len(tree.Attached) != 2 {
+				t.Fatalf("found %+v, %v", tree, err)
+			}
+			for _, n := range tree.Attached {
+				for a, err := range c.Contents(t.Context(), ref, n) {
+					if err != nil || judge(v, a, anybody()) != nil {
+						t.Errorf("%s: %v", n.Digest, err)
+					}
+				}
+			}
+			for what, to := range map[string]oci.Place{
+				"another registry": target.ref("app", ":v1"), "another repository": images.ref("other", ":v1"),
+				"the same repository": images.ref("app", ":v2"), "a directory": oci.Layout{Dir: t.TempDir()},
+			} {
+				if _, err := c.Copy(t.Context(), ref, to, nil); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				if err := c.Compare(t.Context(), ref, to); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				tree, err := client().Tree(t.Context(), to) // without that repository
+				if err != nil || len(tree.Attached) != 2 {
+					t.Errorf("%s: found %+v, %v", what, tree, err)
+				}
 			}
 		})
 	}

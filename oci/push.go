@@ -54,6 +54,10 @@ func (c *Client) AttachBundle(ctx context.Context, ref Reference, content []byte
 	return c.pushReferrer(ctx, ref, m)
 }
 
+// AttachedAt is where [Client.AttachBundle] puts the manifest of a digest for an image that
+// is named by digest.
+func (c *Client) AttachedAt(image Reference, d sigbox.Digest) Reference { return c.home(image).At(d) }
+
 // bundleAnnotations says what a bundle holds, for who looks for one.
 func bundleAnnotations(b *sigbox.Bundle, more map[string]string) map[string]string {
 	out := map[string]string{}

@@ -16,13 +16,34 @@ import (
 type repository struct {
 	c   *Client
 	ref Reference
+	// aside is where what belongs to images is, if that is not beside them.
+	aside Reference
 }
 
 func (r Reference) store(c *Client) (store, error) {
 	if r.IsZero() {
 		return nil, sigbox.Errorf(sigbox.Invalid, "no image reference to copy from or to")
 	}
-	return repository{c, r}, nil
+	return repository{c, r, c.cfg.Repository}, nil
+}
+
+// target is a place that is written to: what belongs to images is beside them there.
+func (c *Client) target(p Place) (store, error) {
+	s, err := p.store(c)
+	if r, ok := s.(repository); ok {
+		r.aside = Reference{}
+		s = r
+	}
+	return s, err
+}
+
+// places are where to look for content, which its digest names: wherever it is, it is the
+// same.
+func (r repository) places() []Reference {
+	if r.aside.IsZero() || r.aside.repo == r.ref.repo {
+		return []Reference{r.ref}
+	}
+	return []Reference{r.ref, r.aside}
 }
 
 func (r repository) root(ctx context.Context) (manifest.Descriptor, error) {
@@ -30,15 +51,17 @@ func (r repository) root(ctx context.Context) (manifest.Descriptor, error) {
 }
 
 func (r repository) manifest(ctx context.Context, d sigbox.Digest) (content, error) {
-	v, err := r.c.manifestOf(ctx, r.ref.At(d))
-	if err == nil && v.missing {
-		err = notThere(r.ref.At(d))
+	for _, at := range r.places() {
+		if v, err := r.c.manifestOf(ctx, at.At(d)); err != nil || !v.missing {
+			return v, err
+		}
 	}
-	return v, err
+	return content{missing: true}, notThere(r.ref.At(d))
 }
 
 func (r repository) attached(ctx context.Context, image sigbox.Digest) ([]attached, error) {
-	ref := r.ref.At(image)
+	places := r.places()
+	ref := places[len(places)-1].At(image)
 	var all []attached
 	for d, err := range r.c.Referrers(ctx, ref, "") {
 		if err != nil {
@@ -64,8 +87,18 @@ func (r repository) attached(ctx context.Context, image sigbox.Digest) ([]attach
 	return all, nil
 }
 
-func (r repository) open(ctx context.Context, d manifest.Descriptor) (io.ReadCloser, error) {
-	a, err := r.c.access(ctx, r.ref, pull)
+func (r repository) open(ctx context.Context, d manifest.Descriptor) (body io.ReadCloser, err error) {
+	for _, at := range r.places() {
+		if body, err = r.c.openBlob(ctx, at, d); err == nil || sigbox.KindOf(err) != sigbox.NotFound {
+			return body, err
+		}
+	}
+	return nil, err
+}
+
+// openBlob gives a blob as it comes.
+func (c *Client) openBlob(ctx context.Context, in Reference, d manifest.Descriptor) (io.ReadCloser, error) {
+	a, err := c.access(ctx, in, pull)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +107,7 @@ func (r repository) open(ctx context.Context, d manifest.Descriptor) (io.ReadClo
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, refusal(resp, "blob "+r.ref.At(d.Digest).String())
+		return nil, refusal(resp, "blob "+in.At(d.Digest).String())
 	}
 	return resp.Body, nil
 }
@@ -99,7 +132,7 @@ func (r repository) put(ctx context.Context, m *manifest.Manifest, d manifest.De
 // putBlob mounts a blob of the same registry, and else sends what is not there.
 func (r repository) putBlob(ctx context.Context, d manifest.Descriptor, from store, open func() (io.ReadCloser, error)) (fate, error) {
 	source, ok := from.(repository)
-	if ok && source.ref.repo == r.ref.repo {
+	if ok && source.ref.repo == r.ref.repo && len(source.places()) == 1 {
 		return present, nil
 	}
 	if ok && source.ref.repo.RegistryStr() == r.ref.repo.RegistryStr() && !r.c.keepsFrom(source.ref, r.ref) {

@@ -43,7 +43,8 @@ func (n *Node) key() string {
 }
 
 // Tree gives an image with all that [Client.Copy] would copy, in no order that means
-// anything. What hangs on a manifest that is met again stands where it was met first.
+// anything: where [Config] has signatures in a repository of their own, what belongs to
+// images is what is there. What hangs on a manifest that is met again stands where it was met first.
 //
 // A manifest that is not there, makes no sense, or is listed for what it does not refer
 // to, is a Node with an error and with nothing below, and so does not hide the others;
@@ -53,6 +54,10 @@ func (c *Client) Tree(ctx context.Context, p Place) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.treeOf(ctx, s)
+}
+
+func (c *Client) treeOf(ctx context.Context, s store) (*Node, error) {
 	d, err := s.root(ctx)
 	if err != nil {
 		return nil, err
@@ -155,6 +160,7 @@ func (n *Node) load(ctx context.Context, s store) error {
 // stands under cosign's tags, and nothing of others. Errors come with the attachment
 // that could not be read.
 func (c *Client) Contents(ctx context.Context, subject Reference, n *Node) iter.Seq2[*Attachment, error] {
+	subject = c.home(subject)
 	return func(yield func(*Attachment, error) bool) {
 		all, err := n.contents(subject)
 		if err != nil {
@@ -185,7 +191,12 @@ func (c *Client) Compare(ctx context.Context, from, to Place) error {
 	if err != nil {
 		return err
 	}
-	got, err := c.Renew().Tree(ctx, to)
+	anew := c.Renew()
+	target, err := anew.target(to)
+	if err != nil {
+		return err
+	}
+	got, err := anew.treeOf(ctx, target)
 	if err != nil {
 		return err
 	}

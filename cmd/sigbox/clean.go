@@ -105,7 +105,7 @@ type cleaning struct {
 
 // clean is the verb.
 func (e *env) clean(ctx context.Context, f cleanFlags, arg string) error {
-	if err := cmp.Or(f.check(), e.besideImage("clean")); err != nil {
+	if err := cmp.Or(f.check(), e.besideImage("clean", "they are those of the same image in every other repository, too")); err != nil {
 		return err
 	}
 	image, err := e.openImage(ctx, f.registry, arg)

@@ -46,16 +46,23 @@ func (f *registryFlags) registerAccess(cmd *cobra.Command) {
 // image's own, as it does for cosign.
 const repositoryVariable = "COSIGN_REPOSITORY"
 
-// besideImage refuses a verb that takes what is in the image's own repository, where
-// signatures are said to be elsewhere: it would not see them, and call that all.
-func (e *env) besideImage(verb string) error {
+// besideImage refuses a verb that changes what is in the image's own repository, where
+// signatures are said to be elsewhere, for a reason of its own.
+func (e *env) besideImage(verb, why string) error {
 	name := e.getenv(repositoryVariable)
 	if name == "" {
 		return nil
 	}
 	return &usageError{
-		msg:  fmt.Sprintf("%s says that signatures are in %s, and %s knows those alone that are beside the image", repositoryVariable, name, verb),
-		hint: "without the variable it takes what is there; sigbox download and inspect read the other repository",
+		msg:  fmt.Sprintf("%s says that signatures are in %s, and %s", repositoryVariable, name, why),
+		hint: fmt.Sprintf("without the variable sigbox %s is for what is beside the image", verb),
+	}
+}
+
+// noteRepository tells where what belongs to an image was read, if not beside it.
+func (e *env) noteRepository() {
+	if name := e.getenv(repositoryVariable); name != "" {
+		e.note("What belongs to it is read in %s (%s).", name, repositoryVariable)
 	}
 }
 

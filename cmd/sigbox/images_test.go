@@ -235,13 +235,32 @@ func TestRepositoryOfSignatures(t *testing.T) {
 	if status := w.verify(tag); status != exitOK {
 		t.Errorf("where they are: status %d: %s", status, &w.stderr)
 	}
-	for _, args := range [][]string{{"tree", tag}, {"clean", "--yes", tag}, {"copy", tag, w.registry + "/acme/copy:v1"}, {"save", tag, t.TempDir()}, {"load", t.TempDir(), tag}} {
+	dir, promoted := t.TempDir(), w.registry+"/acme/copy:v1"
+	for _, args := range [][]string{{"clean", "--yes", tag}, {"load", dir, tag}} {
 		if status, text := w.status(args...); status != exitUsage || !strings.Contains(text, elsewhere.Repository()) {
-			t.Errorf("%q, which sees no signatures there: status %d: %s", args, status, text)
+			t.Errorf("%q: status %d: %s", args, status, text)
 		}
+	}
+	for _, args := range [][]string{{"tree", tag}, {"copy", tag, promoted}, {"save", tag, dir}} {
+		if status, text := w.status(args...); status != exitOK || !strings.Contains(text, elsewhere.Repository()) {
+			t.Errorf("%q: status %d: %s", args, status, text)
+		}
+	}
+	if status, text := w.status("tree", tag); status != exitOK || !strings.Contains(text, "bundle sha256:") {
+		t.Errorf("tree: status %d: %s", status, text)
 	}
 	if status, text := w.status("download", tag); status != exitOK {
 		t.Errorf("download: status %d: %s", status, text)
+	}
+	delete(w.vars, repositoryVariable)
+	loaded := w.registry + "/acme/loaded:v1"
+	if status, text := w.status("load", dir, loaded); status != exitOK {
+		t.Errorf("load: status %d: %s", status, text)
+	}
+	for _, at := range []string{promoted, loaded} {
+		if status := w.verify(at); status != exitOK {
+			t.Errorf("%s: status %d: %s", at, status, &w.stderr)
+		}
 	}
 	w.vars[repositoryVariable] = "NO SUCH"
 	if status := w.verify(tag); status != exitUsage || !strings.Contains(w.stderr.String(), repositoryVariable) {

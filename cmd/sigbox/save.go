@@ -93,6 +93,9 @@ func (e *env) save(ctx context.Context, f transferFlags, from, dir, name string)
 
 // load is the verb load.
 func (e *env) load(ctx context.Context, f transferFlags, dir, to, name string) error {
+	if err := e.besideImage("load", "load puts them beside the image, where nobody would look for them then"); err != nil {
+		return err
+	}
 	target, err := imageArg(to)
 	if err != nil {
 		return err

@@ -262,7 +262,7 @@ func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
 	}
 	if !a.image.IsZero() && r.flags.bundle == "" {
 		m, err := r.images.AttachBundle(ctx, a.image, data, nil)
-		return newSignedJSON(a, d, a.image.At(m.Digest).String(), b), err
+		return newSignedJSON(a, d, r.images.AttachedAt(a.image, m.Digest).String(), b), err
 	}
 	out := r.flags.bundleOf(a)
 	if r.flags.attestation != nil && r.flags.bundle == "" {

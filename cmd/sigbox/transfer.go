@@ -25,9 +25,6 @@ type transfer struct {
 
 // transfer copies an image, makes sure that nothing is lost, and tells of it.
 func (e *env) transfer(ctx context.Context, f transferFlags, t transfer) error {
-	if err := e.besideImage("a copy"); err != nil {
-		return err
-	}
 	client, err := e.registries(f.registry)
 	if err != nil {
 		return err
@@ -54,6 +51,7 @@ func (e *env) transfer(ctx context.Context, f transferFlags, t transfer) error {
 	if _, err := fmt.Fprintln(e.stdout, printable(report.Image)); err != nil {
 		return ioError(err)
 	}
+	e.noteRepository()
 	e.note("%s", report)
 	return nil
 }

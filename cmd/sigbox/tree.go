@@ -49,9 +49,6 @@ const unverifiedTree = "UNVERIFIED: these are the claims of whoever could write 
 
 // tree is the verb.
 func (e *env) tree(ctx context.Context, f treeFlags, arg string) error {
-	if err := e.besideImage("tree"); err != nil {
-		return err
-	}
 	image, err := e.openImage(ctx, f.registry, arg)
 	if err != nil {
 		return err
@@ -68,6 +65,7 @@ func (e *env) tree(ctx context.Context, f treeFlags, arg string) error {
 		return e.printJSON(t)
 	}
 	e.noteTag(image.asked, image.ref)
+	e.noteRepository()
 	return t.print(e.stdout)
 }
 
