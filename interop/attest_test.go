@@ -18,8 +18,8 @@ type attester interface {
 // own way of recording a DSSE envelope, and has sigbox and sigstore-go judge
 // them: the subject's file is verified, another file is refused.
 func TestAttest(t *testing.T) {
-	in := serve(t)
-	all := clients(t, in.binary)
+	in := serveTLS(t)
+	all := clients(t, in)
 	dir := t.TempDir()
 	file := write(t, filepath.Join(dir, "artifact"), "a release\n")
 	changed := write(t, filepath.Join(dir, "changed"), "a changed release\n")

@@ -218,3 +218,41 @@ func (c pythonClient) v1(string) client {
 func (c pythonClient) verify(in *instance, file, bundle, email, issuer string) error {
 	return c.run("--instance", in.url+"/tuf", "verify", "identity", "--bundle", bundle, "--cert-identity", email, "--cert-oidc-issuer", issuer, file)
 }
+
+// javaClient is sigstore-java, through java/. It asks the authority by gRPC, at the
+// address of its HTTP API and over TLS alone.
+type javaClient struct {
+	classes, trustStore, home string
+	env                       []string
+}
+
+func (c javaClient) name() string { return "sigstore-java" }
+
+func (c javaClient) run(in *instance, verb string, args ...string) error {
+	java := []string{
+		"-XX:TieredStopAtLevel=1", // what runs for a second gains nothing by being compiled well
+		"-Djavax.net.ssl.trustStore=" + c.trustStore, "-Djavax.net.ssl.trustStorePassword=" + trustStorePassword, "-Duser.home=" + c.home,
+		"-cp", c.classes, "Client", in.url + "/tuf", in.rootFile, filepath.Join(c.home, "tuf"), verb,
+	}
+	return command(c.home, c.env, "java", append(java, args...)...)
+}
+
+// trust does nothing: the client trusts the root that each call names.
+func (c javaClient) trust(*instance) error { return nil }
+
+func (c javaClient) v1(string) client {
+	c.env = []string{"REKOR_VERSION=1"}
+	return c
+}
+
+func (c javaClient) sign(in *instance, token, file, bundle string) error {
+	return c.run(in, "sign", token, file, bundle)
+}
+
+func (c javaClient) attest(in *instance, token, statement, bundle string) error {
+	return c.run(in, "attest", token, statement, bundle)
+}
+
+func (c javaClient) verify(in *instance, file, bundle, email, issuer string) error {
+	return c.run(in, "verify", file, bundle, email, issuer)
+}

@@ -5,6 +5,7 @@ package interop
 
 import (
 	"bytes"
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"net"
@@ -29,6 +30,8 @@ type instance struct {
 	data     string
 	rootFile string
 	binary   string
+	// certificate is the file of the server's certificate, "" without TLS.
+	certificate string
 }
 
 // token asks the running instance for an identity token.
@@ -107,7 +110,38 @@ func serveWith(t *testing.T, scheme string, client *http.Client, flags ...string
 	return nil
 }
 
-func clients(t *testing.T, binary string) []client {
+// serveTLS is serve over TLS, by a certificate that all clients which are started
+// afterwards trust.
+func serveTLS(t *testing.T) *instance {
+	t.Helper()
+	dir := t.TempDir()
+	roots, flags := selfSigned(t, dir)
+	certificate := filepath.Join(dir, "cert.pem")
+	for _, name := range []string{"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"} {
+		t.Setenv(name, certificate)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	t.Cleanup(client.CloseIdleConnections)
+	in := serveWith(t, "https", client, flags...)
+	in.certificate = certificate
+	return in
+}
+
+// trustStorePassword protects nothing: a trust store must have one.
+const trustStorePassword = "changeit"
+
+// trustStore writes a certificate in the form in which Java takes it.
+func trustStore(t *testing.T, certificate string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "trust.p12")
+	cmd := exec.Command("keytool", "-importcert", "-noprompt", "-alias", "instance", "-file", certificate, "-keystore", path, "-storetype", "PKCS12", "-storepass", trustStorePassword)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("keytool: %v\n%s", err, out)
+	}
+	return path
+}
+
+func clients(t *testing.T, in *instance) []client {
 	home := func() string { return t.TempDir() }
 	script, err := filepath.Abs("js/client.mjs")
 	if err != nil {
@@ -124,11 +158,12 @@ func clients(t *testing.T, binary string) []client {
 		t.Fatal(err)
 	}
 	return []client{
-		sigboxClient{binary: binary, home: home()},
+		sigboxClient{binary: in.binary, home: home()},
 		cosignClient{binary: tools(t, "bin", "cosign"), home: home()},
 		goClient{binary: tools(t, "bin", "sigstorego"), home: home()},
 		jsClient{node: tools(t, "bin", "node"), script: installed, home: home()},
 		pythonClient{binary: tools(t, "python", "bin", "sigstore"), home: home()},
+		javaClient{classes: filepath.Join(tools(t, "java", "target"), "client.jar") + ":" + filepath.Join(tools(t, "java", "target", "lib"), "*"), trustStore: trustStore(t, in.certificate), home: home()},
 	}
 }
 
@@ -141,8 +176,8 @@ func write(t *testing.T, path, text string) string {
 }
 
 func TestMatrix(t *testing.T) {
-	in := serve(t)
-	all := clients(t, in.binary)
+	in := serveTLS(t)
+	all := clients(t, in)
 	dir := t.TempDir()
 	file := write(t, filepath.Join(dir, "artifact"), "a release\n")
 	changed := write(t, filepath.Join(dir, "changed"), "a changed release\n")
@@ -198,7 +233,7 @@ func judge(t *testing.T, in *instance, all []client, bundles map[string]string, 
 
 // table writes the results as README shows them.
 func table(all []client, results map[[2]string]string) string {
-	versions := map[string]string{"cosign": " 3.1.3", "sigstore-go": " 1.3.0", "sigstore-js": " 5.0.1 (signs with @sigstore/sign 5.1.0)", "sigstore-python": " 4.5.1"}
+	versions := map[string]string{"cosign": " 3.1.3", "sigstore-go": " 1.3.0", "sigstore-js": " 5.0.1 (signs with @sigstore/sign 5.1.0)", "sigstore-python": " 4.5.1", "sigstore-java": " 2.0.0"}
 	var b strings.Builder
 	b.WriteString("| signed by ↓, verified by → |")
 	for _, c := range all {

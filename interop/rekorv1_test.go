@@ -78,8 +78,8 @@ func kindOf(t *testing.T, bundle string) (kind string, promised bool) {
 
 // TestMatrixV1 is TestMatrix with the log of Rekor v1.
 func TestMatrixV1(t *testing.T) {
-	in := serve(t)
-	all := clients(t, in.binary)
+	in := serveTLS(t)
+	all := clients(t, in)
 	dir := t.TempDir()
 	config := in.v1Config(t, filepath.Join(dir, "signing_config.json"))
 	file := write(t, filepath.Join(dir, "artifact"), "a release\n")
@@ -107,8 +107,8 @@ func statementOf(t *testing.T, path, file string) string {
 
 // TestAttestV1: what v1 logs of envelopes is an entry of its own kind.
 func TestAttestV1(t *testing.T) {
-	in := serve(t)
-	all := clients(t, in.binary)
+	in := serveTLS(t)
+	all := clients(t, in)
 	dir := t.TempDir()
 	file := write(t, filepath.Join(dir, "artifact"), "a release\n")
 	changed := write(t, filepath.Join(dir, "changed"), "a changed release\n")
