@@ -151,10 +151,12 @@ func (l *Log) bringHead(ctx context.Context) error {
 	case l.ctx.Err() != nil: // Close has given up: nothing is known
 		return l.ctx.Err()
 	}
-	l.watched.Store(&begun)
 	if d != nil {
-		return l.doubted(d)
+		err := l.doubted(d)
+		l.watched.Store(&begun) // whoever sees that it was compared sees what came of it
+		return err
 	}
+	l.watched.Store(&begun)
 	if l.anchored == "" || l.anchoredSize < h.Size {
 		switch err := l.storeAnchor(ctx, h); {
 		case errors.Is(err, store.ErrConflict):

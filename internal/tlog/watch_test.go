@@ -104,6 +104,37 @@ func TestFirstCommitAfterAStandstill(t *testing.T) {
 	}
 }
 
+// Nobody sees that the log was compared, and not yet that it is shut since it could not
+// be: after a standstill, a copy may have gone on.
+func TestComparedIsSeenAfterShut(t *testing.T) {
+	cfg, anchor := anchoredConfig(t)
+	var clock testClock
+	var asked func() // whenever the time is asked for, as the sequencer may come at any
+	cfg.Now = func() time.Time {
+		if f := asked; f != nil {
+			asked = nil // it asks for the time itself
+			f()
+			asked = f
+		}
+		return clock.now()
+	}
+	cfg.PublishInterval = -1
+	l := openLog(t, cfg)
+	add(t, l, "a")
+	must(t, l.anchorHead(t.Context()))
+	anchor.fail(errors.New("no route"), false)
+	clock.add(24 * time.Hour)
+	asked = func() {
+		if l.lookedLately() && l.stopped() == nil {
+			t.Error("a commit would go on")
+		}
+	}
+	err := l.anchorHead(t.Context())
+	asked = nil
+	expectKind(t, err, sigbox.Unavailable)
+	expectKind(t, l.Err(), sigbox.Unavailable)
+}
+
 // A log that stands still in the midst of a commit does not show its head before it has
 // looked again; nor one that cannot look after it has stood still for long.
 func TestStandstillInACommit(t *testing.T) {
