@@ -183,8 +183,21 @@ func (c *connection) home(image Reference) Reference {
 	return c.cfg.Repository.At(image.digest)
 }
 
+// holdsSlot is the key of contexts in which requests may be made.
+type holdsSlot struct{}
+
+// holdSlot waits until a request may be made, and gives a context in which several may be,
+// one after the other.
+func (c *connection) holdSlot(ctx context.Context) (context.Context, func(), error) {
+	release, err := c.slot(ctx)
+	return context.WithValue(ctx, holdsSlot{}, true), release, err
+}
+
 // slot waits until a request may be made; the caller gives it back with the result.
 func (c *connection) slot(ctx context.Context) (release func(), err error) {
+	if ctx.Value(holdsSlot{}) != nil {
+		return func() {}, nil
+	}
 	select {
 	case c.slots <- struct{}{}:
 		return func() { <-c.slots }, nil

@@ -94,8 +94,11 @@ type store interface {
 	put(ctx context.Context, m *manifest.Manifest, d manifest.Descriptor, body []byte) error
 	// putBlob puts a blob that from has.
 	putBlob(ctx context.Context, d manifest.Descriptor, from store, open func() (io.ReadCloser, error)) (fate, error)
-	// attach makes what was put belong to an image.
-	attach(ctx context.Context, a attached, m *manifest.Manifest, body []byte) error
+	// attach makes what was put belong to an image, and reports whether it is listed: list
+	// is for what is not.
+	attach(ctx context.Context, a attached, m *manifest.Manifest, body []byte) (listed bool, err error)
+	// list enters what was attached to an image into its list.
+	list(ctx context.Context, image sigbox.Digest, entries []manifest.Descriptor) error
 	// finish makes the whole visible.
 	finish(ctx context.Context, root manifest.Descriptor, body []byte) error
 }
@@ -281,8 +284,19 @@ func (k *copier) copyBlob(ctx context.Context, d manifest.Descriptor) error {
 	return err
 }
 
-// copyAttached copies what belongs to what was copied, and what belongs to that.
+// copyAttached copies what belongs to what was copied, and what belongs to that. Lists are
+// made meanwhile, as many as there are: that takes its time, most of which is waiting.
 func (k *copier) copyAttached(ctx context.Context) error {
+	all, ctx := errgroup.WithContext(ctx)
+	list := func(image sigbox.Digest, entries []manifest.Descriptor) {
+		all.Go(func() error { return k.to.list(ctx, image, entries) })
+	}
+	all.Go(func() error { return k.copyChains(ctx, list) })
+	return all.Wait()
+}
+
+// copyChains is copyAttached but for the lists.
+func (k *copier) copyChains(ctx context.Context, list func(sigbox.Digest, []manifest.Descriptor)) error {
 	looked := 0
 	for chain := 0; ; chain++ {
 		k.mu.Lock()
@@ -298,7 +312,13 @@ func (k *copier) copyAttached(ctx context.Context) error {
 		g, ctx := errgroup.WithContext(ctx)
 		g.SetLimit(k.cfg.Parallel)
 		for _, d := range level {
-			g.Go(func() error { return k.copyAttachedTo(ctx, d) })
+			g.Go(func() error {
+				entries, err := k.copyAttachedTo(ctx, d)
+				if err == nil && len(entries) > 0 {
+					list(d.Digest, entries)
+				}
+				return err
+			})
 		}
 		if err := g.Wait(); err != nil {
 			return err
@@ -306,15 +326,17 @@ func (k *copier) copyAttached(ctx context.Context) error {
 	}
 }
 
-func (k *copier) copyAttachedTo(ctx context.Context, image manifest.Descriptor) error {
+// copyAttachedTo gives what is to be listed.
+func (k *copier) copyAttachedTo(ctx context.Context, image manifest.Descriptor) ([]manifest.Descriptor, error) {
 	all, err := k.from.attached(ctx, image.Digest)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var entries []manifest.Descriptor
 	for _, a := range all {
 		m, body, err := k.read(ctx, a.Descriptor)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if a.suffix == "" && !refersTo(m, image.Digest) {
 			k.mu.Lock()
@@ -323,16 +345,20 @@ func (k *copier) copyAttachedTo(ctx context.Context, image manifest.Descriptor) 
 			continue
 		}
 		if err := k.copyTree(ctx, a.Descriptor, 0); err != nil {
-			return err
+			return nil, err
 		}
-		if err := k.to.attach(ctx, a, m, body); err != nil {
-			return err
+		listed, err := k.to.attach(ctx, a, m, body)
+		if err != nil {
+			return nil, err
+		}
+		if !listed {
+			entries = append(entries, entryOf(m, a.Descriptor))
 		}
 		k.mu.Lock()
 		k.extra++
 		k.mu.Unlock()
 	}
-	return nil
+	return entries, nil
 }
 
 // checkedReader holds a blob against its descriptor: a reader that ends well has given

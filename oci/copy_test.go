@@ -1,6 +1,7 @@
 package oci_test
 
 import (
+	"context"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -8,8 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -358,5 +361,54 @@ func TestMountRefused(t *testing.T) {
 		if err := client().Compare(t.Context(), r.index, to); err != nil {
 			t.Errorf("%d: %v", status, err)
 		}
+	}
+}
+
+// TestCopyListsOnce: where there is no referrers API, all that belongs to an image is
+// entered at once, and watched at the same time as what belongs to others.
+func TestCopyListsOnce(t *testing.T) {
+	t.Parallel()
+	w, to, signers := newWorld(t), newWorld(t, withoutAPI), sigboxtest.New(t)
+	index := &manifest.Manifest{SchemaVersion: 2, MediaType: manifest.TypeIndex}
+	var images []oci.Reference
+	for _, content := range []string{"one", "two"} {
+		ref := w.putImage("app", "", content)
+		d, err := client().Describe(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		index.Manifests, images = append(index.Manifests, d), append(images, ref)
+		for range 3 {
+			attachBundle(t, signers, ref)
+		}
+	}
+	// Nobody goes on before both are watched.
+	var watching sync.WaitGroup
+	watching.Add(len(images))
+	var begun atomic.Int64
+	c := client(func(cfg *oci.Config) {
+		cfg.Wait = func(ctx context.Context, _ time.Duration) error {
+			if begun.Add(1) <= int64(len(images)) {
+				watching.Done()
+			}
+			watching.Wait()
+			return ctx.Err()
+		}
+	})
+	if _, err := c.Copy(t.Context(), w.putManifest("app", "v1", index), to.ref("app", ":v1"), nil); err != nil {
+		t.Fatal(err)
+	}
+	log := to.log()
+	for _, ref := range images {
+		put := "PUT /v2/app/manifests/sha256-" + ref.Digest().Hex()
+		if n := len(slices.DeleteFunc(slices.Clone(log), func(r string) bool { return r != put })); n != 1 {
+			t.Errorf("the list of %s was written %d times", ref, n)
+		}
+		if got := all(t, client(), to.ref("app", "@"+ref.Digest().String()), oci.Query{}); len(got) != 3 {
+			t.Errorf("found %d bundles of 3", len(got))
+		}
+	}
+	if last := log[len(log)-1]; last != "PUT /v2/app/manifests/v1" {
+		t.Errorf("the tag is not set last, but %s", last)
 	}
 }

@@ -110,7 +110,7 @@ func (c *Client) deleteReferrer(ctx context.Context, subject Reference, n *Node,
 // one, and gives them. An index without entries stays: nothing could take it away without
 // the risk of taking what somebody enters meanwhile.
 func (c *Client) unlist(ctx context.Context, subject Reference, gone []manifest.Descriptor) (taken []manifest.Descriptor, err error) {
-	err = c.merge(ctx, subject.fallback(""), func(now *manifest.Manifest) (*manifest.Manifest, error) {
+	err = c.merge(ctx, subject.fallback(""), func(_ context.Context, now *manifest.Manifest) (*manifest.Manifest, error) {
 		if now == nil || !now.IsIndex() {
 			return nil, nil
 		}
@@ -137,7 +137,7 @@ func (c *Client) relist(ctx context.Context, subject Reference, back []manifest.
 	if len(back) == 0 {
 		return nil
 	}
-	return c.merge(ctx, subject.fallback(""), func(now *manifest.Manifest) (*manifest.Manifest, error) {
+	return c.merge(ctx, subject.fallback(""), func(_ context.Context, now *manifest.Manifest) (*manifest.Manifest, error) {
 		return withReferrers(now, back)
 	})
 }
@@ -175,7 +175,7 @@ func (c *Client) removeLayers(ctx context.Context, at Reference, n *Node) error 
 	if n.Manifest != nil {
 		gone = n.Manifest.Layers
 	}
-	err := c.merge(ctx, at, func(now *manifest.Manifest) (*manifest.Manifest, error) {
+	err := c.merge(ctx, at, func(ctx context.Context, now *manifest.Manifest) (*manifest.Manifest, error) {
 		if now == nil {
 			return nil, nil
 		}

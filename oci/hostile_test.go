@@ -656,6 +656,42 @@ func TestConcurrentWriters(t *testing.T) {
 	w.log()
 }
 
+// TestWatchedTogether: who waits whether its entry stays keeps no other from writing, and
+// holds up no request.
+func TestWatchedTogether(t *testing.T) {
+	t.Parallel()
+	const writers = 4
+	w, ref := bundleWorld(t, 0, withoutAPI)
+	signers := sigboxtest.New(t)
+	var watching sync.WaitGroup
+	watching.Add(writers)
+	var begun atomic.Int64
+	c := client(func(cfg *oci.Config) {
+		cfg.Parallel = 1
+		cfg.Wait = func(ctx context.Context, _ time.Duration) error {
+			if begun.Add(1) <= writers {
+				watching.Done()
+			}
+			watching.Wait() // for all of them
+			return ctx.Err()
+		}
+	})
+	var g sync.WaitGroup
+	for range writers {
+		b := signed(signers, ref.Digest())
+		g.Go(func() {
+			if _, err := c.AttachBundle(context.Background(), ref, b, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	g.Wait()
+	if got := all(t, client(), ref, oci.Query{}); len(got) != writers {
+		t.Errorf("found %d bundles of %d", len(got), writers)
+	}
+	w.log()
+}
+
 // TestLostUpdate: an entry that another writer undoes is made again.
 func TestLostUpdate(t *testing.T) {
 	t.Parallel()
@@ -720,6 +756,39 @@ func TestConditions(t *testing.T) {
 	}
 	if got := all(t, client(), ref, oci.Query{}); len(got) != 2 || refused.Load() != 2 {
 		t.Errorf("found %d bundles, after %d writes", len(got), refused.Load())
+	}
+}
+
+// TestMisread: what a registry has misread while somebody else wrote the same is sent again.
+func TestMisread(t *testing.T) {
+	t.Parallel()
+	for _, part := range []string{"/manifests/sha256:", "/manifests/sha256-"} {
+		w, ref := bundleWorld(t, 1, withoutAPI)
+		times := int64(2)
+		var sent atomic.Int64
+		w.before = func(rw http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, part) || sent.Add(1) > times {
+				return false
+			}
+			rw.WriteHeader(http.StatusBadRequest)
+			_, _ = fmt.Fprint(rw, `{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match uploaded content"}]}`)
+			return true
+		}
+		signers := sigboxtest.New(t)
+		if _, err := client().AttachBundle(t.Context(), ref, signed(signers, ref.Digest()), nil); err != nil {
+			t.Errorf("%s: %v", part, err)
+		}
+		if got := all(t, client(), ref, oci.Query{}); len(got) != 2 {
+			t.Errorf("%s: found %d bundles of 2", part, len(got))
+		}
+		times = 1 << 20
+		sent.Store(0)
+		if _, err := client().AttachBundle(t.Context(), ref, signed(signers, ref.Digest()), nil); sigbox.KindOf(err) != sigbox.Unavailable {
+			t.Errorf("%s: found %v", part, err)
+		}
+		if n := sent.Load(); n > 5 {
+			t.Errorf("%s: sent %d times", part, n)
+		}
 	}
 }
 

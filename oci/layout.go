@@ -403,7 +403,7 @@ func (l *directory) writeBlob(path string, r io.Reader) error {
 }
 
 // attach notes what belongs to an image for the index.
-func (l *directory) attach(_ context.Context, a attached, m *manifest.Manifest, _ []byte) error {
+func (l *directory) attach(_ context.Context, a attached, m *manifest.Manifest, _ []byte) (listed bool, err error) {
 	d := plain(a.Descriptor)
 	if d.ArtifactType = m.Kind(); a.suffix != "" {
 		d.ArtifactType = ""
@@ -412,8 +412,11 @@ func (l *directory) attach(_ context.Context, a attached, m *manifest.Manifest, 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.added = append(l.added, d)
-	return nil
+	return true, nil
 }
+
+// list has nothing to do: what is attached is listed.
+func (l *directory) list(context.Context, sigbox.Digest, []manifest.Descriptor) error { return nil }
 
 // finish enters what was copied into the index.
 func (l *directory) finish(_ context.Context, root manifest.Descriptor, _ []byte) error {

@@ -60,7 +60,7 @@ func checkPayload(content []byte, image sigbox.Digest) error {
 
 // addLayers adds layers to the image under a tag, which is made if there is none.
 func (c *Client) addLayers(ctx context.Context, at Reference, layers []manifest.Descriptor, annotations map[string]string) error {
-	return c.merge(ctx, at, func(now *manifest.Manifest) (*manifest.Manifest, error) {
+	return c.merge(ctx, at, func(ctx context.Context, now *manifest.Manifest) (*manifest.Manifest, error) {
 		if now == nil {
 			now = &manifest.Manifest{SchemaVersion: 2, MediaType: manifest.TypeImage, Annotations: annotations}
 		}

@@ -18,17 +18,21 @@ import (
 // others can be thought to watch is given up and begun anew.
 
 // change makes the next state of a manifest, of nil if there is none yet. It gives nil
-// if nothing is to be changed.
-type change func(now *manifest.Manifest) (*manifest.Manifest, error)
+// if nothing is to be changed. What it asks of the registry it asks with ctx.
+type change func(ctx context.Context, now *manifest.Manifest) (*manifest.Manifest, error)
 
-// listReferrer enters d into the index that stands for the referrers API, unless the
-// API lists it after all.
-func (c *Client) listReferrer(ctx context.Context, subject Reference, d manifest.Descriptor) error {
-	if page, err := c.apiReferrers(ctx, subject, "", ""); err == nil && !page.missing && hasDigest(page.manifests, d.Digest) {
+// listReferrers enters manifests into the index that stands for the referrers API, unless
+// the API lists them after all.
+func (c *Client) listReferrers(ctx context.Context, subject Reference, all []manifest.Descriptor) error {
+	defer c.forgetReferrers(subject)
+	if page, err := c.apiReferrers(ctx, subject, "", ""); err == nil && !page.missing {
+		all = slices.DeleteFunc(slices.Clone(all), func(d manifest.Descriptor) bool { return hasDigest(page.manifests, d.Digest) })
+	}
+	if len(all) == 0 {
 		return nil
 	}
-	return c.merge(ctx, subject.fallback(""), func(now *manifest.Manifest) (*manifest.Manifest, error) {
-		return withReferrers(now, []manifest.Descriptor{d})
+	return c.merge(ctx, subject.fallback(""), func(_ context.Context, now *manifest.Manifest) (*manifest.Manifest, error) {
+		return withReferrers(now, all)
 	})
 }
 
@@ -59,15 +63,13 @@ func hasDigest(all []manifest.Descriptor, d sigbox.Digest) bool {
 
 // merge changes what stands under a tag until the change is there to stay.
 func (c *Client) merge(ctx context.Context, at Reference, next change) error {
-	defer c.writers.lock(at.String())()
 	const most = 64 // rounds
 	for range most {
-		started := time.Now()
-		written, err := c.mergeOnce(ctx, at, next)
-		if err != nil || !written {
+		took, err := c.mergeAlone(ctx, at, next)
+		if err != nil || took == 0 {
 			return err
 		}
-		stays, err := c.watch(ctx, at, next, max(c.cfg.Settle, patience*time.Since(started)))
+		stays, err := c.watch(ctx, at, next, max(c.cfg.Settle, patience*took))
 		if err != nil || stays {
 			return err
 		}
@@ -75,17 +77,24 @@ func (c *Client) merge(ctx context.Context, at Reference, next change) error {
 	return sigbox.Errorf(sigbox.Conflict, "%s: others change it all the time", at).WithHint("try again")
 }
 
-// mergeOnce makes one change, and reports whether one was sent: also a write of which
-// the outcome was not known at first is to be watched.
-func (c *Client) mergeOnce(ctx context.Context, at Reference, next change) (written bool, err error) {
+// mergeAlone is mergeOnce while no other one of this client is about it. It does not keep
+// others waiting while it watches.
+func (c *Client) mergeAlone(ctx context.Context, at Reference, next change) (took time.Duration, err error) {
+	defer c.writers.lock(at.String())()
+	return c.mergeOnce(ctx, at, next)
+}
+
+// mergeOnce makes one change, and tells how long the longest attempt took, 0 if none came
+// to writing: also a write of which the outcome was not known at first is to be watched.
+func (c *Client) mergeOnce(ctx context.Context, at Reference, next change) (took time.Duration, err error) {
 	for attempt := 1; ; attempt++ {
-		sent, err := c.tryMerge(ctx, at, next)
-		written = written || sent
+		this, err := c.tryMerge(ctx, at, next)
+		took = max(took, this)
 		if err == nil {
-			return written, nil
+			return took, nil
 		}
 		if err := c.beforeAgain(ctx, attempt, err); err != nil {
-			return written, err
+			return took, err
 		}
 	}
 }
@@ -105,23 +114,30 @@ func mayPass(err error) bool {
 	return k == sigbox.Unavailable || k == sigbox.Conflict || errors.Is(err, context.DeadlineExceeded)
 }
 
-// tryMerge reads and writes, and reports whether it came to writing.
-func (c *Client) tryMerge(ctx context.Context, at Reference, next change) (bool, error) {
+// tryMerge reads and writes with nothing between, and tells how long that took, 0 if it did
+// not come to writing.
+func (c *Client) tryMerge(ctx context.Context, at Reference, next change) (took time.Duration, err error) {
+	ctx, release, err := c.holdSlot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
 	started := time.Now()
 	v, m, err := c.tagNow(ctx, at)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	if m, err = next(m); err != nil || m == nil {
-		return false, err
+	if m, err = next(ctx, m); err != nil || m == nil {
+		return 0, err
 	}
 	body, err := manifest.Append(nil, m)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(c.cfg.Settle, patience*time.Since(started)))
 	defer cancel()
-	return true, c.replaceManifest(ctx, at, v, m.Type(), body)
+	err = c.replaceManifest(ctx, at, v, m.Type(), body)
+	return max(time.Since(started), 1), err
 }
 
 // unchanged is the condition that a tag is as it was read, for registries that heed it
@@ -157,11 +173,11 @@ func (c *Client) tagNow(ctx context.Context, at Reference) (content, *manifest.M
 }
 
 // watch reports whether a change is still there a while later. It looks several
-// times, at times that differ from writer to writer.
+// times, before the last at times that differ from writer to writer.
 func (c *Client) watch(ctx context.Context, at Reference, next change, while time.Duration) (bool, error) {
-	const looks = 4
-	for range looks {
-		pause := while/looks/2 + rand.N(while/looks+1) //nolint:gosec // it is to keep writers apart
+	first := rand.N(while/2 + 1)                //nolint:gosec // it is to keep writers apart
+	second := first + rand.N((while-first)/2+1) //nolint:gosec // the same
+	for _, pause := range []time.Duration{first, second - first, while - second} {
 		if err := c.cfg.Wait(ctx, pause); err != nil {
 			return false, err
 		}
@@ -169,7 +185,7 @@ func (c *Client) watch(ctx context.Context, at Reference, next change, while tim
 		if err != nil {
 			return false, err
 		}
-		if m, err = next(m); err != nil || m != nil {
+		if m, err = next(ctx, m); err != nil || m != nil {
 			return false, err
 		}
 	}

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"maps"
@@ -82,23 +83,30 @@ func (c *Client) pushReferrer(ctx context.Context, ref Reference, m *manifest.Ma
 		return manifest.Descriptor{}, err
 	}
 	d := manifest.Describe(m.Type(), body)
-	return d, c.putReferrer(ctx, ref, m, d, body)
+	listed, err := c.putReferrer(ctx, ref, m, d, body)
+	if err != nil || listed {
+		return d, err
+	}
+	return d, c.listReferrers(ctx, ref.At(m.Subject.Digest), []manifest.Descriptor{entryOf(m, d)})
 }
 
-// putReferrer is pushReferrer for a manifest as it is.
-func (c *Client) putReferrer(ctx context.Context, ref Reference, m *manifest.Manifest, d manifest.Descriptor, body []byte) error {
-	subject := ref.At(m.Subject.Digest)
+// putReferrer puts a manifest with a subject as it is, and reports whether the registry
+// says that it lists it.
+func (c *Client) putReferrer(ctx context.Context, ref Reference, m *manifest.Manifest, d manifest.Descriptor, body []byte) (listed bool, err error) {
 	h, err := c.pushManifest(ctx, ref.At(d.Digest), m.Type(), body)
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer c.forgetReferrers(subject)
+	c.forgetReferrers(ref.At(m.Subject.Digest))
 	// distribution-spec v1.1.1, Pushing Manifests with Subject.
-	if told, err := sigbox.ParseDigest(h.Get("OCI-Subject")); err == nil && told.Equal(m.Subject.Digest) {
-		return nil
-	}
+	told, err := sigbox.ParseDigest(h.Get("OCI-Subject"))
+	return err == nil && told.Equal(m.Subject.Digest), nil
+}
+
+// entryOf is what an index of referrers has of a manifest.
+func entryOf(m *manifest.Manifest, d manifest.Descriptor) manifest.Descriptor {
 	d.ArtifactType, d.Annotations = m.Kind(), m.Annotations
-	return c.listReferrer(ctx, subject, d)
+	return d
 }
 
 // forgetReferrers makes the lists of a subject be asked for again.
@@ -214,11 +222,36 @@ func (c *Client) putManifest(ctx context.Context, ref Reference, mediaType strin
 		header: http.Header{"Content-Type": {mediaType}, "Content-Length": {strconv.Itoa(len(body))}},
 	}
 	maps.Copy(r.header, conditions)
-	got, err := c.read(ctx, a, r, "manifest "+ref.String(), maxAnswer, http.StatusCreated, http.StatusOK, http.StatusAccepted)
-	if err != nil {
-		return nil, err
+	for attempt := 1; ; attempt++ {
+		h, misread, err := c.sendManifest(ctx, a, r, "manifest "+ref.String())
+		if err == nil {
+			c.contents.forget(ref.String())
+			c.tags.forget(ref.String())
+			return h, nil
+		}
+		if !misread || once || attempt >= c.cfg.Limits.Attempts {
+			return nil, err
+		}
+		if err := c.cfg.Wait(ctx, backoff(attempt)); err != nil {
+			return nil, err
+		}
 	}
-	c.contents.forget(ref.String())
-	c.tags.forget(ref.String())
-	return got.header, nil
+}
+
+// sendManifest sends one, and reports whether the registry has misread it. That its digest,
+// or one in it, is wrong is true of none that is sent: distribution says so while somebody
+// else uploads the same blob.
+func (c *Client) sendManifest(ctx context.Context, a *access, r request, what string) (h http.Header, misread bool, err error) {
+	got, err := c.read(ctx, a, r, what, maxAnswer, http.StatusCreated, http.StatusOK, http.StatusAccepted, http.StatusBadRequest)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case got.status != http.StatusBadRequest:
+		return got.header, false, nil
+	}
+	err = refusal(&http.Response{StatusCode: got.status, Header: got.header, Body: io.NopCloser(bytes.NewReader(got.body))}, what)
+	if codes := errorCodes(got.body); len(codes) > 0 && codes[0].Code == "DIGEST_INVALID" {
+		return nil, true, sigbox.Errorf(sigbox.Unavailable, "%w", err).WithHint("try again")
+	}
+	return nil, false, err
 }

@@ -178,10 +178,19 @@ func (r repository) mount(ctx context.Context, d manifest.Descriptor, source rep
 
 // attach puts a referrer's manifest once more, since the registry says only then
 // whether it lists it; layers under a tag are added to those that are there.
-func (r repository) attach(ctx context.Context, a attached, m *manifest.Manifest, body []byte) error {
+func (r repository) attach(ctx context.Context, a attached, m *manifest.Manifest, body []byte) (listed bool, err error) {
 	if a.suffix == "" {
 		return r.c.putReferrer(ctx, r.ref, m, a.Descriptor, body)
 	}
+	return true, r.putUnderTag(ctx, a, m, body)
+}
+
+func (r repository) list(ctx context.Context, image sigbox.Digest, entries []manifest.Descriptor) error {
+	return r.c.listReferrers(ctx, r.ref.At(image), entries)
+}
+
+// putUnderTag puts what stands under a tag of cosign's.
+func (r repository) putUnderTag(ctx context.Context, a attached, m *manifest.Manifest, body []byte) error {
 	at := r.ref.At(a.image).fallback(a.suffix)
 	for attempt := 1; ; attempt++ {
 		now, err := r.c.fetchManifest(ctx, at)

@@ -218,7 +218,7 @@ func (i *image) remove(ctx context.Context, all []cleaning) error {
 			n := prefix(level, func(c cleaning) bool { return c.Of == level[0].Of })
 			images, level = append(images, level[:n]), level[n:]
 		}
-		inParallel(images, func(_ int, of []cleaning) { i.removeFrom(ctx, of) })
+		inParallelBy(signImagesParallel, images, func(_ int, of []cleaning) { i.removeFrom(ctx, of) })
 		if ctx.Err() != nil {
 			return sigbox.Errorf(sigbox.Unavailable, "interrupted").WithHint("the same command goes on from there")
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -244,15 +245,20 @@ func (e *env) findImagesToSign(ctx context.Context, r *signRun) (err error) {
 		return err
 	}
 	r.found.resolveImages(ctx, r.images, r.flags.registry.recursive)
-	for _, a := range r.found.artifacts {
-		if a.err != nil {
-			return fmt.Errorf("%s: %w", a, a.err)
-		}
-		if !a.image.IsZero() {
-			if _, err := r.images.Describe(ctx, a.image); err != nil {
-				return fmt.Errorf("%s: %w", a, unlisted(err))
+	errs := make([]error, len(r.found.artifacts))
+	inParallelBy(imageParallel, r.found.artifacts, func(i int, a artifact) {
+		err := a.err
+		if err == nil && !a.image.IsZero() {
+			if _, err = r.images.Describe(ctx, a.image); err != nil {
+				err = unlisted(err)
 			}
 		}
+		if err != nil {
+			errs[i] = fmt.Errorf("%s: %w", a, err)
+		}
+	})
+	if err := cmp.Or(errs...); err != nil {
+		return err
 	}
 	if !r.flags.output.json() {
 		e.noteResolved(r.found)

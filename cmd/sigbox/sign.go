@@ -29,8 +29,13 @@ const bundleFormatFlag = "new-bundle-format"
 // maxStatement bounds an in-toto statement to sign, in bytes.
 const maxStatement = 16 << 20
 
-// signParallel is how many files are hashed and signed at once.
-const signParallel = 32
+// signParallel is how many files are hashed and signed at once. Of images more are under
+// way: most of that is waiting for their registry, and packages sign and oci ask as much at
+// a time as they let.
+const (
+	signParallel       = 32
+	signImagesParallel = 512
+)
 
 func newSignCommand(e *env) *cobra.Command {
 	var f signFlags
@@ -221,6 +226,9 @@ type signRun struct {
 func (r *signRun) all(ctx context.Context) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(signParallel)
+	if !slices.ContainsFunc(r.found.artifacts, func(a artifact) bool { return a.image.IsZero() }) {
+		g.SetLimit(signImagesParallel)
+	}
 	for _, a := range r.found.artifacts {
 		g.Go(func() error {
 			done, err := r.one(gctx, a)
