@@ -45,8 +45,8 @@ const block = 16
 // package base64 takes, and gives how many letters that were. It stops ahead of a
 // block with anything else in it and ahead of the last one.
 func decodeBlocks(dst, src []byte) (done int) {
-	for len(src) >= block && len(dst) >= block {
-		s, d := (*[block]byte)(src), (*[block]byte)(dst)
+	for len(src) > block && len(dst) > block*3/4 {
+		s, d := (*[block]byte)(src), (*[block * 3 / 4]byte)(dst)
 		// Four letters are 24 bits.
 		a := first[s[0]] | second[s[1]] | third[s[2]] | fourth[s[3]]
 		b := first[s[4]] | second[s[5]] | third[s[6]] | fourth[s[7]]

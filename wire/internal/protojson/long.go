@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/sigbox/sigbox/wire/internal/strictjson"
 )
 
 // minLong is how long a string is, in bytes, that is worth a look for it.
@@ -37,7 +35,7 @@ func findLong(doc []byte) (l long) {
 		at += n + 1
 	}
 	text := doc[l.start:l.end]
-	if len(text) < minLong || strings.IndexByte(alphabets, text[0]) < 0 || bytes.IndexByte(text, '\\') >= 0 || !strictjson.Printable(text) {
+	if len(text) < minLong || strings.IndexByte(alphabets, text[0]) < 0 || bytes.IndexByte(text, '\\') >= 0 || !printable(text) {
 		return long{}
 	}
 	return l

@@ -1,4 +1,4 @@
-package strictjson
+package protojson
 
 import (
 	"bytes"
@@ -10,13 +10,13 @@ func TestPrintable(t *testing.T) {
 	t.Parallel()
 	for n := range 75 {
 		s := bytes.Repeat([]byte(" "), n)
-		if !Printable(s) {
+		if !printable(s) {
 			t.Errorf("%d spaces are not printable", n)
 		}
 		for at := range s {
 			for c := range 256 {
 				s[at] = byte(c)
-				if want := ' ' <= c && c < 0x80; Printable(s) != want {
+				if want := ' ' <= c && c < 0x80; printable(s) != want {
 					t.Errorf("byte %d at %d of %d: expected %v", c, at, n, want)
 				}
 			}

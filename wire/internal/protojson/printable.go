@@ -1,11 +1,10 @@
-// Package strictjson holds JSON to what RFC 8259 and this project demand of it, fast.
-package strictjson
+package protojson
 
 import "encoding/binary"
 
-// Printable reports whether all of s is ASCII from the space on: all that JSON has in
+// printable reports whether all of s is ASCII from the space on: all that JSON has in
 // strings as it is, but for the quotes around them and escapes.
-func Printable(s []byte) bool {
+func printable(s []byte) bool {
 	if len(s) < 8 {
 		for _, c := range s {
 			if c < ' ' || c >= 0x80 {
