@@ -78,16 +78,16 @@ var rooms = []room{
 
 // only names the few rooms that may import a package.
 var only = map[string][]string{
-	"net/http":                           {"cmd", "internal/app", "internal/httpapi", "internal/remote", "internal/web", "internal/oidc", "internal/store/s3", "oci"},
+	"net/http":                           {"cmd", "internal/app", "internal/httpapi", "internal/remote", "internal/web", "internal/oidc", "internal/store/s3", "internal/keys/vault", "oci"},
 	module + "/internal/store/pebble":    {"internal/app"},
 	module + "/internal/store/dir":       {"internal/app"},
 	module + "/internal/store/s3":        {"internal/app"},
 	module + "/internal/store/memory":    {"internal/app", "sigboxtest", "internal/store"},
 	module + "/internal/store/storetest": {},
-	"crypto/tls":                         {"internal/app", "internal/remote", "oci"},
+	"crypto/tls":                         {"internal/app", "internal/remote", "internal/keys/vault", "oci"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"cel.dev/cel-go/cel":                 {"verify/condition"},
-	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest", "internal/fixture", "internal/hostile", "internal/flawed", "internal/unprivileged"},
+	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest", "internal/keys/plugin/plugintest", "internal/fixture", "internal/hostile", "internal/flawed", "internal/unprivileged"},
 }
 
 func TestImportsGoDown(t *testing.T) {

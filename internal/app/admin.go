@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
-	"github.com/sigbox/sigbox/internal/keys"
 	"github.com/sigbox/sigbox/internal/oidc"
 )
 
@@ -176,16 +175,17 @@ var _ Admin = (*offline)(nil)
 
 // Token needs the provider's key and nothing else of the directory, so that any
 // number of callers can have tokens at once.
-func (o *offline) Token(ctx context.Context, req TokenRequest) (string, error) {
+func (o *offline) Token(ctx context.Context, req TokenRequest) (_ string, err error) {
 	s, err := o.cfg.load()
 	if err != nil {
 		return "", err
 	}
-	pass, err := keys.PassphraseFrom(s.Passphrase)
+	keeper, err := newKeeper(&o.cfg, &s)
 	if err != nil {
 		return "", err
 	}
-	key, err := keys.Load(keyPath(o.cfg.Data, oidcKey), pass)
+	defer func() { err = errors.Join(err, keeper.Close()) }()
+	key, err := keeper.lazily(oidcKey)
 	if err != nil {
 		return "", err
 	}

@@ -2,13 +2,16 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -18,7 +21,8 @@ import (
 	"github.com/sigbox/sigbox/internal/keys"
 )
 
-// The keys of an instance; each stands in a file of that name in DIR/keys. Those of
+// The keys of an instance; each stands in a file of that name in DIR/keys, unless the
+// settings say that it is kept outside. Those of
 // the roots are needed to make an instance, to rotate, and in the case of TUF twice
 // a year; in between they may be kept elsewhere.
 const (
@@ -60,17 +64,17 @@ type keyring map[string]crypto.Signer
 // for an encrypted one. One place is the RSA key's, which takes long to make.
 const keysAtOnce = 3
 
-// openKeys reads the instance's keys, a few at a time. Those that are fresh are made
+// openKeys opens the instance's keys, a few at a time. Those that are fresh are made
 // when they are missing; of others clients trust those that were, and there is no
 // replacing them in silence.
-func openKeys(dir string, pass keys.Passphrase, kinds map[string]sigbox.KeyDetails, fresh func(name string) bool) (keyring, error) {
+func (k *keeper) openKeys(ctx context.Context, kinds map[string]sigbox.KeyDetails, fresh func(name string) bool) (keyring, error) {
 	var g errgroup.Group
 	g.SetLimit(keysAtOnce)
 	var mu sync.Mutex
 	ring := keyring{}
 	open := func(name string, details sigbox.KeyDetails) func() error {
 		return func() error {
-			key, err := openKey(dir, name, details, pass, fresh(name))
+			key, err := k.open(ctx, name, details, fresh(name))
 			if err != nil {
 				return err
 			}
@@ -87,6 +91,17 @@ func openKeys(dir string, pass keys.Passphrase, kinds map[string]sigbox.KeyDetai
 		}
 	}
 	return ring, g.Wait()
+}
+
+// watched are the keys that are kept outside and that the instance needs all the time,
+// by name.
+func (r keyring) watched() (list []*keys.Outside) {
+	for _, name := range slices.Sorted(maps.Keys(r)) {
+		if o, ok := r[name].(*keys.Outside); ok && !isRoot(name) {
+			list = append(list, o)
+		}
+	}
+	return list
 }
 
 // openKey opens one key; the result is nil for one that is kept elsewhere.

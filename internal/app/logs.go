@@ -10,7 +10,6 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ctlog"
-	"github.com/sigbox/sigbox/internal/keys"
 	"github.com/sigbox/sigbox/internal/rekor"
 	"github.com/sigbox/sigbox/internal/rekor1"
 	"github.com/sigbox/sigbox/internal/store"
@@ -177,7 +176,12 @@ func CheckLogs(ctx context.Context, cfg Config, o CheckLogsOptions) (_ []LogRepo
 		return nil, diskError(cfg.Data, err)
 	}
 	defer func() { err = errors.Join(err, blob.Close()) }()
-	c := logChecker{cfg: cfg, settings: settings, anchors: at, state: st, kv: kv, blob: blob, o: o}
+	keeper, err := newKeeper(&cfg, &settings)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, keeper.Close()) }()
+	c := logChecker{cfg: cfg, settings: settings, keeper: keeper, anchors: at, state: st, kv: kv, blob: blob, o: o}
 	return c.all(ctx)
 }
 
@@ -185,6 +189,7 @@ func CheckLogs(ctx context.Context, cfg Config, o CheckLogsOptions) (_ []LogRepo
 type logChecker struct {
 	cfg      Config
 	settings Settings
+	keeper   *keeper
 	anchors  anchors
 	state    state
 	kv       store.KV
@@ -252,14 +257,10 @@ func (c *logChecker) config(ctx context.Context, part string) (tlog.Config, erro
 	return log, checkIndex(ctx, &log, part)
 }
 
-// keys reads the one key that tells a log's own checkpoints from others.
+// keys opens the one key that tells a log's own checkpoints from others.
 func (c *logChecker) keys(part string) (keyring, error) {
-	pass, err := keys.PassphraseFrom(c.settings.Passphrase)
-	if err != nil {
-		return nil, err
-	}
 	name := map[string]string{rekorPart: rekorKey, rekorV1Part: rekorV1Key, ctLogPart: ctLogKey}[part]
-	key, err := keys.Load(keyPath(c.cfg.Data, name), pass)
+	key, err := c.keeper.lazily(name)
 	if err != nil {
 		return nil, err
 	}

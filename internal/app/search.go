@@ -45,6 +45,9 @@ func (s *services) searched() *httpapi.Search {
 func (s *services) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.tuf.Run(ctx) })
+	for _, key := range s.keys.watched() {
+		g.Go(func() error { return key.Watch(ctx) })
+	}
 	for _, x := range []*search.Index{s.rekorIndex, s.rekorV1Index} {
 		if x != nil {
 			g.Go(func() error { return x.Run(ctx) })

@@ -21,7 +21,6 @@ import (
 	"github.com/sigbox/sigbox/internal/ca"
 	"github.com/sigbox/sigbox/internal/ctlog"
 	"github.com/sigbox/sigbox/internal/httpapi"
-	"github.com/sigbox/sigbox/internal/keys"
 	"github.com/sigbox/sigbox/internal/oidc"
 	"github.com/sigbox/sigbox/internal/rekor"
 	"github.com/sigbox/sigbox/internal/rekor1"
@@ -93,13 +92,14 @@ func (a *App) openServices(ctx context.Context) error {
 // of its first second on an RSA key.
 func (s *services) openGround(ctx context.Context) error {
 	a := s.app
-	pass, err := keys.PassphraseFrom(a.settings.Passphrase)
+	keeper, err := newKeeper(&a.cfg, &a.settings)
 	if err != nil {
 		return err
 	}
+	a.later(keeper.Close)
 	var g errgroup.Group
 	g.Go(func() (err error) {
-		s.keys, err = openKeys(a.cfg.Data, pass, a.keyKinds(), a.freshKey)
+		s.keys, err = keeper.openKeys(ctx, a.keyKinds(), a.freshKey)
 		return err
 	})
 	err = s.openStores(ctx)
@@ -457,6 +457,9 @@ func (s *services) checks() []httpapi.Check {
 	}
 	if s.rekorV1 != nil {
 		checks = append(checks, httpapi.Check{Name: "transparency log, v1", Err: s.rekorV1Tree.Err})
+	}
+	for _, key := range s.keys.watched() {
+		checks = append(checks, httpapi.Check{Name: "key " + key.Name(), Err: key.Err})
 	}
 	return checks
 }

@@ -42,6 +42,8 @@ type Settings struct {
 	// Passphrase says where the passphrase of the key files is: env:NAME,
 	// file:PATH or credential:NAME. Keys stand in the clear if "".
 	Passphrase string `yaml:"passphrase"`
+	// Keys says which keys are kept outside of the data directory, and where.
+	Keys KeyPlaces `yaml:"keys"`
 	// Issuers are the OpenID issuers whose tokens the CA takes besides those of
 	// the built-in provider. They are read again when the file changes.
 	Issuers []ca.Issuer `yaml:"issuers"`
@@ -144,6 +146,9 @@ func (s *Settings) check() error {
 			return err
 		}
 	}
+	if _, err := s.Keys.parse(); err != nil {
+		return err
+	}
 	if s.PublishInterval < 0 || s.PublishInterval > time.Hour {
 		return sigbox.Errorf(sigbox.Invalid, "publish-interval: expected up to an hour")
 	}
@@ -167,6 +172,9 @@ func (s Settings) over(flags Settings) Settings {
 	set(&s.URL, flags.URL)
 	set(&s.Passphrase, flags.Passphrase)
 	set(&s.Anchor, flags.Anchor)
+	if flags.Keys != nil {
+		s.Keys = flags.Keys
+	}
 	if flags.PublishInterval != 0 {
 		s.PublishInterval = flags.PublishInterval
 	}

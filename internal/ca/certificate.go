@@ -343,8 +343,8 @@ func (s *signer) sign(d *draft, more *pkix.Extension) ([]byte, error) {
 	h := s.hash.New()
 	h.Write(tbs)
 	sig, err := s.key.Sign(s.rand, h.Sum(nil), s.hash)
-	if err != nil {
-		return nil, internal(err)
+	if err != nil { // Unavailable for a key that is kept elsewhere
+		return nil, sigbox.Errorf(sigbox.KindOf(err), "the certificate authority's key does not sign").WithCause(err)
 	}
 	b := cryptobyte.NewBuilder(make([]byte, 0, len(tbs)+len(sig)+64))
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {

@@ -204,7 +204,7 @@ func (s *Service) sign(e cert.Entry) (cert.SCT, error) {
 	digest := sha256.Sum256(e.MerkleTreeLeaf())
 	sig, err := s.key.Sign(s.rand, digest[:], crypto.SHA256)
 	if err != nil {
-		return cert.SCT{}, sigbox.Errorf(sigbox.Internal, "the CT log's key does not sign").WithCause(err)
+		return cert.SCT{}, sigbox.Errorf(sigbox.KindOf(err), "the CT log's key does not sign").WithCause(err)
 	}
 	return cert.SCT{
 		LogID: s.id, Timestamp: e.Timestamp, Extensions: e.Extensions,

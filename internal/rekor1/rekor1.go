@@ -215,7 +215,7 @@ func (s *Service) entry(r *tlog.Receipt) (Entry, error) {
 	digest := sha256.Sum256(entry.SETPayload(&e.LogEntry))
 	var err error
 	if e.SignedEntryTimestamp, err = s.cfg.Key.Sign(s.cfg.Rand, digest[:], crypto.SHA256); err != nil {
-		return Entry{}, sigbox.Errorf(sigbox.Internal, "signing an entry's timestamp: %w", err)
+		return Entry{}, sigbox.Errorf(sigbox.KindOf(err), "the log's key does not sign the entry's timestamp").WithCause(err)
 	}
 	return e, nil
 }

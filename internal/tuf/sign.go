@@ -53,7 +53,7 @@ func seal[T metadata.Roles](m *metadata.Metadata[T], s signer) ([]byte, error) {
 	}
 	sig, err := s.key.Sign(rand.Reader, payload, s.details.SignerOpts())
 	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Internal, "TUF metadata cannot be signed").WithCause(err)
+		return nil, sigbox.Errorf(sigbox.KindOf(err), "TUF metadata cannot be signed").WithCause(err)
 	}
 	m.Signatures = []metadata.Signature{{KeyID: s.id, Signature: sig}}
 	file, err := m.ToBytes(true)

@@ -59,6 +59,8 @@ const (
 	rootAlarm = 30 * day
 	// checkEvery is how often Run looks whether something is due.
 	checkEvery = time.Hour
+	// tryEvery is how often Run tries to sign what it could not.
+	tryEvery = time.Minute
 
 	filePerm fs.FileMode = 0o644
 	dirPerm  fs.FileMode = 0o755
@@ -92,6 +94,9 @@ type Repository struct {
 
 	mu    sync.Mutex // held while state changes
 	state state      // what is published; guarded by mu
+	// unpublished are the targets that could not be signed yet, nil for none; guarded
+	// by mu.
+	unpublished map[string][]byte
 
 	// files is what clients see, by path; replaced as a whole, never changed.
 	files atomic.Pointer[map[string][]byte]
@@ -129,7 +134,8 @@ func (st *state) expiry() *expiry {
 }
 
 // Open starts or continues the repository in cfg.Dir and publishes what is new or
-// due. Errors: Invalid for keys that are not the repository's, Fatal for a
+// due. A repository whose key cannot be asked at present serves what it has, and Run
+// publishes the rest. Errors: Invalid for keys that are not the repository's, Fatal for a
 // directory that is damaged.
 func Open(cfg Config) (*Repository, error) {
 	if cfg.Now == nil {
@@ -156,7 +162,14 @@ func Open(cfg Config) (*Repository, error) {
 		return nil, err
 	}
 	r.files.Store(&files)
-	if err := r.SetTargets(cfg.Targets); err != nil {
+	err = r.SetTargets(cfg.Targets)
+	if err != nil && sigbox.KindOf(err) == sigbox.Unavailable && r.state.timestamp != nil {
+		// The key is elsewhere and cannot be asked: what is published is served.
+		cfg.Logger.Error("TUF metadata could not be signed again", "err", err)
+		r.unpublished, err = cfg.Targets, nil
+		r.expires.Store(r.state.expiry())
+	}
+	if err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -195,16 +208,16 @@ func (r *Repository) Err() error {
 
 // Run signs again what is due, until ctx ends. Failures are logged and tried again.
 func (r *Repository) Run(ctx context.Context) error {
-	tick := time.NewTicker(checkEvery)
-	defer tick.Stop()
 	for {
+		wait := checkEvery
 		if err := r.Renew(); err != nil {
 			r.cfg.Logger.ErrorContext(ctx, "TUF metadata could not be signed again", "err", err)
+			wait = tryEvery
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-time.After(wait):
 		}
 	}
 }
@@ -217,6 +230,9 @@ func (r *Repository) Renew() error { return r.SetTargets(nil) }
 func (r *Repository) SetTargets(targets map[string][]byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if targets == nil {
+		targets = r.unpublished
+	}
 	now := r.cfg.Now().UTC().Truncate(time.Second)
 	p := &publication{repo: r, state: r.state, now: now, files: maps.Clone(*r.files.Load())}
 	if err := p.prepare(targets); err != nil {
@@ -228,7 +244,7 @@ func (r *Repository) SetTargets(targets map[string][]byte) error {
 		}
 		r.cfg.Logger.Info("TUF metadata published", "file", f.name)
 	}
-	r.state = p.state
+	r.state, r.unpublished = p.state, nil
 	r.files.Store(&p.files)
 	r.expires.Store(p.state.expiry())
 	return nil

@@ -170,7 +170,7 @@ func SignAt(cp sigbox.Checkpoint, at time.Time, signers ...*Signer) (string, err
 	for _, s := range signers {
 		sig, err := s.sign(cp, text, at)
 		if err != nil {
-			return "", sigbox.Errorf(sigbox.Internal, "cannot sign the checkpoint of %s: %w", cp.Origin, err)
+			return "", sigbox.Errorf(sigbox.KindOf(err), "cannot sign the checkpoint of %s", cp.Origin).WithCause(err)
 		}
 		out = appendLine(out, Signature{s.name, s.KeyHash(), sig})
 	}

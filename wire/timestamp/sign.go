@@ -202,7 +202,7 @@ func (s *Signer) respond(info []byte, withCertificate bool) ([]byte, error) {
 	signed := s.hash.Sum(appendTLV(nil, asn1.SET, attributes...)).Value
 	sig, err := s.key.Sign(s.rand, signed, s.hash.Crypto())
 	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Internal, "timestamp authority: signing failed").WithCause(err)
+		return nil, sigbox.Errorf(sigbox.KindOf(err), "timestamp authority: signing failed").WithCause(err)
 	}
 	attrs := appendTLV(nil, tagContext0.Constructed(), attributes...)
 	signer := appendTLV(nil, asn1.SEQUENCE, s.signerHead, attrs, s.sigAlg, appendTLV(nil, asn1.OCTET_STRING, sig))
