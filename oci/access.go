@@ -41,7 +41,7 @@ func (c *connection) endpoint(ctx context.Context, host string) (*endpoint, erro
 		if err != nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "registry %q cannot be read", clip(host)).WithCause(err)
 		}
-		challenge, err := transport.Ping(context.WithValue(ctx, registryHost{}, host), registry, c.guard)
+		challenge, err := c.ping(context.WithValue(ctx, registryHost{}, host), registry)
 		if err != nil {
 			return nil, pingFailure(registry, err)
 		}
@@ -52,6 +52,27 @@ func (c *connection) endpoint(ctx context.Context, host string) (*endpoint, erro
 		}
 		return e, nil
 	})
+}
+
+// ping asks a registry what it wants. One of this machine is asked without TLS first, which
+// it seldom has: to try that takes longer than all else that it is asked for.
+func (c *connection) ping(ctx context.Context, registry name.Registry) (*transport.Challenge, error) {
+	if u := (&url.URL{Host: registry.RegistryStr()}); c.cfg.CAs == nil && isLoopback(u.Hostname()) {
+		if challenge, err := transport.Ping(context.WithValue(ctx, onlyRefused{}, true), registry, plainOnly{c.guard}); err == nil {
+			return challenge, nil
+		}
+	}
+	return transport.Ping(ctx, registry, c.guard)
+}
+
+// plainOnly speaks no TLS.
+type plainOnly struct{ inner http.RoundTripper }
+
+func (p plainOnly) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != "http" {
+		return nil, http.ErrSchemeMismatch
+	}
+	return p.inner.RoundTrip(r)
 }
 
 // access is what a client may do in a repository.

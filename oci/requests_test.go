@@ -2,6 +2,7 @@ package oci_test
 
 import (
 	"context"
+	"crypto/x509"
 	"io"
 	"log"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sigbox/sigbox"
@@ -185,4 +187,86 @@ func TestNextSteps(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPingOfThisMachine: a registry of this machine is asked without TLS first, one that
+// has TLS, or that an authority is named for, with it.
+func TestPingOfThisMachine(t *testing.T) {
+	t.Parallel()
+	w, ref := bundleWorld(t, 1)
+	var plain, accepted atomic.Int64
+	serve := func(start func(*httptest.Server), refuses bool) *httptest.Server {
+		s := httptest.NewUnstartedServer(w)
+		s.Listener = &picky{s.Listener, refuses, &plain, &accepted}
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
+		start(s)
+		t.Cleanup(s.Close)
+		return s
+	}
+	open := serve((*httptest.Server).Start, false)
+	at, err := oci.ParseReference(strings.TrimPrefix(open.URL, "http://") + "/app@" + ref.Digest().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := all(t, client(), at, oci.Query{Kinds: []oci.Kind{oci.Bundle}}); len(got) != 1 || accepted.Load() != 1 {
+		t.Errorf("found %d bundles by %d connections", len(got), accepted.Load())
+	}
+	secure := serve((*httptest.Server).StartTLS, true) // and answers nothing else
+	for _, named := range []bool{false, true} {
+		plain.Store(0)
+		c := client(func(cfg *oci.Config) {
+			cfg.Insecure = !named
+			if named {
+				cfg.CAs = x509.NewCertPool()
+				cfg.CAs.AddCert(secure.Certificate())
+			}
+		})
+		at, err := oci.ParseReference(strings.TrimPrefix(secure.URL, "https://") + "/app@" + ref.Digest().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := all(t, c, at, oci.Query{Kinds: []oci.Kind{oci.Bundle}}); len(got) != 1 {
+			t.Errorf("found %d bundles", len(got))
+		}
+		if n := plain.Load(); n > 1 || named && n > 0 {
+			t.Errorf("asked without TLS %d times", n)
+		}
+	}
+}
+
+// picky counts connections, and closes those that do not begin with TLS if it refuses
+// them.
+type picky struct {
+	net.Listener
+	refuses         bool
+	plain, accepted *atomic.Int64
+}
+
+func (p *picky) Accept() (net.Conn, error) {
+	c, err := p.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	p.accepted.Add(1)
+	if !p.refuses {
+		return c, nil
+	}
+	return &pickyConn{Conn: c, plain: p.plain}, nil
+}
+
+type pickyConn struct {
+	net.Conn
+	plain *atomic.Int64
+	read  bool
+}
+
+func (p *pickyConn) Read(b []byte) (int, error) {
+	n, err := p.Conn.Read(b)
+	if n > 0 && !p.read && b[0] != 0x16 { // a record of the handshake (RFC 8446 §5.1)
+		p.plain.Add(1)
+		_ = p.Conn.Close()
+		return 0, io.EOF
+	}
+	p.read = p.read || n > 0
+	return n, err
 }

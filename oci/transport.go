@@ -72,6 +72,7 @@ type (
 	registryHost struct{} // the registry that a request is made for, as in URLs
 	publicOnly   struct{} // no connection into a private network
 	onlyOnce     struct{} // not to be sent again
+	onlyRefused  struct{} // to be sent again where there was an answer, and no other way
 )
 
 // RoundTrip sends a request, again where that may help.
@@ -132,7 +133,7 @@ func (g *guard) again(req *http.Request, resp *http.Response, err error, attempt
 		req.Body != nil && req.GetBody == nil:
 		return 0, false
 	case err != nil:
-		return backoff(attempt), isPassing(err) && (attempt == 1 || !isTimeout(err))
+		return backoff(attempt), isPassing(err) && (attempt == 1 || !isTimeout(err)) && req.Context().Value(onlyRefused{}) == nil
 	case !isPassingStatus(resp.StatusCode):
 		return 0, false
 	}
