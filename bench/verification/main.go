@@ -6,7 +6,8 @@
 // calls of crypto/ecdsa and its like, with keys, messages and signatures at hand; a
 // message is hashed as part of its check. Nobody can be faster who checks them all.
 // For a bundle with a large statement the table is followed by what it takes to read
-// it besides: one pass of strict JSON over bundle and statement, and base64. Three states are measured:
+// it besides with libraries: one pass of jsontext over bundle and statement, and base64.
+// Three states are measured:
 //
 //   - cold: a new verifier, which has only the parsed trust root;
 //   - warm: a verifier that has seen another bundle of the same authorities, so

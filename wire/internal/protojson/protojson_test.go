@@ -202,3 +202,17 @@ func TestLineEnds(t *testing.T) {
 		}
 	}
 }
+
+// TestRaw: a value comes as it stands there, or with an error of its own.
+func TestRaw(t *testing.T) {
+	t.Parallel()
+	for in, ok := range map[string]bool{`[1, "a"]`: true, `"\n"`: true, `tru`: false, `[1`: false, ``: false} {
+		_ = Decode("test", []byte(in), 100, func(d *Decoder) error {
+			v, err := d.Raw()
+			if (err == nil) != ok || ok && string(v) != in {
+				t.Errorf("%s: found %s, %v", in, v, err)
+			}
+			return err
+		})
+	}
+}

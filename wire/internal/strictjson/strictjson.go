@@ -70,7 +70,7 @@ func (s *scanner) space(at int) int {
 func (s *scanner) value(at, depth int) int {
 	switch s.peek(at) {
 	case '"':
-		return s.string(at)
+		return s.string(at + 1)
 	case '{':
 		return s.object(at, depth+1)
 	case '[':
@@ -162,7 +162,7 @@ func (s *scanner) name(at int) int {
 	if s.peek(end) == '"' {
 		end++
 	} else {
-		if end = s.rest(end); end == refused {
+		if end = s.string(end); end == refused {
 			return refused
 		}
 		name, _ = jsontext.AppendUnquote(nil, s.doc[at:end]) // is a string
@@ -199,14 +199,28 @@ func distinct(names [][]byte) bool {
 	return true
 }
 
+// string passes over the rest of a string, up to and with the quote.
 func (s *scanner) string(at int) int {
-	if s.peek(at) != '"' {
-		return refused
+	for at != refused {
+		at = s.plain(at)
+		switch c := s.peek(at); {
+		case c == '"':
+			return at + 1
+		case c == '\\':
+			at = s.escaped(at)
+		case c < ' ':
+			return refused
+		case c < utf8.RuneSelf: // one of the document's last few
+			at++
+		default:
+			r, n := utf8.DecodeRune(s.doc[at:])
+			if r == utf8.RuneError && n == 1 {
+				return refused
+			}
+			at += n
+		}
 	}
-	if at = s.plain(at + 1); s.peek(at) == '"' {
-		return at + 1
-	}
-	return s.rest(at)
+	return refused
 }
 
 // plain passes over characters that a string stands for as they are, eight at a time:
@@ -229,29 +243,6 @@ func (s *scanner) plain(at int) int {
 func odd(w uint64) uint64 {
 	const each = 0x0101010101010101
 	return (w | ((w ^ each*('"'^' ')) - each*(' '+1)) | ((w ^ each*'\\') - each)) & (each * 0x80)
-}
-
-// rest passes over a string from anywhere within it, a character at a time.
-func (s *scanner) rest(at int) int {
-	for at != refused && at < len(s.doc) {
-		switch c := s.doc[at]; {
-		case c == '"':
-			return at + 1
-		case c == '\\':
-			at = s.escaped(at)
-		case c < ' ':
-			return refused
-		case c < utf8.RuneSelf:
-			at++
-		default:
-			r, n := utf8.DecodeRune(s.doc[at:])
-			if r == utf8.RuneError && n == 1 {
-				return refused
-			}
-			at += n
-		}
-	}
-	return refused
 }
 
 // escaped passes over an escape (RFC 8259 §7).
