@@ -11,8 +11,8 @@ import (
 // is in use.
 func TestPercent(t *testing.T) {
 	for inUse, want := range map[uint64]int{
-		0: 150, 4 << 20: 150, 70 << 20: 150, 71 << 20: 147, 88 << 20: 100, 117 << 20: 50, 118 << 20: 50,
-		most - 1: 50, most: 50, most + 1: 50, 1 << 40: 50, 1<<64 - 1: 50,
+		0: 150, 4 << 20: 150, 70 << 20: 150, 71 << 20: 147, 88 << 20: 100, 100 << 20: 76, 101 << 20: 75, 117 << 20: 75,
+		most - 1: 75, most: 75, most + 1: 75, 1 << 40: 75, 1<<64 - 1: 75,
 	} {
 		if got := percent(inUse); got != want {
 			t.Errorf("%d bytes in use: expected %d %%, found %d", inUse, want, got)
