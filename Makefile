@@ -1,13 +1,13 @@
 # The words of this project. "make" alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-release test unit race mutate limits interop bench fuzz lint
+.PHONY: help build pkcs11 demo demo-release test unit race mutate limits interop bench fuzz lint
 
 GO        ?= go
 FUZZTIME  ?= 10s
 # Debian packages, installed where they are missing. OpenSSL is for the commands
 # that docs/verification.md shows; without it their test is skipped.
 RACE_NEEDS    := gcc libc6-dev openssl
-INTEROP_NEEDS := nodejs npm python3 python3-venv default-jdk-headless maven
+INTEROP_NEEDS := gcc libc6-dev openssl softhsm2 nodejs npm python3 python3-venv default-jdk-headless maven
 # Functions begin at each 16 bytes and not 32, as is amd64's custom: what a call touches
 # of the program, and so its memory, is 0.3 MB less.
 BUILDFLAGS := -trimpath -ldflags='-s -w -funcalign=16'
@@ -20,6 +20,9 @@ help: ## list these words
 
 build: ## build bin/sigbox
 	$(GO) build $(BUILDFLAGS) -o bin/sigbox ./cmd/sigbox
+
+pkcs11: ## build bin/sigstore-kms-pkcs11, which signs with hardware tokens (needs a C compiler)
+	CGO_ENABLED=1 $(GO) -C pkcs11 build $(BUILDFLAGS) -o ../bin/sigstore-kms-pkcs11 .
 
 demo: ## watch the whole loop: a private Sigstore signs, verifies and refuses real files
 	@scripts/need curl
@@ -54,6 +57,7 @@ interop: ## cosign, sigstore-go, -js, -python and -java against an instance
 	@scripts/need $(INTEROP_NEEDS)
 	@interop/setup
 	$(GO) -C interop test -count=1 ./...
+	CGO_ENABLED=1 $(GO) -C pkcs11 test -count=1 ./...
 	@interop/conformance/run
 
 bench: ## the figures of the README, beside the peers

@@ -13,6 +13,7 @@ import (
 	"github.com/sigbox/sigbox/internal/app"
 	"github.com/sigbox/sigbox/internal/app/apptest"
 	"github.com/sigbox/sigbox/internal/fixture"
+	"github.com/sigbox/sigbox/internal/keys"
 	"github.com/sigbox/sigbox/internal/keys/plugin/plugintest"
 	"github.com/sigbox/sigbox/internal/remote"
 	"github.com/sigbox/sigbox/sign"
@@ -160,4 +161,116 @@ func TestKeysOutside(t *testing.T) {
 	files.Break(t, "")
 	ready(t, a)
 	signs(t, a)
+}
+
+// TestMovingKeys: a key can go from its file to another place and back, and is the same
+// everywhere; another one is refused.
+func TestMovingKeys(t *testing.T) {
+	files := plugintest.New(t)
+	t.Setenv("PATH", files.Path+string(os.PathListSeparator)+os.Getenv("PATH"))
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, "keys", name) }
+	in := func(places app.KeyPlaces) func(*app.Config) { return func(c *app.Config) { c.Flags.Keys = places } }
+	start := func(places app.KeyPlaces) {
+		t.Helper()
+		a := apptest.Start(t, apptest.In(dir), in(places))
+		ready(t, a)
+		stamp(t, a, http.StatusOK)
+		apptest.Stop(t, a)
+	}
+	refused := func(places app.KeyPlaces, want string) {
+		t.Helper()
+		a, err := app.Start(t.Context(), app.Config{Data: dir, Flags: app.Settings{Listen: "127.0.0.1:0", Keys: places}})
+		if err == nil {
+			apptest.Stop(t, a)
+		}
+		if err == nil || sigbox.KindOf(err) != sigbox.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("expected it to be refused with %q, found %v", want, err)
+		}
+	}
+	move := func(from, to string) {
+		t.Helper()
+		b, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there := app.KeyPlaces{"tsa": files.URI("tsa")}
+	start(nil)
+	own, err := os.ReadFile(path("tsa.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	other := func(path string) {
+		t.Helper()
+		if _, err := keys.LoadOrCreate(path, sigbox.ECDSAP256SHA256, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other(filepath.Join(files.Dir, "tsa"))
+	refused(there, "another one than this instance has used")
+	if err := os.Remove(filepath.Join(files.Dir, "tsa")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path("tsa.pub")); err != nil {
+		t.Fatal(err)
+	}
+	move(path("tsa.pem"), filepath.Join(files.Dir, "tsa"))
+	refused(there, "it is not known which key that has to be")
+	if err := os.WriteFile(path("tsa.pem"), own, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(there)
+	if err := os.Remove(path("tsa.pem")); err != nil {
+		t.Fatal(err)
+	}
+	start(there)
+
+	if err := os.WriteFile(path("tsa.pub"), []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(there, "is damaged")
+	if err := os.Remove(path("tsa.pub")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path("tsa.pem"), own, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(there)
+	start(nil)
+	move(path("tsa.pem"), filepath.Join(t.TempDir(), "safe"))
+	other(path("tsa.pem"))
+	refused(nil, "is another one than")
+}
+
+// TestASourceThatCannot: what a source has instead of a key is told with what it can
+// hold.
+func TestASourceThatCannot(t *testing.T) {
+	files := plugintest.New(t)
+	t.Setenv("PATH", files.Path)
+	start := func(places app.KeyPlaces) error {
+		a, err := app.Start(t.Context(), app.Config{Data: t.TempDir(), Flags: app.Settings{Listen: "127.0.0.1:0", Keys: places}})
+		if err == nil {
+			apptest.Stop(t, a)
+		}
+		return err
+	}
+	key, err := keys.LoadOrCreate(filepath.Join(files.Dir, "p256"), sigbox.ECDSAP256SHA256, nil)
+	if err != nil || key == nil {
+		t.Fatal(err)
+	}
+	err = start(app.KeyPlaces{"rekor2": files.URI("p256")})
+	fixture.WantError(t, err, sigbox.Invalid, "expected one for PKIX_ED25519, found one that is ECDSA P-256", "can hold ca, ca-root, ctlog, rekor1, tsa, tsa-root, tuf, tuf-root")
+	err = start(app.KeyPlaces{"rekor2": "absent://x"})
+	fixture.WantError(t, err, sigbox.NotFound, "there is no plugin sigstore-kms-absent")
+	files.Break(t, plugintest.Nonsense)
+	err = start(app.KeyPlaces{"ca": files.URI("ca")})
+	fixture.WantError(t, err, sigbox.Invalid, "the key ca in files://", "the plugin's answer")
 }

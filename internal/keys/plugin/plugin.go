@@ -204,8 +204,13 @@ func (k *key) Sign(ctx context.Context, _ crypto.PublicKey, input []byte, hash c
 	return a.Sign.Signature, nil
 }
 
+// newCall makes what each call has. Plugins of Sigstore's parts refuse to begin without
+// a hash, also where there is none: they get the one that cosign always gives.
 func (k *key) newCall(ctx context.Context, method string, hash crypto.Hash) Call {
 	deadline, _ := ctx.Deadline()
+	if hash == 0 {
+		hash = crypto.SHA256
+	}
 	return Call{Method: method, Init: Init{
 		Deadline: deadline, Version: Version, Key: k.name, Hash: hashNumber(hash), RPC: RPCOptions{Deadline: deadline},
 	}}

@@ -16,17 +16,18 @@ import (
 // Version is the protocol's; it is a plugin's first argument.
 const Version = "v1"
 
-// The methods that sigbox calls.
+// The methods; sigbox calls the first four, and others the rest.
 const (
 	MethodAlgorithms = "supportedAlgorithms"
 	MethodCreate     = "createKey"
 	MethodPublic     = "publicKey"
 	MethodSign       = "signMessage"
+	MethodDefault    = "defaultAlgorithm"
+	MethodVerify     = "verifySignature"
 )
 
 // Call is the JSON of a plugin's second argument: what is asked for, and in the
-// member named like the method, with what. Members that sigbox does not send are left
-// out.
+// member named like the method, with what.
 type Call struct {
 	Init       Init        `json:"initOptions"`
 	Method     string      `json:"methodName"`
@@ -34,6 +35,7 @@ type Call struct {
 	Create     *CreateCall `json:"createKey,omitzero"`
 	Public     *PublicCall `json:"publicKey,omitzero"`
 	Sign       *SignCall   `json:"signMessage,omitzero"`
+	Verify     *VerifyCall `json:"verifySignature,omitzero"`
 }
 
 // Init says which key is meant. Hashes are numbers of Go's crypto.Hash.
@@ -69,6 +71,12 @@ type SignCall struct {
 	Options SignOptions `json:"signOptions"`
 }
 
+// VerifyCall asks whether a signature is the key's.
+type VerifyCall struct {
+	Signature []byte      `json:"signature"`
+	Options   SignOptions `json:"verifyOptions"`
+}
+
 // SignOptions are those of SignCall.
 type SignOptions struct {
 	RPC     RPCOptions     `json:"rpcOptions"`
@@ -88,6 +96,13 @@ type Answer struct {
 	Create     *PublicAnswer    `json:"createKey,omitzero"`
 	Public     *PublicAnswer    `json:"publicKey,omitzero"`
 	Sign       *SignAnswer      `json:"signMessage,omitzero"`
+	Default    *DefaultAnswer   `json:"defaultAlgorithm,omitzero"`
+	Verify     *struct{}        `json:"verifySignature,omitzero"`
+}
+
+// DefaultAnswer names what keys a plugin makes when it is not told.
+type DefaultAnswer struct {
+	Algorithm string `json:"defaultAlgorithm"`
 }
 
 // AlgorithmAnswer lists what keys a plugin makes.
