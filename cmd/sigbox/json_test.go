@@ -29,7 +29,7 @@ func printed() map[string]any {
 		"sign": signReport{}, "verify": verifyReport{}, "inspect": inspection{}, "instance list": []instanceJSON{},
 		"tree": treeReport{}, "copy": copyReport{}, "download": downloadReport{}, "clean": cleanReport{},
 		"log get": []provenJSON{}, "log search": searchJSON{}, "log prove": proofJSON{}, "log prove --from": continuationJSON{},
-		"log fsck": []fsckJSON{}, "log stats": statsJSON{}, "instance show": shownJSON{}, "status": app.Status{}, "user list": []app.User{}, "token": tokenJSON{}, "version": versionInfo{},
+		"log fsck": []fsckJSON{}, "log stats": statsJSON{}, "instance show": shownJSON{}, "status": app.Status{}, "user list": []app.User{}, "token": tokenJSON{}, "token explain": explainedJSON{}, "version": versionInfo{},
 	}
 }
 
@@ -203,6 +203,8 @@ func TestJSONPrinted(t *testing.T) {
 		{"status", exitOK, []string{"--data", a.Data()}},
 		{"user list", exitOK, []string{"--data", a.Data()}},
 		{"token", exitOK, []string{"--data", a.Data(), "--email", "ada@example.com"}},
+		{"token explain", exitOK, []string{"--data", a.Data(), token}},
+		{"token explain", exitNotVerified, []string{"--data", a.Data(), "eyJ9.eyJ9.AA"}},
 		{"version", exitOK, nil},
 	} {
 		t.Run(fmt.Sprint(tt.verb, len(tt.args)), func(t *testing.T) {

@@ -69,7 +69,7 @@ func (s *tokenSource) token(ctx context.Context) (sign.Token, error) {
 // find asks the flag, then the surroundings, then a person.
 func (s *tokenSource) find(ctx context.Context) (string, error) {
 	if s.flags.token != "" {
-		return s.given()
+		return s.env.tokenFrom("--identity-token", s.flags.token)
 	}
 	if s.flags.flow == "" {
 		token, from, err := remote.Ambient{Getenv: s.env.getenv}.Token(ctx, s.client)
@@ -83,12 +83,12 @@ func (s *tokenSource) find(ctx context.Context) (string, error) {
 	return s.login(ctx)
 }
 
-// given reads what --identity-token says.
-func (s *tokenSource) given() (string, error) {
-	arg := s.flags.token
+// tokenFrom reads an identity token that an argument is, or says the place of. What
+// names the argument.
+func (e *env) tokenFrom(what, arg string) (string, error) {
 	switch {
 	case arg == "-":
-		return remote.ReadToken(s.env.stdin, "standard input")
+		return remote.ReadToken(e.stdin, "standard input")
 	case looksLikeToken(arg):
 		return arg, nil
 	}
@@ -98,7 +98,7 @@ func (s *tokenSource) given() (string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		// The argument may be a token gone wrong, which is a secret: not shown.
 		return "", &usageError{
-			msg:  "--identity-token is neither a token nor the name of a file",
+			msg:  what + " is neither a token nor the name of a file",
 			hint: "give the token (three parts with points between), a file, or - for standard input",
 		}
 	case err != nil:

@@ -50,5 +50,6 @@ It works while the server runs and while it does not.`,
 	fs.StringVar(&req.Audience, "audience", "", "`NAME` of whom the token is for (default sigstore)")
 	fs.DurationVar(&req.Lifetime, "lifetime", 0, "how long the token is good, a `DURATION` of at most 24h (default 10m)")
 	output.register(cmd)
+	cmd.AddCommand(newTokenExplainCommand(e))
 	return cmd
 }

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/ca"
 	"github.com/sigbox/sigbox/internal/oidc"
+	"github.com/sigbox/sigbox/internal/remote"
 )
 
 // Admin is what can be done to an instance by who can use its data directory,
@@ -16,6 +18,10 @@ import (
 type Admin interface {
 	// Token makes an identity token of the built-in provider.
 	Token(ctx context.Context, req TokenRequest) (string, error)
+	// ExplainToken says what would come of an identity token, without that anything is
+	// certified. The error is why that cannot be said; why a token is refused is in the
+	// explanation.
+	ExplainToken(ctx context.Context, token string) (TokenExplanation, error)
 	// Users lists the accounts of the built-in provider.
 	Users(ctx context.Context) ([]User, error)
 	// AddUser adds an account. Errors: Conflict for one that exists.
@@ -33,6 +39,21 @@ type TokenRequest struct {
 	Email    string
 	Audience string
 	Lifetime time.Duration
+}
+
+// TokenExplanation is what would come of a token. Refusal is nil if it is accepted.
+type TokenExplanation struct {
+	ca.Explanation
+	Refusal *sigbox.Error
+}
+
+func explainToken(ctx context.Context, tokens *ca.Tokens, token string) (TokenExplanation, error) {
+	x, err := tokens.Explain(ctx, token)
+	refusal, ok := errors.AsType[*sigbox.Error](err)
+	if err != nil && !ok {
+		return TokenExplanation{}, err
+	}
+	return TokenExplanation{*x, refusal}, nil
 }
 
 // User is an account.
@@ -114,6 +135,10 @@ func (l local) Token(ctx context.Context, req TokenRequest) (string, error) {
 	return l.app.services.provider.MintToken(ctx, req.Email, req.Audience, req.Lifetime)
 }
 
+func (l local) ExplainToken(ctx context.Context, token string) (TokenExplanation, error) {
+	return explainToken(ctx, l.app.services.ca.Tokens, token)
+}
+
 func (l local) Status(context.Context) (Status, error) {
 	results, ready := l.app.health.Run()
 	s := l.app.state.status(l.app.cfg.Data)
@@ -175,25 +200,47 @@ var _ Admin = (*offline)(nil)
 
 // Token needs the provider's key and nothing else of the directory, so that any
 // number of callers can have tokens at once.
-func (o *offline) Token(ctx context.Context, req TokenRequest) (_ string, err error) {
+func (o *offline) Token(ctx context.Context, req TokenRequest) (token string, err error) {
+	return token, o.withMinter(func(m *oidc.Minter, _ Settings) (err error) {
+		token, err = m.MintToken(ctx, req.Email, req.Audience, req.Lifetime)
+		return err
+	})
+}
+
+func (o *offline) ExplainToken(ctx context.Context, token string) (x TokenExplanation, err error) {
+	return x, o.withMinter(func(m *oidc.Minter, s Settings) error {
+		tokens, err := ca.NewTokens(ca.TokensConfig{
+			Issuers: append([]ca.Issuer{ownIssuer(o.state.URL, m.Keys)}, s.Issuers...), Providers: s.Providers,
+			Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: o.cfg.Now,
+		})
+		if err != nil {
+			return err
+		}
+		x, err = explainToken(ctx, tokens, token)
+		return err
+	})
+}
+
+// withMinter calls f with what makes the provider's tokens, and the settings.
+func (o *offline) withMinter(f func(*oidc.Minter, Settings) error) (err error) {
 	s, err := o.cfg.load()
 	if err != nil {
-		return "", err
+		return err
 	}
 	keeper, err := newKeeper(&o.cfg, &s)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { err = errors.Join(err, keeper.Close()) }()
 	key, err := keeper.lazily(oidcKey)
 	if err != nil {
-		return "", err
+		return err
 	}
 	minter, err := oidc.NewMinter(oidc.MinterConfig{Issuer: issuerURL(o.state.URL), Key: key, Now: o.cfg.Now})
 	if err != nil {
-		return "", err
+		return err
 	}
-	return minter.MintToken(ctx, req.Email, req.Audience, req.Lifetime)
+	return f(minter, s)
 }
 
 func (o *offline) Users(ctx context.Context) ([]User, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/app"
 	"github.com/sigbox/sigbox/internal/app/apptest"
+	"github.com/sigbox/sigbox/internal/ca"
 )
 
 const password = "correct horse battery staple"
@@ -50,6 +51,18 @@ func testAdmin(t *testing.T, cfg app.Config, running bool) {
 	token, err := admin.Token(ctx, app.TokenRequest{Email: "a@example.com"})
 	if err != nil || strings.Count(token, ".") != 2 {
 		t.Errorf("token: found %q (%v)", token, err)
+	}
+	x, err := admin.ExplainToken(ctx, token)
+	if err != nil || x.Refusal != nil || x.Refused != "" || len(x.Passed) != 6 || x.Identity.Subject != "a@example.com" || x.Identity.Kind != sigbox.EmailSAN {
+		t.Errorf("explained: found %+v (%v)", x, err)
+	}
+	other, err := admin.Token(ctx, app.TokenRequest{Email: "a@example.com", Audience: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err = admin.ExplainToken(ctx, other)
+	if err != nil || x.Refusal == nil || x.Refusal.Kind != sigbox.Unauthenticated || x.Refusal.Hint == "" || x.Refused != ca.DoorAudience || len(x.Claims) == 0 {
+		t.Errorf("explained: found %+v (%v)", x, err)
 	}
 	_, err = admin.Token(ctx, app.TokenRequest{Email: "no address"})
 	expectKind(t, err, sigbox.Invalid)

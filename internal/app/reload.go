@@ -67,14 +67,15 @@ func (a *App) Reload() {
 		log.Error("the settings were not reloaded, the old ones stay", "err", err)
 		return
 	}
-	if err := a.services.setIssuers(s.Issuers); err != nil {
+	if err := a.services.setIssuers(s); err != nil {
 		log.Error("the settings were not reloaded, the old ones stay", "err", err)
 		return
 	}
 	fixed, was := s, a.settings
 	fixed.Issuers, was.Issuers = nil, nil
+	fixed.Providers, was.Providers = nil, nil
 	if !reflect.DeepEqual(fixed, was) {
-		log.Warn("the settings have changed in more than issuers; restart sigbox for the rest")
+		log.Warn("the settings have changed in more than issuers and CI providers; restart sigbox for the rest")
 	}
 	log.Info("settings reloaded", "issuers", len(s.Issuers))
 }

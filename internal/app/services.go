@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/ca"
@@ -202,7 +204,7 @@ func (s *services) openCA(ctx context.Context) error {
 		a.cfg.Logger.Warn("the issuers' certificates were not published beside the CT log's tiles", "error", err) // they are served all the same
 	}
 	s.ca, err = ca.New(ca.Config{
-		Key: s.keys[caKey], Chain: chain, CTLog: s.ctLog, URL: a.state.URL, Issuers: s.issuers(a.settings.Issuers),
+		Key: s.keys[caKey], Chain: chain, CTLog: s.ctLog, URL: a.state.URL, Issuers: s.issuers(a.settings.Issuers), Providers: a.settings.Providers,
 		Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: a.cfg.Now, Logger: a.cfg.Logger,
 	})
 	return err
@@ -214,13 +216,18 @@ const ctLogPath = "/ctlog"
 // issuers are the outside issuers and the built-in provider, which is asked for
 // its keys in this process.
 func (s *services) issuers(outside []ca.Issuer) []ca.Issuer {
-	own := ca.Issuer{URL: issuerURL(s.app.state.URL), Type: ca.Email, Keys: ca.StaticKeys(s.provider.Keys)}
-	return append([]ca.Issuer{own}, outside...)
+	return append([]ca.Issuer{ownIssuer(s.app.state.URL, s.provider.Keys)}, outside...)
 }
 
-// setIssuers replaces the outside issuers whose tokens the CA takes.
-func (s *services) setIssuers(outside []ca.Issuer) error {
-	return s.ca.SetIssuers(s.issuers(outside))
+// ownIssuer is the built-in provider of an instance.
+func ownIssuer(instanceURL string, keys func() []jose.JSONWebKey) ca.Issuer {
+	return ca.Issuer{URL: issuerURL(instanceURL), Type: ca.Email, Keys: ca.StaticKeys(keys)}
+}
+
+// setIssuers replaces the outside issuers whose tokens the CA takes, and what CI
+// providers there are.
+func (s *services) setIssuers(from Settings) error {
+	return s.ca.SetIssuers(s.issuers(from.Issuers), from.Providers)
 }
 
 func (s *services) openTSA(context.Context) error {

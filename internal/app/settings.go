@@ -47,6 +47,10 @@ type Settings struct {
 	// Issuers are the OpenID issuers whose tokens the CA takes besides those of
 	// the built-in provider. They are read again when the file changes.
 	Issuers []ca.Issuer `yaml:"issuers"`
+	// Providers are CI providers by name, for issuers of the type ci-provider, besides
+	// the built-in ones and in the place of those with the same name. They are read
+	// again with the issuers.
+	Providers map[string]ca.Provider `yaml:"ci-providers"`
 	// RekorV1 has the instance run a log of Rekor v1 beside that of v2; nil is true.
 	// Turned off again, the log takes no more entries, and what it has stays
 	// readable and trusted.

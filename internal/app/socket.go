@@ -20,6 +20,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/ca"
 	"github.com/sigbox/sigbox/internal/oidc"
 )
 
@@ -112,6 +113,12 @@ type tokenAnswer struct {
 	Token string `json:"token"`
 }
 
+// explanation is a [TokenExplanation] on the socket.
+type explanation struct {
+	Explanation ca.Explanation `json:"explanation"`
+	Refusal     *adminError    `json:"refusal,omitempty"`
+}
+
 // newAdminServer serves an Admin over HTTP: a route a method.
 func newAdminServer(admin Admin, log *slog.Logger) *http.Server {
 	mux := http.NewServeMux()
@@ -119,6 +126,15 @@ func newAdminServer(admin Admin, log *slog.Logger) *http.Server {
 		log.InfoContext(r.Context(), "making a token", "email", c.Email, "audience", cmp.Or(c.Audience, oidc.DefaultAudience))
 		token, err := admin.Token(r.Context(), TokenRequest{c.Email, c.Audience, time.Duration(c.Lifetime)})
 		return tokenAnswer{token}, err
+	}))
+	mux.Handle("POST /token/explain", adminRoute(func(r *http.Request, c tokenAnswer) (any, error) {
+		x, err := admin.ExplainToken(r.Context(), c.Token)
+		out := explanation{Explanation: x.Explanation}
+		if x.Refusal != nil {
+			refusal := adminErrorOf(x.Refusal)
+			out.Refusal = &refusal
+		}
+		return out, err
 	}))
 	mux.Handle("GET /users", adminRoute(func(r *http.Request, _ struct{}) (any, error) {
 		return admin.Users(r.Context())
@@ -165,6 +181,10 @@ func adminErrorOf(err error) adminError {
 		return adminError{Kind: sigbox.Internal, Message: err.Error()}
 	}
 	return adminError{Kind: e.Kind, Message: e.WithHint("").Error(), Hint: e.Hint}
+}
+
+func (e *adminError) error() *sigbox.Error {
+	return &sigbox.Error{Kind: e.Kind, Msg: e.Message, Hint: e.Hint}
 }
 
 // readAdmin reads one JSON value strictly; an empty body is the zero value.
@@ -214,6 +234,18 @@ func (c *adminClient) Token(ctx context.Context, req TokenRequest) (string, erro
 	return answer.Token, err
 }
 
+func (c *adminClient) ExplainToken(ctx context.Context, token string) (TokenExplanation, error) {
+	var answer explanation
+	if err := c.call(ctx, http.MethodPost, "/token/explain", tokenAnswer{token}, &answer); err != nil {
+		return TokenExplanation{}, err
+	}
+	x := TokenExplanation{Explanation: answer.Explanation}
+	if answer.Refusal != nil {
+		x.Refusal = answer.Refusal.error()
+	}
+	return x, nil
+}
+
 func (c *adminClient) Users(ctx context.Context) (users []User, err error) {
 	return users, c.call(ctx, http.MethodGet, "/users", nil, &users)
 }
@@ -260,5 +292,5 @@ func (c *adminClient) call(ctx context.Context, method, path string, req, answer
 	if err := readAdmin(limited, &e); err != nil {
 		return err
 	}
-	return &sigbox.Error{Kind: e.Kind, Msg: e.Message, Hint: e.Hint}
+	return e.error()
 }

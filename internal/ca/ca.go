@@ -25,8 +25,6 @@ import (
 	"crypto/rand"
 	"io"
 	"log/slog"
-	"maps"
-	"sync/atomic"
 	"time"
 
 	"github.com/sigbox/sigbox"
@@ -75,14 +73,10 @@ type Config struct {
 
 // Service is a certificate authority. Its methods are safe for concurrent use.
 type Service struct {
-	signer    *signer
-	trust     sigbox.CertificateAuthority
-	ctlog     sigbox.CTLog
-	keys      *keyCache
-	providers map[string]Provider
-	now       func() time.Time
-	log       *slog.Logger
-	issuers   atomic.Pointer[registry]
+	*Tokens
+	signer *signer
+	trust  sigbox.CertificateAuthority
+	ctlog  sigbox.CTLog
 }
 
 var _ sigbox.CA = (*Service)(nil)
@@ -96,9 +90,6 @@ func New(c Config) (*Service, error) {
 	if c.Rand == nil {
 		c.Rand = rand.Reader
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
 	if c.CTLog == nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "the certificate authority needs a CT log")
 	}
@@ -106,33 +97,12 @@ func New(c Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	providers := Providers()
-	maps.Copy(providers, c.Providers)
-	s := &Service{
-		signer: signer, trust: signer.trust(c), ctlog: c.CTLog, providers: providers, now: c.Now, log: c.Logger,
-		keys: &keyCache{source: c.Keys, now: c.Now, log: c.Logger},
-	}
-	if err := s.SetIssuers(c.Issuers); err != nil {
+	tokens, err := NewTokens(TokensConfig{Issuers: c.Issuers, Providers: c.Providers, Keys: c.Keys, Now: c.Now, Logger: c.Logger})
+	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return &Service{Tokens: tokens, signer: signer, trust: signer.trust(c), ctlog: c.CTLog}, nil
 }
-
-// SetIssuers replaces the issuers whose tokens are accepted, from the next token
-// on. An error of kind Invalid names the issuer that cannot be used, and changes
-// nothing.
-func (s *Service) SetIssuers(issuers []Issuer) error {
-	r, err := newRegistry(issuers, s.providers)
-	if err != nil {
-		return err
-	}
-	s.issuers.Store(r)
-	return nil
-}
-
-// Issuers gives the issuers whose tokens are accepted, in the order of their
-// configuration, with defaults filled in.
-func (s *Service) Issuers() []Issuer { return s.issuers.Load().list() }
 
 // Chain gives the authority's certificates, DER, the issuing one first and the
 // self-signed root last. They are not to be changed.
@@ -148,11 +118,7 @@ func (s *Service) Err() error { return s.signer.check(s.now()) }
 // Issue checks the token and the proof of possession and returns a certificate
 // with its chain; see [sigbox.CA].
 func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][]byte, error) {
-	token, err := s.authenticate(ctx, req.Token)
-	if err != nil {
-		return nil, err
-	}
-	who, err := token.principal()
+	who, err := s.judge(ctx, req.Token, nil)
 	if err != nil {
 		return nil, err
 	}

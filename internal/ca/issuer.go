@@ -69,6 +69,26 @@ func (i Issuer) ProofClaim() string {
 	return "sub"
 }
 
+// needs are the claims that tokens of the issuer must have.
+func (i *issuer) needs() []string {
+	all := []string{"sub"}
+	switch i.Type {
+	case Email:
+		all = append(all, "email")
+		if !i.SkipEmailVerification {
+			all = append(all, "email_verified")
+		}
+		if len(i.claim) > 0 {
+			all = append(all, i.claim[0])
+		}
+	case Kubernetes:
+		all = append(all, "kubernetes.io")
+	case CIProvider:
+		all = append(all, i.ci.needs()...)
+	}
+	return all
+}
+
 // registry is a set of issuers. It is not changed once made.
 type registry struct {
 	issuers []*issuer

@@ -53,11 +53,11 @@ func TestIssuersRefused(t *testing.T) {
 		"URI domain of others":      {ca.Issuer{URL: url, Type: ca.URI, SubjectDomain: "https://example.org"}, "differ"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			refused(t, i.SetIssuers([]ca.Issuer{tc.issuer}), sigbox.Invalid, tc.about)
+			refused(t, i.SetIssuers([]ca.Issuer{tc.issuer}, nil), sigbox.Invalid, tc.about)
 		})
 	}
 	twice := ca.Issuer{URL: url, Type: ca.Email}
-	refused(t, i.SetIssuers([]ca.Issuer{twice, twice}), sigbox.Invalid, "twice")
+	refused(t, i.SetIssuers([]ca.Issuer{twice, twice}, nil), sigbox.Invalid, "twice")
 	// What cannot be used changes nothing.
 	if got := i.Issuers(); len(got) != 1 || got[0].URL != url {
 		t.Errorf("found %+v", got)
@@ -75,7 +75,7 @@ func TestIssuersAccepted(t *testing.T) {
 		{URL: "https://accounts.example.com", Type: ca.Username, SubjectDomain: "users.example.com"},
 		{URL: "https://login.example.com", Type: ca.URI, SubjectDomain: "https://login.example.com/"},
 		{URL: "https://*.oic.prod-aks.azure.com/*/*/", Type: ca.Kubernetes},
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestIssuersChangeAtOnce(t *testing.T) {
 	if err := i.issueWith(t, token); err != nil {
 		t.Fatal(err)
 	}
-	if err := i.SetIssuers(nil); err != nil {
+	if err := i.SetIssuers(nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, i.issueWith(t, token), sigbox.Unauthenticated, "not accepted here")

@@ -285,7 +285,7 @@ func TestManyIssuers(t *testing.T) {
 // push out the keys of those that are written out, nor cause connections without end.
 func TestManyIssuersHarmNobody(t *testing.T) {
 	i, r := newRemote(t, "https://issuer.example.com")
-	if err := i.SetIssuers([]ca.Issuer{{URL: "https://issuer.example.com", Type: ca.Email}, {URL: "https://*.example.com", Type: ca.Email}}); err != nil {
+	if err := i.SetIssuers([]ca.Issuer{{URL: "https://issuer.example.com", Type: ca.Email}, {URL: "https://*.example.com", Type: ca.Email}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := i.fresh(t); err != nil {

@@ -1,7 +1,9 @@
 package ca
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/sigbox/sigbox"
@@ -220,6 +222,20 @@ func (c *ciTemplates) apply(from claims) (subject string, x sigbox.Extensions, e
 	}
 	// What is not allowed in a URI is escaped, as in Fulcio's certificates.
 	return u.String(), x, nil
+}
+
+// needs are the claims without which there is no identity, each once, in order.
+func (c *ciTemplates) needs() []string {
+	var all []string
+	for _, t := range append(slices.Collect(maps.Values(c.extensions)), c.subject) {
+		for _, p := range t {
+			if _, optional := c.defaults[p.claim]; p.claim != "" && !optional {
+				all = append(all, p.claim)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // template is text with claims in it.

@@ -46,47 +46,6 @@ type verifiedToken struct {
 	claims   claims
 }
 
-// authenticate verifies a token: a compact JWS (RFC 7515 §7.1) with the claims of
-// an ID token (OpenID Connect Core 1.0 §2). Errors are of kind Unauthenticated,
-// TooLarge, or Unavailable when the issuer's keys cannot be had.
-func (s *Service) authenticate(ctx context.Context, token string) (*verifiedToken, error) {
-	head, err := parseHeader(token)
-	if err != nil {
-		return nil, err
-	}
-	jws, err := jose.ParseSignedCompact(token, algorithms())
-	if err != nil {
-		return nil, malformed().WithCause(err)
-	}
-	// The payload is not verified yet: of it only the issuer is looked at, to
-	// know whose keys to verify it with.
-	payload := jws.UnsafePayloadWithoutVerification()
-	c, err := parseClaims(payload)
-	if err != nil {
-		return nil, err
-	}
-	iss, err := c.text("iss")
-	if err != nil {
-		return nil, err
-	}
-	issuer := s.issuers.Load().find(iss)
-	if issuer == nil {
-		return nil, sigbox.Errorf(sigbox.Unauthenticated, "tokens of the issuer %.200q are not accepted here", iss).
-			WithHint("/api/v2/configuration lists the issuers that are")
-	}
-	if err := s.verifySignature(ctx, issuer, iss, head, jws, payload); err != nil {
-		return nil, err
-	}
-	t := &verifiedToken{issuer: issuer, iss: iss, claims: c}
-	if err := t.check(s.now()); err != nil {
-		return nil, err
-	}
-	if t.sub, err = c.text("sub"); err != nil {
-		return nil, err
-	}
-	return t, nil
-}
-
 // header is what is needed of a JWS header (RFC 7515 §4.1).
 type header struct {
 	Alg  jose.SignatureAlgorithm `json:"alg"`
@@ -140,7 +99,7 @@ func malformed() *sigbox.Error {
 // verifySignature tries the issuer's keys that fit the token's header. When they
 // are not the ones, the issuer may have new keys, perhaps under old names: then,
 // seldom, they are fetched again.
-func (s *Service) verifySignature(ctx context.Context, issuer *issuer, iss string, h header, jws *jose.JSONWebSignature, payload []byte) error {
+func (s *Tokens) verifySignature(ctx context.Context, issuer *issuer, iss string, h header, jws *jose.JSONWebSignature, payload []byte) error {
 	set, err := s.issuerKeys(ctx, issuer, iss, want{kid: h.Kid, wild: issuer.Wildcard()})
 	if err != nil {
 		return err
@@ -176,7 +135,7 @@ func (s KeySet) verify(iss string, h header, jws *jose.JSONWebSignature, payload
 
 // issuerKeys gives the keys of the issuer: of its own source, or those that are
 // fetched and kept.
-func (s *Service) issuerKeys(ctx context.Context, i *issuer, iss string, w want) (KeySet, error) {
+func (s *Tokens) issuerKeys(ctx context.Context, i *issuer, iss string, w want) (KeySet, error) {
 	req := KeyRequest{Issuer: iss, AllowPrivate: i.AllowPrivate}
 	if i.Keys != nil {
 		return i.Keys.Keys(ctx, req)
@@ -184,31 +143,29 @@ func (s *Service) issuerKeys(ctx context.Context, i *issuer, iss string, w want)
 	return s.keys.get(ctx, req, w)
 }
 
-// check checks audience and times (OpenID Connect Core 1.0 §3.1.3.7).
-func (t *verifiedToken) check(now time.Time) error {
-	if err := checkAudience(t.claims, t.issuer.Audience); err != nil {
-		return err
-	}
-	exp, ok, err := t.claims.time("exp")
+// checkTimes checks the times of a token (OpenID Connect Core 1.0 §3.1.3.7), and gives
+// when it ends.
+func (t *verifiedToken) checkTimes(now time.Time) (until time.Time, err error) {
+	until, ok, err := t.claims.time("exp")
 	switch {
 	case err != nil:
-		return err
+		return until, err
 	case !ok:
-		return missing("exp")
-	case !now.Before(exp.Add(skew)):
-		return sigbox.Errorf(sigbox.Unauthenticated, "the identity token has expired at %s, it is now %s", stamp(exp), stamp(now)).WithHint("get a new one")
+		return until, missing("exp")
+	case !now.Before(until.Add(skew)):
+		return until, sigbox.Errorf(sigbox.Unauthenticated, "the identity token has expired at %s, it is now %s", stamp(until), stamp(now)).WithHint("get a new one")
 	}
 	for _, name := range []string{"nbf", "iat"} {
 		from, ok, err := t.claims.time(name)
 		if err != nil {
-			return err
+			return until, err
 		}
 		if ok && now.Add(skew).Before(from) {
-			return sigbox.Errorf(sigbox.Unauthenticated, "the identity token is not valid before %s (%s), it is now %s", stamp(from), name, stamp(now)).
+			return until, sigbox.Errorf(sigbox.Unauthenticated, "the identity token is not valid before %s (%s), it is now %s", stamp(from), name, stamp(now)).
 				WithHint("are the clocks right?")
 		}
 	}
-	return nil
+	return until, nil
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -199,7 +199,7 @@ func TestEveryAlgorithm(t *testing.T) {
 		// The issuer's metadata leaves the algorithm out.
 		err := i.SetIssuers([]ca.Issuer{{URL: "https://issuer.example.com", Type: ca.Email, Keys: source(ca.KeySet{
 			Keys: []jose.JSONWebKey{i.idp.jwk()}, Algorithms: []string{"none"},
-		})}})
+		})}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,7 +207,7 @@ func TestEveryAlgorithm(t *testing.T) {
 		// The key is for another algorithm.
 		k := i.idp.jwk()
 		k.Algorithm = "XS256"
-		if err := i.SetIssuers([]ca.Issuer{{URL: "https://issuer.example.com", Type: ca.Email, Keys: source(ca.KeySet{Keys: []jose.JSONWebKey{k}})}}); err != nil {
+		if err := i.SetIssuers([]ca.Issuer{{URL: "https://issuer.example.com", Type: ca.Email, Keys: source(ca.KeySet{Keys: []jose.JSONWebKey{k}})}}, nil); err != nil {
 			t.Fatal(err)
 		}
 		refused(t, i.issueWith(t, i.idp.token(t, alice())), sigbox.Unauthenticated, "does not publish")
