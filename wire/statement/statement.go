@@ -30,6 +30,9 @@ const (
 	maxNames = 1 << 16
 	// maxName bounds a name, in bytes.
 	maxName = 4096
+	// maxNamesSize bounds the names that are open at a time, in bytes, where it is to be
+	// said what is wrong with a statement.
+	maxNamesSize = 4 << 20
 	// smallPayload has no room for names that matter, in bytes.
 	smallPayload = 1 << 19
 )
@@ -80,7 +83,8 @@ func read(payload []byte) (s *Statement, ok bool) {
 		case string(name) == "predicateType":
 			err = json.Unmarshal(value, &s.PredicateType)
 		case string(name) == "subject":
-			err = json.Unmarshal(value, &s.Subjects, withinBounds())
+			// None of its names stands twice: value would not have been told of.
+			err = json.Unmarshal(value, &s.Subjects, withinBounds(), jsontext.AllowDuplicateNames(true))
 		case string(name) == "predicate":
 			s.Predicate = value
 		}
@@ -140,19 +144,24 @@ func (s *span) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // that stand twice takes many times the memory of the names.
 func boundNames(payload []byte) error {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(payload), jsontext.AllowDuplicateNames(true))
-	total, above := 0, make([]int, 0, 16) // of the open objects and lists
+	var total struct{ names, size int } // of the open objects and lists
+	above := make([]struct{ names, size int }, 0, 16)
 	for {
 		kind, n := dec.StackIndex(dec.StackDepth())
 		next := dec.PeekKind()
 		if next == '"' && kind == '{' && n%2 == 0 {
 			name, err := dec.ReadValue()
-			switch total++; {
+			total.names++
+			total.size += len(name)
+			switch {
 			case err != nil:
 				return nil //nolint:nilerr // what is wrong with it is told by who reads it
 			case len(name) > maxName:
 				return sigbox.Errorf(sigbox.TooLarge, "the payload has a name of %d bytes: at most %d are read", len(name), maxName)
-			case total > maxNames:
+			case total.names > maxNames:
 				return sigbox.Errorf(sigbox.TooLarge, "the payload has an object of more than %d members", maxNames)
+			case total.size > maxNamesSize:
+				return sigbox.Errorf(sigbox.TooLarge, "the payload is not an in-toto statement; its names of more than %d bytes are too large to say why", maxNamesSize)
 			}
 			continue
 		}
