@@ -77,7 +77,12 @@ func (p *publication) prepareRoot() (rekeyed bool, err error) {
 		}
 		return false, sigbox.Errorf(sigbox.Invalid, "the TUF repository needs its root key to name the keys of the other roles").WithHint("put the key back")
 	}
-	return rekeyed, p.putRoot(old)
+	err = p.putRoot(old)
+	if err != nil && sigbox.KindOf(err) == sigbox.Unavailable && old != nil && !rekeyed {
+		p.warnOfRoot(old.Signed.Expires)
+		return false, nil // the root's key cannot be asked: all else is signed without
+	}
+	return rekeyed, err
 }
 
 // warnOfRoot says when the root key has to come back.

@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -528,6 +529,61 @@ func TestRootThatCannotBeSigned(t *testing.T) {
 	if err := open(t, cfg).Err(); err != nil { // the key is back
 		t.Error(err)
 	}
+}
+
+// awayKey is a key that is kept elsewhere, and cannot be asked while it is away.
+type awayKey struct {
+	crypto.Signer
+	away bool
+}
+
+func (k *awayKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if k.away {
+		return nil, sigbox.Errorf(sigbox.Unavailable, "the key is away")
+	}
+	return k.Signer.Sign(random, digest, opts)
+}
+
+// TestKeysThatAreAway: what was published is served while a key cannot be asked, also
+// after a start, and what is due or new follows when it is back. The root's key keeps
+// nothing else from being signed.
+func TestKeysThatAreAway(t *testing.T) {
+	c := newClock()
+	cfg := newConfig(t, c)
+	online, rootKey := &awayKey{Signer: cfg.OnlineKey}, &awayKey{Signer: cfg.RootKey}
+	cfg.OnlineKey, cfg.RootKey = online, rootKey
+	fresh := cfg
+	fresh.Dir = filepath.Join(t.TempDir(), "tuf")
+	online.away = true
+	if _, err := tuf.Open(fresh); err == nil || sigbox.KindOf(err) != sigbox.Unavailable {
+		t.Errorf("a repository without anything: found %v", err)
+	}
+	online.away = false
+	root := open(t, cfg).Root()
+
+	online.away = true
+	c.now = c.now.Add(2 * day)
+	cfg.Targets = targets("2")
+	r := open(t, cfg)
+	expect(t, r, root, c.now, `{"root":1}`, [4]int64{1, 1, 1, 1})
+	if err := r.Renew(); err == nil || sigbox.KindOf(err) != sigbox.Unavailable {
+		t.Errorf("found %v", err)
+	}
+	online.away = false
+	if err := r.Renew(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, r, root, c.now, `{"root":2}`, [4]int64{1, 2, 2, 2})
+
+	rootKey.away = true
+	c.now = c.now.Add(110 * day) // half of the root's time is over
+	r = open(t, cfg)
+	expect(t, r, root, c.now, `{"root":2}`, [4]int64{1, 2, 2, 3})
+	rootKey.away = false
+	if err := r.Renew(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, r, root, c.now, `{"root":2}`, [4]int64{2, 2, 2, 3})
 }
 
 // sigstore GHSA-fcv2-xgw5-pqxf, go-tuf GHSA-jqc5-w2xx-5vq4: names of targets that
