@@ -57,6 +57,8 @@ func hostileStatements(w *sigboxtest.World) []hostile.Input {
 		fill("subjects that differ", subjects+subject, `,{"name":"#","digest":{"sha256":"00"}}`, "]}"),
 		fill("members of a subject", subjects+strings.TrimSuffix(subject, "}"), `,"#":0`, "}]}"),
 		fill("a long name of a subject", subjects+`{"name":"`, `a`, `","digest":{"sha256":"00"}}]}`),
+		fill("annotations of a subject", subjects+strings.TrimSuffix(subject, "}")+`,"annotations":{"":0`, `,"`+strings.Repeat("x", 300)+`#":0`, "}}]}"),
+		fill("annotations of a subject, and then none", subjects+strings.TrimSuffix(subject, "}")+`,"annotations":[0`, `,{"a":0}`, `]},{"digest":1}]}`),
 		fill("digests", digests+`"sha256":"00"`, `,"#":"00"`, "}}]}"),
 		fill("a long digest", digests+`"sha256":"`, `0`, `"}}]}`),
 		fill("a long name of a digest", digests+`"`, `a`, `":""}}]}`),
