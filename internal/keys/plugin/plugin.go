@@ -46,12 +46,14 @@ type Config struct {
 	Env []string
 	// Hide are names of variables that the programs are not given.
 	Hide []string
-	// Running is how many run at once, twice the processors and at least 4 if 0.
+	// Running is how many calls are made at once, 16 if 0: most wait for a service.
 	Running int
 }
 
 const (
 	prefix = "sigstore-kms-"
+
+	defaultRunning = 16
 
 	// keptErrors bounds what is kept of a program's standard error, in bytes.
 	keptErrors = 4 << 10
@@ -79,7 +81,7 @@ func New(c Config) *Programs {
 		c.Env = os.Environ()
 	}
 	if c.Running == 0 {
-		c.Running = max(4, 2*runtime.GOMAXPROCS(0))
+		c.Running = defaultRunning
 	}
 	shown := slices.DeleteFunc(slices.Clone(c.Env), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")

@@ -15,6 +15,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -362,6 +363,26 @@ func TestTokenFile(t *testing.T) {
 	e.mu.Unlock()
 	_, err = k.Public(t.Context())
 	expectKind(t, err, sigbox.Denied, "permission denied")
+}
+
+// TestTLS: a server is believed by VAULT_CACERT, and not without.
+func TestTLS(t *testing.T) {
+	e, _ := newTransit(t)
+	server := httptest.NewUnstartedServer(e)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"VAULT_ADDR": server.URL, "VAULT_TOKEN": "s.secret", "VAULT_CACERT": file}
+	if err := open(t, env).Key("ca").Create(t.Context(), sigbox.Ed25519); err != nil {
+		t.Error(err)
+	}
+	delete(env, "VAULT_CACERT")
+	_, err := open(t, env).Key("ca").Public(t.Context())
+	expectKind(t, err, sigbox.Unavailable, "certificate")
 }
 
 func TestNewRefuses(t *testing.T) {
