@@ -54,12 +54,14 @@ func (c *connection) endpoint(ctx context.Context, host string) (*endpoint, erro
 	})
 }
 
-// ping asks a registry what it wants. One of this machine is asked without TLS first, which
-// it seldom has: to try that takes longer than all else that it is asked for.
+// ping asks a registry what it wants. At a port of this machine it is asked without TLS
+// first, which it seldom has: to try that takes longer than all else that it is asked for.
+// Without a port that would be another server's.
 func (c *connection) ping(ctx context.Context, registry name.Registry) (*transport.Challenge, error) {
-	if u := (&url.URL{Host: registry.RegistryStr()}); c.cfg.CAs == nil && isLoopback(u.Hostname()) {
-		if challenge, err := transport.Ping(context.WithValue(ctx, onlyRefused{}, true), registry, plainOnly{c.guard}); err == nil {
-			return challenge, nil
+	if u := (&url.URL{Host: registry.RegistryStr()}); c.cfg.CAs == nil && u.Port() != "" && isLoopback(u.Hostname()) {
+		challenge, err := transport.Ping(context.WithValue(ctx, onlyRefused{}, true), registry, plainOnly{c.guard})
+		if refused, ok := errors.AsType[*transport.Error](err); err == nil || ok && isPassingStatus(refused.StatusCode) {
+			return challenge, err
 		}
 	}
 	return transport.Ping(ctx, registry, c.guard)

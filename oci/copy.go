@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/manifest"
@@ -284,19 +285,32 @@ func (k *copier) copyBlob(ctx context.Context, d manifest.Descriptor) error {
 	return err
 }
 
-// copyAttached copies what belongs to what was copied, and what belongs to that. Lists are
-// made meanwhile, as many as there are: that takes its time, most of which is waiting.
+// later has something done meanwhile that holds so many bytes, once there is room for them.
+type later func(ctx context.Context, size int64, do func(context.Context) error) error
+
+// copyAttached copies what belongs to what was copied, and what belongs to that. Tags are
+// written meanwhile, as many as memory lets: that takes its time, most of which is waiting.
 func (k *copier) copyAttached(ctx context.Context) error {
 	all, ctx := errgroup.WithContext(ctx)
-	list := func(image sigbox.Digest, entries []manifest.Descriptor) {
-		all.Go(func() error { return k.to.list(ctx, image, entries) })
+	limit := k.cfg.Limits.Memory
+	room := semaphore.NewWeighted(limit)
+	meanwhile := func(caller context.Context, size int64, do func(context.Context) error) error {
+		size = min(size, limit)
+		if room.Acquire(caller, size) != nil {
+			return context.Cause(caller)
+		}
+		all.Go(func() error {
+			defer room.Release(size)
+			return do(ctx)
+		})
+		return nil
 	}
-	all.Go(func() error { return k.copyChains(ctx, list) })
+	all.Go(func() error { return k.copyChains(ctx, meanwhile) })
 	return all.Wait()
 }
 
-// copyChains is copyAttached but for the lists.
-func (k *copier) copyChains(ctx context.Context, list func(sigbox.Digest, []manifest.Descriptor)) error {
+// copyChains is copyAttached but for the tags.
+func (k *copier) copyChains(ctx context.Context, meanwhile later) error {
 	looked := 0
 	for chain := 0; ; chain++ {
 		k.mu.Lock()
@@ -312,13 +326,7 @@ func (k *copier) copyChains(ctx context.Context, list func(sigbox.Digest, []mani
 		g, ctx := errgroup.WithContext(ctx)
 		g.SetLimit(k.cfg.Parallel)
 		for _, d := range level {
-			g.Go(func() error {
-				entries, err := k.copyAttachedTo(ctx, d)
-				if err == nil && len(entries) > 0 {
-					list(d.Digest, entries)
-				}
-				return err
-			})
+			g.Go(func() error { return k.copyAttachedTo(ctx, d, meanwhile) })
 		}
 		if err := g.Wait(); err != nil {
 			return err
@@ -326,17 +334,18 @@ func (k *copier) copyChains(ctx context.Context, list func(sigbox.Digest, []mani
 	}
 }
 
-// copyAttachedTo gives what is to be listed.
-func (k *copier) copyAttachedTo(ctx context.Context, image manifest.Descriptor) ([]manifest.Descriptor, error) {
+// copyAttachedTo copies what belongs to a manifest.
+func (k *copier) copyAttachedTo(ctx context.Context, image manifest.Descriptor, meanwhile later) error {
 	all, err := k.from.attached(ctx, image.Digest)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var entries []manifest.Descriptor
+	var size int64
 	for _, a := range all {
 		m, body, err := k.read(ctx, a.Descriptor)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if a.suffix == "" && !refersTo(m, image.Digest) {
 			k.mu.Lock()
@@ -344,21 +353,35 @@ func (k *copier) copyAttachedTo(ctx context.Context, image manifest.Descriptor) 
 			k.mu.Unlock()
 			continue
 		}
-		if err := k.copyTree(ctx, a.Descriptor, 0); err != nil {
-			return nil, err
-		}
-		listed, err := k.to.attach(ctx, a, m, body)
+		listed, err := k.attach(ctx, a, m, body, meanwhile)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if !listed {
-			entries = append(entries, entryOf(m, a.Descriptor))
+			entries, size = append(entries, entryOf(m, a.Descriptor)), size+int64(len(body))
 		}
 		k.mu.Lock()
 		k.extra++
 		k.mu.Unlock()
 	}
-	return entries, nil
+	if len(entries) == 0 {
+		return nil
+	}
+	return meanwhile(ctx, size, func(ctx context.Context) error { return k.to.list(ctx, image.Digest, entries) })
+}
+
+// attach copies one that belongs to a manifest, and reports whether it is listed.
+func (k *copier) attach(ctx context.Context, a attached, m *manifest.Manifest, body []byte, meanwhile later) (listed bool, err error) {
+	if err := k.copyTree(ctx, a.Descriptor, 0); err != nil {
+		return false, err
+	}
+	if a.suffix == "" {
+		return k.to.attach(ctx, a, m, body)
+	}
+	return true, meanwhile(ctx, int64(len(body)), func(ctx context.Context) error {
+		_, err := k.to.attach(ctx, a, m, body)
+		return err
+	})
 }
 
 // checkedReader holds a blob against its descriptor: a reader that ends well has given

@@ -40,7 +40,7 @@ func (c *Client) AttachLegacy(ctx context.Context, ref Reference, kind Kind, med
 	if err := c.pushBlob(ctx, subject, layer, bytesBody(content)); err != nil {
 		return err
 	}
-	return c.addLayers(ctx, at, []manifest.Descriptor{layer}, nil)
+	return c.addLayer(ctx, at, layer)
 }
 
 // LegacyTag is where [Client.AttachLegacy] puts what is of a kind for an image that is
@@ -58,22 +58,27 @@ func checkPayload(content []byte, image sigbox.Digest) error {
 	return err
 }
 
-// addLayers adds layers to the image under a tag, which is made if there is none.
-func (c *Client) addLayers(ctx context.Context, at Reference, layers []manifest.Descriptor, annotations map[string]string) error {
+// addLayer adds a layer to the image under a tag, which is made if there is none.
+func (c *Client) addLayer(ctx context.Context, at Reference, layer manifest.Descriptor) error {
 	return c.merge(ctx, at, func(ctx context.Context, now *manifest.Manifest) (*manifest.Manifest, error) {
 		if now == nil {
-			now = &manifest.Manifest{SchemaVersion: 2, MediaType: manifest.TypeImage, Annotations: annotations}
+			now = &manifest.Manifest{SchemaVersion: 2, MediaType: manifest.TypeImage}
 		}
-		if now.IsIndex() {
-			return nil, sigbox.Mismatch(sigbox.Conflict, at.String()+": media type", manifest.TypeImage, now.Type())
-		}
-		missing := slices.DeleteFunc(slices.Clone(layers), func(l manifest.Descriptor) bool { return hasLayer(now, l) })
-		if len(missing) == 0 {
-			return nil, nil
-		}
-		now.Layers = append(now.Layers, missing...)
-		return now, c.pushConfig(ctx, at, now)
+		return c.withLayers(ctx, at, now, []manifest.Descriptor{layer})
 	})
+}
+
+// withLayers gives the image under a tag with more layers, or nil if it has them.
+func (c *Client) withLayers(ctx context.Context, at Reference, now *manifest.Manifest, more []manifest.Descriptor) (*manifest.Manifest, error) {
+	if now.IsIndex() {
+		return nil, sigbox.Mismatch(sigbox.Conflict, at.String()+": media type", manifest.TypeImage, now.Type())
+	}
+	more = slices.DeleteFunc(slices.Clone(more), func(l manifest.Descriptor) bool { return hasLayer(now, l) })
+	if len(more) == 0 {
+		return nil, nil
+	}
+	now.Layers = append(now.Layers, more...)
+	return now, c.pushConfig(ctx, at, now)
 }
 
 // hasLayer reports whether m has a layer, with the same signature: one payload may be

@@ -63,9 +63,15 @@ func hasDigest(all []manifest.Descriptor, d sigbox.Digest) bool {
 
 // merge changes what stands under a tag until the change is there to stay.
 func (c *Client) merge(ctx context.Context, at Reference, next change) error {
+	return c.mergeFrom(ctx, at, nil, next)
+}
+
+// mergeFrom is merge where what next makes of nothing is written as first has it, if that
+// is not nil.
+func (c *Client) mergeFrom(ctx context.Context, at Reference, first []byte, next change) error {
 	const most = 64 // rounds
 	for range most {
-		took, err := c.mergeAlone(ctx, at, next)
+		took, err := c.mergeAlone(ctx, at, first, next)
 		if err != nil || took == 0 {
 			return err
 		}
@@ -79,16 +85,16 @@ func (c *Client) merge(ctx context.Context, at Reference, next change) error {
 
 // mergeAlone is mergeOnce while no other one of this client is about it. It does not keep
 // others waiting while it watches.
-func (c *Client) mergeAlone(ctx context.Context, at Reference, next change) (took time.Duration, err error) {
+func (c *Client) mergeAlone(ctx context.Context, at Reference, first []byte, next change) (took time.Duration, err error) {
 	defer c.writers.lock(at.String())()
-	return c.mergeOnce(ctx, at, next)
+	return c.mergeOnce(ctx, at, first, next)
 }
 
 // mergeOnce makes one change, and tells how long the longest attempt took, 0 if none came
 // to writing: also a write of which the outcome was not known at first is to be watched.
-func (c *Client) mergeOnce(ctx context.Context, at Reference, next change) (took time.Duration, err error) {
+func (c *Client) mergeOnce(ctx context.Context, at Reference, first []byte, next change) (took time.Duration, err error) {
 	for attempt := 1; ; attempt++ {
-		this, err := c.tryMerge(ctx, at, next)
+		this, err := c.tryMerge(ctx, at, first, next)
 		took = max(took, this)
 		if err == nil {
 			return took, nil
@@ -116,7 +122,7 @@ func mayPass(err error) bool {
 
 // tryMerge reads and writes with nothing between, and tells how long that took, 0 if it did
 // not come to writing.
-func (c *Client) tryMerge(ctx context.Context, at Reference, next change) (took time.Duration, err error) {
+func (c *Client) tryMerge(ctx context.Context, at Reference, first []byte, next change) (took time.Duration, err error) {
 	ctx, release, err := c.holdSlot(ctx)
 	if err != nil {
 		return 0, err
@@ -130,9 +136,11 @@ func (c *Client) tryMerge(ctx context.Context, at Reference, next change) (took 
 	if m, err = next(ctx, m); err != nil || m == nil {
 		return 0, err
 	}
-	body, err := manifest.Append(nil, m)
-	if err != nil {
-		return 0, err
+	body := first
+	if body == nil || !v.missing {
+		if body, err = manifest.Append(nil, m); err != nil {
+			return 0, err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(c.cfg.Settle, patience*time.Since(started)))
 	defer cancel()

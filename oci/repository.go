@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
@@ -189,24 +190,23 @@ func (r repository) list(ctx context.Context, image sigbox.Digest, entries []man
 	return r.c.listReferrers(ctx, r.ref.At(image), entries)
 }
 
-// putUnderTag puts what stands under a tag of cosign's.
+// putUnderTag puts what stands under a tag of cosign's: as it is where there is nothing,
+// and else its layers behind those that are there.
 func (r repository) putUnderTag(ctx context.Context, a attached, m *manifest.Manifest, body []byte) error {
 	at := r.ref.At(a.image).fallback(a.suffix)
-	for attempt := 1; ; attempt++ {
-		now, err := r.c.fetchManifest(ctx, at)
-		switch {
-		case err != nil || now.digest.Equal(a.Digest):
-			return err
-		case !now.missing:
-			return r.c.addLayers(ctx, at, m.Layers, m.Annotations)
-		}
-		if err = r.c.replaceManifest(ctx, at, now, m.Type(), body); err == nil {
-			return nil
-		}
-		if err := r.c.beforeAgain(ctx, attempt, err); err != nil {
-			return err
-		}
+	now, err := r.c.fetchManifest(ctx, at)
+	if err != nil || now.digest.Equal(a.Digest) {
+		return err
 	}
+	return r.c.mergeFrom(ctx, at, body, func(ctx context.Context, now *manifest.Manifest) (*manifest.Manifest, error) {
+		switch {
+		case now == nil:
+			return m, nil
+		case m.IsIndex() && reflect.DeepEqual(m, now):
+			return nil, nil // which nobody takes for signatures, and is copied as it is
+		}
+		return r.c.withLayers(ctx, at, now, m.Layers)
+	})
 }
 
 func (r repository) finish(ctx context.Context, root manifest.Descriptor, body []byte) error {

@@ -271,3 +271,49 @@ func TestCleanLetsBe(t *testing.T) {
 		}
 	}
 }
+
+// TestCleanNouns: entries of lists are not taken for manifests.
+func TestCleanNouns(t *testing.T) {
+	bundle, entry := cleaning{cleanedJSON: cleanedJSON{Kind: "bundle"}}, cleaning{cleanedJSON: cleanedJSON{Kind: entryKind}}
+	for want, all := range map[string][]cleaning{
+		"0 manifests":                        nil,
+		"2 manifests":                        {bundle, bundle},
+		"1 entry of a list":                  {entry},
+		"1 manifest and 2 entries of a list": {entry, bundle, entry},
+	} {
+		if got := nounsOf(all); got != want {
+			t.Errorf("found %q, expected %q", got, want)
+		}
+	}
+}
+
+// TestSignParallel: many images are signed at once, and no more of large attestations than
+// memory lets.
+func TestSignParallel(t *testing.T) {
+	ref, err := oci.ParseReference("registry.example/app:v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, files := []artifact{{image: ref}}, []artifact{{image: ref}, {path: "file"}}
+	for _, c := range []struct {
+		found     []artifact
+		predicate int // -1: none
+		least     int
+		most      int
+	}{
+		{images, -1, signImagesParallel, signImagesParallel},
+		{images, 2, signImagesParallel, signImagesParallel},
+		{files, -1, signParallel, signParallel},
+		{images, 8 << 20, 2, 16},
+		{files, 8 << 20, 2, 16},
+		{images, 1 << 30, 1, 1},
+	} {
+		r := &signRun{found: found{artifacts: c.found}}
+		if c.predicate >= 0 {
+			r.flags.attestation = &attestation{predicate: make([]byte, c.predicate)}
+		}
+		if n := r.parallel(); n < c.least || n > c.most {
+			t.Errorf("%d artifacts, predicate of %d bytes: %d at once", len(c.found), c.predicate, n)
+		}
+	}
+}

@@ -169,11 +169,32 @@ func withAttached(of, n *oci.Node, depth int, stay []sigbox.Digest, all []cleani
 	kind := "artifact"
 	switch {
 	case n.Err != nil && n.Tag == "":
-		kind = "entry" // what it leads to stays
+		kind = entryKind
 	case n.Kind != 0:
 		kind = strings.ToLower(n.Kind.String())
 	}
 	return append(all, cleaning{cleanedJSON{kind, n.Digest.String(), of.Digest.String(), n.Tag}, n, depth, nil})
+}
+
+// entryKind is what of a list is removed alone: what it leads to stays.
+const entryKind = "entry"
+
+// nounsOf counts what is to be removed.
+func nounsOf(all []cleaning) string {
+	entries := 0
+	for _, c := range all {
+		if c.Kind == entryKind {
+			entries++
+		}
+	}
+	manifests, ofLists := count(len(all)-entries, "manifest", "manifests"), count(entries, "entry", "entries")+" of a list"
+	switch entries {
+	case 0:
+		return manifests
+	case len(all):
+		return ofLists
+	}
+	return manifests + " and " + ofLists
 }
 
 // confirmClean asks before anything is removed.
@@ -183,14 +204,14 @@ func (e *env) confirmClean(f cleanFlags, ref oci.Reference, all []cleaning) erro
 		return nil
 	case !e.interactive():
 		return &usageError{
-			msg:  fmt.Sprintf("%s would be removed from %s, and there is nobody to ask", count(len(all), "manifest", "manifests"), ref),
+			msg:  fmt.Sprintf("%s would be removed from %s, and there is nobody to ask", nounsOf(all), ref),
 			hint: "sigbox tree shows what belongs to it; --yes removes it",
 		}
 	}
 	for _, c := range all {
 		e.note("%s", c.cleanedJSON)
 	}
-	if !e.ask(fmt.Sprintf("Remove %s from %s?", count(len(all), "manifest", "manifests"), ref.Repository())) {
+	if !e.ask(fmt.Sprintf("Remove %s from %s?", nounsOf(all), ref.Repository())) {
 		return sigbox.Errorf(sigbox.Denied, "nothing was removed")
 	}
 	return nil
@@ -277,8 +298,8 @@ func (e *env) printCleaned(f cleanFlags, ref oci.Reference, all []cleaning) erro
 		}
 	}
 	if first != nil {
-		return fmt.Errorf("%d of %s not removed: %w", len(report.Failed), count(len(all), "manifest", "manifests"), first)
+		return fmt.Errorf("%d of %s not removed: %w", len(report.Failed), nounsOf(all), first)
 	}
-	e.note("Removed %s from %s.", count(len(all), "manifest", "manifests"), ref)
+	e.note("Removed %s from %s.", nounsOf(all), ref)
 	return nil
 }

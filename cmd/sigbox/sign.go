@@ -31,10 +31,13 @@ const maxStatement = 16 << 20
 
 // signParallel is how many files are hashed and signed at once. Of images more are under
 // way: most of that is waiting for their registry, and packages sign and oci ask as much at
-// a time as they let.
+// a time as they let. What attestations hold meanwhile, each of what it says as statement,
+// in an envelope and in a bundle, is about attestedMemory at most, in bytes.
 const (
 	signParallel       = 32
 	signImagesParallel = 512
+	attestedMemory     = 256 << 20
+	attestedForms      = 4
 )
 
 func newSignCommand(e *env) *cobra.Command {
@@ -225,10 +228,7 @@ type signRun struct {
 // goes on; when a service fails, the rest would only fail as well.
 func (r *signRun) all(ctx context.Context) {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(signParallel)
-	if !slices.ContainsFunc(r.found.artifacts, func(a artifact) bool { return a.image.IsZero() }) {
-		g.SetLimit(signImagesParallel)
-	}
+	g.SetLimit(r.parallel())
 	for _, a := range r.found.artifacts {
 		g.Go(func() error {
 			done, err := r.one(gctx, a)
@@ -238,6 +238,18 @@ func (r *signRun) all(ctx context.Context) {
 	}
 	_ = g.Wait() // every failure has been noted
 	slices.SortFunc(r.signed, func(a, b signedJSON) int { return cmp.Compare(a.Artifact, b.Artifact) })
+}
+
+// parallel is how many artifacts are signed at once.
+func (r *signRun) parallel() int {
+	most := signImagesParallel
+	if slices.ContainsFunc(r.found.artifacts, func(a artifact) bool { return a.image.IsZero() }) {
+		most = signParallel
+	}
+	if a := r.flags.attestation; a != nil {
+		most = min(most, 1+attestedMemory/(attestedForms*(1+len(a.predicate))))
+	}
+	return most
 }
 
 // note keeps an outcome; the error that it gives ends the run.

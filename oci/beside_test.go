@@ -1,0 +1,151 @@
+package oci_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sigbox/sigbox/oci"
+	"github.com/sigbox/sigbox/sigboxtest"
+	"github.com/sigbox/sigbox/wire/cosign"
+	"github.com/sigbox/sigbox/wire/manifest"
+)
+
+// attachSignature signs as cosign did before.
+func attachSignature(t *testing.T, signers *sigboxtest.World, ref oci.Reference) {
+	t.Helper()
+	payload := payloadOf(ref.Digest())
+	annotations := cosign.Annotations(signers.Sign(payload, sigboxtest.Options{Kind: "hashedrekord 0.0.1"}))
+	if err := client().AttachLegacy(t.Context(), ref, oci.Signature, "", payload, annotations); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCopyBesideWriter: what a copy puts under a tag of cosign's stays where another
+// writer, who has seen nothing there, undoes it, and so does what that one has put there.
+func TestCopyBesideWriter(t *testing.T) {
+	t.Parallel()
+	signers := sigboxtest.New(t)
+	from, to, other := newWorld(t), newWorld(t), newWorld(t)
+	ref := from.putImage("app", "v1", "hello")
+	attachSignature(t, signers, ref)
+	attachSignature(t, signers, other.putImage("app", "v1", "hello"))
+	tag := "/v2/app/manifests/sha256-" + ref.Digest().Hex() + ".sig"
+	theirs := get(other, tag)
+	m, err := manifest.Parse(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client().Copy(t.Context(), other.ref("app", ":v1"), to.ref("app", ":theirs"), nil); err != nil { // for the blobs
+		t.Fatal(err)
+	}
+	to.serve(httptest.NewRecorder(), httptest.NewRequest(http.MethodDelete, tag, nil))
+	var undone sync.Once
+	to.before = func(rw http.ResponseWriter, r *http.Request) (done bool) {
+		if r.Method == http.MethodPut && r.URL.Path == tag {
+			undone.Do(func() {
+				to.serve(rw, r)
+				to.put(tag, m.Type(), theirs)
+				done = true
+			})
+		}
+		return done
+	}
+	if _, err := client().Copy(t.Context(), ref, to.ref("app", ":v1"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := all(t, client(), to.ref("app", ":v1"), oci.Query{}); len(got) != 2 {
+		t.Errorf("found %d signatures of 2", len(got))
+	}
+}
+
+func get(w *world, path string) []byte {
+	rec := httptest.NewRecorder()
+	w.serve(rec, httptest.NewRequest(http.MethodGet, path, nil))
+	return rec.Body.Bytes()
+}
+
+// TestCopyMemory: a copy writes no more tags at a time than there is memory for what they
+// hold, of lists and of cosign's tags.
+func TestCopyMemory(t *testing.T) {
+	t.Parallel()
+	signers := sigboxtest.New(t)
+	w, to := newWorld(t), newWorld(t, withoutAPI)
+	index := &manifest.Manifest{SchemaVersion: 2, MediaType: manifest.TypeIndex}
+	for _, content := range []string{"one", "two", "three", "four"} {
+		ref := w.putImage("app", "", content)
+		attachBundle(t, signers, ref)
+		attachSignature(t, signers, ref)
+		d, err := client().Describe(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		index.Manifests = append(index.Manifests, d)
+	}
+	var watching, most atomic.Int64
+	c := client(func(cfg *oci.Config) {
+		cfg.Limits.Memory = 1
+		cfg.Wait = func(ctx context.Context, _ time.Duration) error {
+			most.Store(max(most.Load(), watching.Add(1)))
+			for range 1000 {
+				runtime.Gosched() // others come, if they may
+			}
+			watching.Add(-1)
+			return ctx.Err()
+		}
+	})
+	from := w.putManifest("app", "v1", index)
+	if _, err := c.Copy(t.Context(), from, to.ref("app", ":v1"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := most.Load(); n != 1 {
+		t.Errorf("%d tags were watched at a time", n)
+	}
+	if err := client().Compare(t.Context(), from, to.ref("app", ":v1")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPingFirst: a name of this machine without a port is two servers', and the one that
+// has TLS is asked first. A registry that fails for the moment is asked by one way alone.
+func TestPingFirst(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{"127.0.0.1": "https", "localhost:5000": "http", "registry.example:5000": "https"} {
+		var first atomic.Value
+		c := client(func(cfg *oci.Config) {
+			cfg.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+				first.CompareAndSwap(nil, r.URL.Scheme)
+				return nil, http.ErrHandlerTimeout
+			})
+		})
+		ref, err := oci.ParseReference(name + "/acme/app:v1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Resolve(t.Context(), ref); err == nil || first.Load() != want {
+			t.Errorf("%s: asked by %v first, expected %s; %v", name, first.Load(), want, err)
+		}
+	}
+	w := newWorld(t)
+	w.before = func(rw http.ResponseWriter, _ *http.Request) bool {
+		rw.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	}
+	if _, err := client().Resolve(t.Context(), w.ref("app", ":v1")); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("found %v", err)
+	}
+	if n := len(w.log()); n != 5 {
+		t.Errorf("asked %d times, expected 5", n)
+	}
+}
+
+// roundTrip is a function that carries requests.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
