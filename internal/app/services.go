@@ -41,10 +41,12 @@ import (
 
 // The parts of the one kv store, and of the one blob store. None begins another.
 const (
-	usersPart   = "oidc/"
-	rekorPart   = "rekor2/"
-	rekorV1Part = "rekor1/"
-	ctLogPart   = "ctlog/"
+	usersPart = "oidc/"
+	// usedTokensPart holds the identity tokens that were used.
+	usedTokensPart = "ca/used/"
+	rekorPart      = "rekor2/"
+	rekorV1Part    = "rekor1/"
+	ctLogPart      = "ctlog/"
 )
 
 // services are the parts of an instance; they know of each other by the
@@ -203,8 +205,12 @@ func (s *services) openCA(ctx context.Context) error {
 	if err := s.ctLog.PublishIssuers(ctx); err != nil {
 		a.cfg.Logger.Warn("the issuers' certificates were not published beside the CT log's tiles", "error", err) // they are served all the same
 	}
+	var used store.KV
+	if a.settings.OneTimeTokens {
+		used = store.WithPrefix(s.kv, usedTokensPart)
+	}
 	s.ca, err = ca.New(ca.Config{
-		Key: s.keys[caKey], Chain: chain, CTLog: s.ctLog, URL: a.state.URL, Issuers: s.issuers(a.settings.Issuers), Providers: a.settings.Providers,
+		Key: s.keys[caKey], Chain: chain, CTLog: s.ctLog, URL: a.state.URL, Issuers: s.issuers(a.settings.Issuers), Providers: a.settings.Providers, Spent: used,
 		Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: a.cfg.Now, Logger: a.cfg.Logger,
 	})
 	return err

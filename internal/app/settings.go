@@ -47,6 +47,9 @@ type Settings struct {
 	// Issuers are the OpenID issuers whose tokens the CA takes besides those of
 	// the built-in provider. They are read again when the file changes.
 	Issuers []ca.Issuer `yaml:"issuers"`
+	// OneTimeTokens lets an identity token be used for one certificate only, so that one
+	// that was overheard afterwards is worth nothing.
+	OneTimeTokens bool `yaml:"one-time-tokens"`
 	// Providers are CI providers by name, for issuers of the type ci-provider, besides
 	// the built-in ones and in the place of those with the same name. They are read
 	// again with the issuers.

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/store"
 )
 
 const (
@@ -59,6 +60,9 @@ type Config struct {
 	// Keys fetches the keys of issuers that have no source of their own. Nil
 	// refuses the tokens of such issuers.
 	Keys KeySource
+	// Spent is where tokens are remembered that were used, so that each is good for one
+	// certificate; nil lets a token be used as often as anybody likes until it expires.
+	Spent store.KV
 	// Validity is how long certificates are valid, DefaultValidity if 0, at most
 	// one hour.
 	Validity time.Duration
@@ -97,7 +101,7 @@ func New(c Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := NewTokens(TokensConfig{Issuers: c.Issuers, Providers: c.Providers, Keys: c.Keys, Now: c.Now, Logger: c.Logger})
+	tokens, err := NewTokens(TokensConfig{Issuers: c.Issuers, Providers: c.Providers, Keys: c.Keys, Spent: c.Spent, Now: c.Now, Logger: c.Logger})
 	if err != nil {
 		return nil, err
 	}
@@ -118,13 +122,18 @@ func (s *Service) Err() error { return s.signer.check(s.now()) }
 // Issue checks the token and the proof of possession and returns a certificate
 // with its chain; see [sigbox.CA].
 func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][]byte, error) {
-	who, err := s.judge(ctx, req.Token, nil)
+	token, who, err := s.judge(ctx, req.Token, nil)
 	if err != nil {
 		return nil, err
 	}
 	pub, err := possession(req, who.proofs)
 	if err != nil {
 		return nil, err
+	}
+	if s.spent != nil {
+		if err := s.spent.spend(ctx, token.ticket); err != nil {
+			return nil, err
+		}
 	}
 	chain, err := s.certify(ctx, who.identity, pub)
 	if err != nil {

@@ -44,6 +44,7 @@ type verifiedToken struct {
 	// iss and sub are the claims of these names.
 	iss, sub string
 	claims   claims
+	ticket   ticket
 }
 
 // header is what is needed of a JWS header (RFC 7515 §4.1).

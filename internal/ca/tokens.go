@@ -13,6 +13,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/store"
 )
 
 // TokensConfig is what [Tokens] need; see [Config].
@@ -20,6 +21,7 @@ type TokensConfig struct {
 	Issuers   []Issuer
 	Providers map[string]Provider
 	Keys      KeySource
+	Spent     store.KV
 	Now       func() time.Time
 	Logger    *slog.Logger
 }
@@ -28,6 +30,7 @@ type TokensConfig struct {
 // certifies. Its methods are safe for concurrent use.
 type Tokens struct {
 	keys    *keyCache
+	spent   *spent // nil if tokens can be used again
 	now     func() time.Time
 	log     *slog.Logger
 	issuers atomic.Pointer[registry]
@@ -43,6 +46,9 @@ func NewTokens(c TokensConfig) (*Tokens, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Tokens{keys: &keyCache{source: c.Keys, now: c.Now, log: c.Logger}, now: c.Now, log: c.Logger}
+	if c.Spent != nil {
+		s.spent = &spent{kv: c.Spent, now: c.Now}
+	}
 	if err := s.SetIssuers(c.Issuers, c.Providers); err != nil {
 		return nil, err
 	}
@@ -98,6 +104,7 @@ const (
 	DoorAudience  = "audience"  // for this authority
 	DoorTimes     = "times"     // now
 	DoorClaims    = "claims"    // what the issuer's type calls for
+	DoorUse       = "use"       // not used before, where tokens are good for one certificate
 )
 
 // pass notes that a door was passed, and which comes next; for nobody, if x is nil.
@@ -113,8 +120,16 @@ func (x *Explanation) pass(name, next, format string, args ...any) {
 // error is why it is refused, nil if it is not; see [Service.Issue].
 func (s *Tokens) Explain(ctx context.Context, token string) (*Explanation, error) {
 	x := Explanation{Refused: DoorForm}
-	who, err := s.judge(ctx, token, &x)
-	x.Identity, x.Proofs = who.identity, who.proofs
+	t, who, err := s.judge(ctx, token, &x)
+	if err == nil && s.spent != nil {
+		x.Refused = DoorUse
+		if err = s.spent.check(ctx, t.ticket); err == nil {
+			x.pass(DoorUse, "", "for the first time")
+		}
+	}
+	if err == nil {
+		x.Identity, x.Proofs = who.identity, who.proofs
+	}
 	return &x, err
 }
 
@@ -122,18 +137,18 @@ func (s *Tokens) Explain(ctx context.Context, token string) (*Explanation, error
 // §7.1) with the claims of an ID token (OpenID Connect Core 1.0 §2). Errors are of kind
 // Unauthenticated, TooLarge, or Unavailable when the issuer's keys cannot be had. What
 // came of it is noted in x, if that is not nil.
-func (s *Tokens) judge(ctx context.Context, token string, x *Explanation) (principal, error) {
+func (s *Tokens) judge(ctx context.Context, token string, x *Explanation) (*verifiedToken, principal, error) {
 	t, err := s.authenticate(ctx, token, x)
 	if err != nil {
-		return principal{}, err
+		return nil, principal{}, err
 	}
 	who, err := t.principal()
 	if err != nil {
 		x.miss(t)
-		return principal{}, err
+		return nil, principal{}, err
 	}
 	x.pass(DoorClaims, "", "all that the type %s calls for", t.issuer.Type)
-	return who, nil
+	return t, who, nil
 }
 
 func (s *Tokens) authenticate(ctx context.Context, token string, x *Explanation) (*verifiedToken, error) {
@@ -180,6 +195,7 @@ func (s *Tokens) authenticate(ctx context.Context, token string, x *Explanation)
 		return nil, err
 	}
 	x.pass(DoorTimes, DoorClaims, "good until %s", stamp(until))
+	t.ticket = newTicket(token, until)
 	if t.sub, err = c.text("sub"); err != nil {
 		x.miss(t)
 		return nil, err
