@@ -144,9 +144,5 @@ func bearerToken(r *http.Request) (string, error) {
 	if len(values) > 1 || len(values[0]) < len(scheme) || !strings.EqualFold(values[0][:len(scheme)], scheme) {
 		return "", sigbox.Errorf(sigbox.Unauthenticated, "the Authorization header: expected one, with the scheme Bearer")
 	}
-	token := values[0][len(scheme):]
-	if len(token) > ca.MaxToken {
-		return "", sigbox.Errorf(sigbox.TooLarge, "the identity token has %d bytes, at most %d are read", len(token), ca.MaxToken)
-	}
-	return token, nil
+	return values[0][len(scheme):], nil
 }

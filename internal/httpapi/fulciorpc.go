@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"github.com/sigbox/sigbox"
-	"github.com/sigbox/sigbox/internal/ca"
 	"github.com/sigbox/sigbox/wire/fulcio"
 )
 
@@ -53,8 +52,6 @@ func metadataToken(h http.Header) (string, error) {
 		return "", nil
 	case len(values) > 1:
 		return "", sigbox.Errorf(sigbox.Unauthenticated, "the metadata oidcidentitytoken: expected one, found %d", len(values))
-	case len(values[0]) > ca.MaxToken:
-		return "", sigbox.Errorf(sigbox.TooLarge, "the identity token has %d bytes, at most %d are read", len(values[0]), ca.MaxToken)
 	default:
 		return values[0], nil
 	}

@@ -237,8 +237,7 @@ func (in *request) certificateRequest() (sigbox.CertificateRequest, error) {
 // Invalid says that the key is of no type that can be certified.
 func AppendRequest(dst []byte, req sigbox.CertificateRequest) ([]byte, error) {
 	type publicKey struct {
-		Algorithm string `json:"algorithm"`
-		Content   string `json:"content"`
+		Content string `json:"content"` // which says its algorithm
 	}
 	type keyRequest struct {
 		PublicKey publicKey `json:"publicKey"`
@@ -259,7 +258,7 @@ func AppendRequest(dst []byte, req sigbox.CertificateRequest) ([]byte, error) {
 		if err != nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "a key of type %T cannot be certified", req.PublicKey).WithCause(err)
 		}
-		out.Key = &keyRequest{publicKey{Content: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))}, req.Proof}
+		out.Key = &keyRequest{publicKey{string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))}, req.Proof}
 	}
 	b, err := json.Marshal(out)
 	if err != nil {

@@ -124,6 +124,10 @@ func TestAppendRequest(t *testing.T) {
 			t.Error(diff)
 		}
 	}
+	body, err := fulcio.AppendRequest(nil, sigbox.CertificateRequest{Token: "a.b.c", PublicKey: m.public})
+	if err != nil || strings.Contains(string(body), "algorithm") { // an enum, of which "" is no value
+		t.Errorf("found %s, %v", body, err)
+	}
 	if _, err := fulcio.AppendRequest(nil, sigbox.CertificateRequest{PublicKey: "text"}); sigbox.KindOf(err) != sigbox.Invalid {
 		t.Errorf("found %v", err)
 	}
