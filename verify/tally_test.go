@@ -52,8 +52,8 @@ func TestTally(t *testing.T) {
 	if got := tally.Verdicts(); len(got) != 2 || got[0].Algorithm() == 0 {
 		t.Errorf("found %d verdicts", len(got))
 	}
-	if _, err := tally.Add(verify.Artifact{}, ada); sigbox.KindOf(err) != sigbox.Invalid {
-		t.Errorf("of no artifact: %v", err)
+	if enough, err := tally.Add(verify.Artifact{}, ada); !enough || tally.Err() != nil || sigbox.KindOf(err) != sigbox.Invalid {
+		t.Errorf("of no artifact: %v, %v, %v", enough, err, tally.Err())
 	}
 	if _, err := v.Tally(sigbox.Policy{}).Add(one, ada); sigbox.KindOf(err) != sigbox.Invalid {
 		t.Errorf("without signers: %v", err)
