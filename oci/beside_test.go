@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/oci"
 	"github.com/sigbox/sigbox/sigboxtest"
 	"github.com/sigbox/sigbox/wire/cosign"
@@ -109,6 +110,31 @@ func TestCopyMemory(t *testing.T) {
 	}
 	if err := client().Compare(t.Context(), from, to.ref("app", ":v1")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCopyDangling: what is listed and is not there keeps an image from being copied, since
+// nothing says that it may be left out, until it is taken out of the list.
+func TestCopyDangling(t *testing.T) {
+	t.Parallel()
+	w, signers := newWorld(t, withoutAPI), sigboxtest.New(t)
+	ref := w.putImage("app", "v1", "hello")
+	attachBundle(t, signers, ref)
+	gone := attachBundle(t, signers, ref)
+	w.serve(httptest.NewRecorder(), httptest.NewRequest(http.MethodDelete, "/v2/app/manifests/"+gone.Digest.String(), nil))
+	to := newWorld(t, withoutAPI).ref("app", ":v1")
+	if _, err := client().Copy(t.Context(), ref, to, nil); sigbox.KindOf(err) != sigbox.NotFound || !strings.Contains(err.Error(), "sigbox clean") {
+		t.Errorf("found %v", err)
+	}
+	for _, n := range mustTree(t, ref).Attached {
+		if n.Err != nil {
+			if err := client().Detach(t.Context(), ref, n)[0]; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if got, err := client().Copy(t.Context(), ref, to, nil); err != nil || got.Attached != 1 {
+		t.Errorf("found %+v, %v", got, err)
 	}
 }
 

@@ -344,6 +344,10 @@ func (k *copier) copyAttachedTo(ctx context.Context, image manifest.Descriptor, 
 	var size int64
 	for _, a := range all {
 		m, body, err := k.read(ctx, a.Descriptor)
+		if sigbox.KindOf(err) == sigbox.NotFound {
+			return sigbox.Errorf(sigbox.NotFound, "%s is listed for %s, and is not there", a.Digest, image.Digest).
+				WithHint("if it is gone for good, take it out of the list (sigbox clean --type entry)")
+		}
 		if err != nil {
 			return err
 		}

@@ -317,3 +317,30 @@ func TestSignParallel(t *testing.T) {
 		}
 	}
 }
+
+// TestSignRefused: a repository that takes no signatures keeps no other from being signed,
+// and nothing more is signed for it; what a service fails at ends all.
+func TestSignRefused(t *testing.T) {
+	image := func(name string) artifact {
+		ref, err := oci.ParseReference(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return artifact{image: ref}
+	}
+	r, denied := &signRun{}, sigbox.Errorf(sigbox.Denied, "no")
+	if err := r.note(image("one.example/app:v1"), signedJSON{}, attached(denied)); err != nil {
+		t.Errorf("it ends all: %v", err)
+	}
+	if _, err := r.one(t.Context(), image("one.example/app:v2")); sigbox.KindOf(err) != sigbox.Denied || err.Error() != denied.Error() {
+		t.Errorf("the same repository: %v", err)
+	}
+	for _, a := range []artifact{image("two.example/app:v1"), image("one.example/other:v1"), {path: "file"}} {
+		if err := r.refusedBy(a); err != nil {
+			t.Errorf("%s: %v", a, err)
+		}
+	}
+	if err := r.note(image("one.example/app:v1"), signedJSON{}, denied); err == nil || len(r.failed) != 2 {
+		t.Errorf("a service's failure: %v, %d failed", err, len(r.failed))
+	}
+}

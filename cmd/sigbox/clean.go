@@ -21,8 +21,9 @@ func newCleanCommand(e *env) *cobra.Command {
 		Short:   "Remove signatures and attestations from an image",
 		Long: `clean removes what is attached to an image in Sigstore's forms: bundles, and the
 signatures, attestations and SBOMs that cosign put under tags before. --type says what of
-these, as sigbox tree calls it; all means whatever else refers to the image, too. What
-refers to a thing that is removed goes with it. The image stays as it is.
+these, as sigbox tree calls it; entry means what a list has that is not there or belongs to
+something else, and all means whatever else refers to the image, too. What refers to a
+thing that is removed goes with it. The image stays as it is.
 
 It shows what is meant and asks, unless --yes is given. What others attach meanwhile stays.
 A registry that deletes nothing is an error, and keeps its bundles. Transparency logs
@@ -34,11 +35,11 @@ forget nothing: that there were signatures stays known.`,
 		RunE:              func(cmd *cobra.Command, args []string) error { return e.clean(cmd.Context(), f, args[0]) },
 	}
 	fs := cmd.Flags()
-	fs.StringArrayVar(&f.types, "type", nil, "`TYPE` of what is removed: bundle, signature, attestation, sbom or all (repeatable; default the first four)")
+	fs.StringArrayVar(&f.types, "type", nil, "`TYPE` of what is removed: bundle, signature, attestation, sbom, entry or all (repeatable; default the first four)")
 	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	f.registry.register(cmd, "clean")
 	f.output.register(cmd)
-	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(append(slices.Clone(attachedTypes[:]), allTypes), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(append(slices.Clone(attachedTypes[:]), entryKind, allTypes), cobra.ShellCompDirectiveNoFileComp))
 	strictFlags(fs)
 	return cmd
 }
@@ -62,13 +63,14 @@ func (f *cleanFlags) wants(n *oci.Node) bool {
 	if len(types) == 0 {
 		types = attachedTypes[:]
 	}
-	return slices.Contains(types, allTypes) || slices.Contains(types, strings.ToLower(n.Kind.String()))
+	return slices.Contains(types, allTypes) || slices.Contains(types, strings.ToLower(n.Kind.String())) ||
+		slices.Contains(types, entryKind) && isEntry(n)
 }
 
 func (f *cleanFlags) check() error {
 	for _, t := range f.types {
-		if t != allTypes && !slices.Contains(attachedTypes[:], t) {
-			return usage("--type: expected %s or %s, found %q", strings.Join(attachedTypes[:], ", "), allTypes, t)
+		if t != allTypes && t != entryKind && !slices.Contains(attachedTypes[:], t) {
+			return usage("--type: expected %s, %s or %s, found %q", strings.Join(attachedTypes[:], ", "), entryKind, allTypes, t)
 		}
 	}
 	return nil
@@ -168,7 +170,7 @@ func withAttached(of, n *oci.Node, depth int, stay []sigbox.Digest, all []cleani
 	}
 	kind := "artifact"
 	switch {
-	case n.Err != nil && n.Tag == "":
+	case isEntry(n):
 		kind = entryKind
 	case n.Kind != 0:
 		kind = strings.ToLower(n.Kind.String())
@@ -178,6 +180,10 @@ func withAttached(of, n *oci.Node, depth int, stay []sigbox.Digest, all []cleani
 
 // entryKind is what of a list is removed alone: what it leads to stays.
 const entryKind = "entry"
+
+// isEntry reports whether nothing of a node but its entry can be removed: it does not refer
+// to what it is listed for, or could not be read.
+func isEntry(n *oci.Node) bool { return n.Err != nil && n.Tag == "" }
 
 // nounsOf counts what is to be removed.
 func nounsOf(all []cleaning) string {

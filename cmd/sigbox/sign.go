@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -222,10 +223,13 @@ type signRun struct {
 	mu     sync.Mutex // guards what follows
 	signed []signedJSON
 	failed []failedJSON // as they happened: the first may have ended the others
+	// refused are the repositories that took something not, and why.
+	refused map[string]error
 }
 
 // all signs every artifact. What one file is at fault for is noted and the rest
-// goes on; when a service fails, the rest would only fail as well.
+// goes on, as it does but for images of the same repository when that takes something not;
+// when a service fails, the rest would only fail as well.
 func (r *signRun) all(ctx context.Context) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(r.parallel())
@@ -261,14 +265,47 @@ func (r *signRun) note(a artifact, done signedJSON, err error) error {
 		return nil
 	}
 	r.failed = append(r.failed, failedJSON{Artifact: fileName(a.String()), Error: err.Error(), err: err})
+	if _, ok := errors.AsType[notAttached](err); ok {
+		if r.refused == nil {
+			r.refused = map[string]error{}
+		}
+		r.refused[a.image.Repository()] = err
+		return nil
+	}
 	if sigbox.KindOf(err) == sigbox.Internal {
 		return nil // of the file system
 	}
 	return err
 }
 
+// notAttached is the error of a registry that took something not.
+type notAttached struct{ error }
+
+func (e notAttached) Unwrap() error { return e.error }
+
+// attached is for the error, if any, of what was to be put into a registry.
+func attached(err error) error {
+	if err == nil {
+		return nil
+	}
+	return notAttached{err}
+}
+
+// refusedBy gives why an image's repository takes nothing, if that is known.
+func (r *signRun) refusedBy(a artifact) error {
+	if a.image.IsZero() {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refused[a.image.Repository()]
+}
+
 // one signs one file and writes its bundle.
 func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
+	if err := r.refusedBy(a); err != nil {
+		return signedJSON{}, err
+	}
 	if r.flags.legacy {
 		return r.legacy(ctx, a)
 	}
@@ -282,7 +319,7 @@ func (r *signRun) one(ctx context.Context, a artifact) (signedJSON, error) {
 	}
 	if !a.image.IsZero() && r.flags.bundle == "" {
 		m, err := r.images.AttachBundle(ctx, a.image, data, nil)
-		return newSignedJSON(a, d, r.images.AttachedAt(a.image, m.Digest).String(), b), err
+		return newSignedJSON(a, d, r.images.AttachedAt(a.image, m.Digest).String(), b), attached(err)
 	}
 	out := r.flags.bundleOf(a)
 	if r.flags.attestation != nil && r.flags.bundle == "" {

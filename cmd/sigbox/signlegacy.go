@@ -59,7 +59,7 @@ func (r *signRun) legacy(ctx context.Context, a artifact) (signedJSON, error) {
 		annotations[cosign.AnnotationPredicate] = r.flags.attestation.kind
 	}
 	if err := r.images.AttachLegacy(ctx, a.image, kind, "", content, annotations); err != nil {
-		return signedJSON{}, err
+		return signedJSON{}, attached(err)
 	}
 	return newSignedJSON(a, d, r.images.LegacyTag(a.image, kind).String(), b), nil
 }
