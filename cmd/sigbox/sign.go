@@ -82,7 +82,7 @@ func (f *signFlags) register(e *env, cmd *cobra.Command, suffix string) {
 	fs.StringVar(&f.bundle, "bundle", "", "`FILE` to write the bundle to, when one artifact is signed (default FILE"+suffix+", and for images their registry)")
 	fs.VarPF((*negated)(&f.legacy), bundleFormatFlag, "", "sign images by bundles; =false is cosign's form of before, under tags, which needs a log of Rekor v1").NoOptDefVal = "true"
 	fs.StringVar(&f.key, "key", "", "`FILE` with a private key to sign with, in place of an identity")
-	fs.StringVar(&f.passphrase, "passphrase", "", "`SOURCE` of the key file's passphrase: env:NAME, file:PATH or credential:NAME")
+	fs.StringVar(&f.passphrase, "passphrase", "", "`SOURCE` of the key file's passphrase: env:NAME, file:PATH or credential:NAME (default env:COSIGN_PASSWORD if set, else the terminal)")
 	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask before something that cannot be taken back")
 	f.output.register(cmd)
 }
@@ -195,10 +195,17 @@ func (e *env) newSigner(f signFlags, t trusted) (*sign.Signer, error) {
 	return sign.New(config)
 }
 
+// cosignPassword is where cosign's users have the passphrase of their key.
+const cosignPassword = "COSIGN_PASSWORD"
+
 // signingKey reads the key of --key. The passphrase of an encrypted one comes
-// from --passphrase, else from the terminal.
+// from --passphrase, else from cosign's variable, else from the terminal.
 func (e *env) signingKey(f signFlags) (crypto.Signer, error) {
-	pass, err := keys.PassphraseFrom(f.passphrase)
+	source := f.passphrase
+	if source == "" && e.getenv(cosignPassword) != "" {
+		source = "env:" + cosignPassword
+	}
+	pass, err := keys.PassphraseFrom(source)
 	if err != nil {
 		return nil, usage("--passphrase: %v", err)
 	}
