@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sigbox/sigbox"
@@ -168,6 +169,52 @@ func TestPingFirst(t *testing.T) {
 	}
 	if n := len(w.log()); n != 5 {
 		t.Errorf("asked %d times, expected 5", n)
+	}
+}
+
+// TestWatchAfterWaiting: a registry that has a writer wait before it can read has not made
+// its write slow, and what was written is not watched the longer.
+func TestWatchAfterWaiting(t *testing.T) {
+	t.Parallel()
+	w, ref := bundleWorld(t, 0, withoutAPI)
+	b := signed(sigboxtest.New(t), ref.Digest())
+	var once sync.Once
+	w.before = func(rw http.ResponseWriter, r *http.Request) (done bool) {
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/manifests/sha256-"+ref.Digest().Hex()) {
+			once.Do(func() {
+				rw.Header().Set("Retry-After", "30")
+				rw.WriteHeader(http.StatusTooManyRequests)
+				done = true
+			})
+		}
+		return done
+	}
+	synctest.Test(t, func(t *testing.T) { // where time passes by waiting alone
+		c := client(func(cfg *oci.Config) {
+			cfg.Wait, cfg.Settle = nil, 0
+			cfg.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+				rec, in := httptest.NewRecorder(), r.Clone(r.Context())
+				if in.Body == nil {
+					in.Body = http.NoBody
+				}
+				w.ServeHTTP(rec, in)
+				resp := rec.Result()
+				if resp.Request = r; r.Method == http.MethodHead {
+					resp.Body = http.NoBody
+				}
+				return resp, nil
+			})
+		})
+		started := time.Now()
+		if _, err := c.AttachBundle(t.Context(), ref, b, nil); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(started); took != 31*time.Second {
+			t.Errorf("took %v, expected 30 s of the registry's and one of watching", took)
+		}
+	})
+	if got := all(t, client(), ref, oci.Query{}); len(got) != 1 {
+		t.Errorf("found %d bundles", len(got))
 	}
 }
 

@@ -121,15 +121,16 @@ func mayPass(err error) bool {
 }
 
 // tryMerge reads and writes with nothing between, and tells how long that took, 0 if it did
-// not come to writing.
+// not come to writing. What the registry had it wait for before it could read is no part of
+// that.
 func (c *Client) tryMerge(ctx context.Context, at Reference, first []byte, next change) (took time.Duration, err error) {
 	ctx, release, err := c.holdSlot(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer release()
-	started := time.Now()
-	v, m, err := c.tagNow(ctx, at)
+	var asked time.Time
+	v, m, err := c.tagNow(context.WithValue(ctx, sentAt{}, &asked), at)
 	if err != nil {
 		return 0, err
 	}
@@ -142,10 +143,10 @@ func (c *Client) tryMerge(ctx context.Context, at Reference, first []byte, next 
 			return 0, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, max(c.cfg.Settle, patience*time.Since(started)))
+	ctx, cancel := context.WithTimeout(ctx, max(c.cfg.Settle, patience*time.Since(asked)))
 	defer cancel()
 	err = c.replaceManifest(ctx, at, v, m.Type(), body)
-	return max(time.Since(started), 1), err
+	return max(time.Since(asked), 1), err
 }
 
 // unchanged is the condition that a tag is as it was read, for registries that heed it

@@ -73,6 +73,7 @@ type (
 	publicOnly   struct{} // no connection into a private network
 	onlyOnce     struct{} // not to be sent again
 	onlyRefused  struct{} // to be sent again where there was an answer, and no other way
+	sentAt       struct{} // the *time.Time that is to tell when it was sent the last time
 )
 
 // RoundTrip sends a request, again where that may help.
@@ -114,6 +115,9 @@ func (g *guard) send(req *http.Request, attempt int) (*http.Response, error) {
 			return nil, err
 		}
 		out.Body = body
+	}
+	if at, ok := ctx.Value(sentAt{}).(*time.Time); ok {
+		*at = time.Now()
 	}
 	resp, err := g.inner.RoundTrip(out)
 	if err != nil {
