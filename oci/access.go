@@ -41,6 +41,7 @@ func (c *connection) endpoint(ctx context.Context, host string) (*endpoint, erro
 		if err != nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "registry %q cannot be read", clip(host)).WithCause(err)
 		}
+		ctx = context.WithValue(ctx, sentAt{}, nil) // pings are sent by several goroutines
 		challenge, err := c.ping(context.WithValue(ctx, registryHost{}, host), registry)
 		if err != nil {
 			return nil, pingFailure(registry, err)

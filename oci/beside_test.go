@@ -218,6 +218,40 @@ func TestWatchAfterWaiting(t *testing.T) {
 	}
 }
 
+// TestPingInMerge: a registry that is first asked while a tag is changed is asked by TLS and
+// without at the same time, which nothing but the ping sees.
+func TestPingInMerge(t *testing.T) {
+	t.Parallel()
+	w, ref := bundleWorld(t, 1, withoutAPI)
+	node := mustTree(t, ref).Attached[0]
+	plain := make(chan struct{})
+	c := client(func(cfg *oci.Config) {
+		cfg.Insecure = true
+		cfg.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Scheme == "https" {
+				<-plain
+				return nil, http.ErrHandlerTimeout
+			}
+			if strings.HasSuffix(r.URL.Path, "/v2/") {
+				close(plain)
+			}
+			in := r.Clone(r.Context())
+			in.URL.Host = strings.TrimPrefix(w.URL, "http://")
+			return http.DefaultTransport.RoundTrip(in)
+		})
+	})
+	at, err := oci.ParseReference("registry.example/app@" + ref.Digest().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Detach(t.Context(), at, node)[0]; err != nil {
+		t.Error(err)
+	}
+	if got := all(t, client(), ref, oci.Query{}); len(got) != 0 {
+		t.Errorf("%d are left", len(got))
+	}
+}
+
 // roundTrip is a function that carries requests.
 type roundTrip func(*http.Request) (*http.Response, error)
 
