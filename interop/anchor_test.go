@@ -46,16 +46,6 @@ func bucket(t *testing.T) (dir, anchor string) {
 	return "", ""
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // TestAnchorInBucket restores a backup of an instance whose anchor is in a bucket: its
 // logs are shut for writing, and the newest copy's are not.
 func TestAnchorInBucket(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -318,30 +317,45 @@ func ociregistry(t *testing.T) string {
 // distribution starts the registry that most others are made from, by the name that
 // its program has.
 func distribution(t *testing.T, program string) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 5 {
+		if addr, ok := tryDistribution(t, program); ok {
+			return addr
+		}
 	}
-	addr := listener.Addr().String()
-	listener.Close()
-	dir := t.TempDir()
+	t.Fatal("the registry did not start on any of five ports")
+	return ""
+}
+
+// tryDistribution starts a registry on a port that was free, and reports whether it is
+// this registry that has the port now.
+func tryDistribution(t *testing.T, program string) (addr string, ok bool) {
+	addr, dir := freeAddr(t), t.TempDir()
 	config := write(t, filepath.Join(dir, "config.yml"), fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: %s}\nlog: {level: error}\n", dir, addr))
 	cmd := exec.Command(tools(t, "bin", program), "serve", config)
 	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // it was told to, or could not have the port
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait() // it was told to
+		<-ended
 	})
 	for range 300 {
 		if resp, err := http.Get("http://" + addr + "/v2/"); err == nil {
 			resp.Body.Close()
-			return addr
+			return addr, true
 		}
-		time.Sleep(100 * time.Millisecond)
+		select {
+		case <-ended:
+			return "", false
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
 	t.Fatal("the registry was not ready in 30 s")
-	return ""
+	return "", false
 }

@@ -3,7 +3,6 @@ package interop
 import (
 	"bytes"
 	"context"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,12 +16,7 @@ import (
 // startVault runs OpenBao and gives its address, root token and unseal key.
 func startVault(t *testing.T) (addr, token, unseal string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := listener.Addr().String()
-	listener.Close()
+	at := freeAddr(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var log bytes.Buffer
 	cmd := exec.CommandContext(ctx, tools(t, "bin", "vault"), "server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root", "-dev-listen-address="+at)
@@ -91,12 +85,7 @@ func TestKeysOutsideOfFiles(t *testing.T) {
 	softHSM(t)
 	addr, token, unseal := startVault(t)
 	dir, binary := t.TempDir(), build(t)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listen := listener.Addr().String()
-	listener.Close()
+	listen := freeAddr(t)
 	cmd := exec.CommandContext(t.Context(), "sh", "-xc", script)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+tools(t, "bin")+":"+os.Getenv("PATH"), "HOME="+dir, "SIGBOX_HOME="+dir+"/home",

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -59,6 +60,26 @@ func build(t *testing.T) string {
 	return binary
 }
 
+// handedOut are the addresses that freeAddr has given.
+var handedOut sync.Map
+
+// freeAddr gives an address of this machine where nothing listens, each one once: a port
+// that was given back is soon the system's next choice.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	for {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := listener.Addr().String()
+		listener.Close()
+		if _, given := handedOut.LoadOrStore(addr, true); !given {
+			return addr
+		}
+	}
+}
+
 // serve starts an instance in an empty directory and ends it with the test.
 func serve(t *testing.T) *instance { return serveWith(t, "http", http.DefaultClient) }
 
@@ -66,12 +87,7 @@ func serve(t *testing.T) *instance { return serveWith(t, "http", http.DefaultCli
 func serveWith(t *testing.T, scheme string, client *http.Client, flags ...string) *instance {
 	binary := build(t)
 	dir := t.TempDir()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().String()
-	listener.Close()
+	addr := freeAddr(t)
 	in := &instance{url: scheme + "://" + addr, issuer: scheme + "://" + addr + "/oidc", data: filepath.Join(dir, "data"), binary: binary}
 	in.rootFile = filepath.Join(in.data, "root.json")
 

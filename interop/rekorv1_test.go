@@ -119,12 +119,12 @@ func TestAttestV1(t *testing.T) {
 		}
 	}
 	for _, c := range all {
-		a, ok := c.(attester)
+		a, ok := c.(v1Client).v1("").(attester)
 		if !ok {
 			continue
 		}
 		bundle := filepath.Join(dir, a.name()+".sigstore.json")
-		if err := c.(v1Client).v1("").(attester).attest(in, in.token(t), statement, bundle); err != nil {
+		if err := a.attest(in, in.token(t), statement, bundle); err != nil {
 			t.Errorf("%s does not attest: %v", a.name(), err)
 			continue
 		}
