@@ -327,10 +327,10 @@ func distribution(t *testing.T, program string) string {
 }
 
 // tryDistribution starts a registry on a port that was free, and reports whether it is
-// this registry that has the port now.
+// this registry that has the port now: it says its directory in each answer.
 func tryDistribution(t *testing.T, program string) (addr string, ok bool) {
 	addr, dir := freeAddr(t), t.TempDir()
-	config := write(t, filepath.Join(dir, "config.yml"), fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: %s}\nlog: {level: error}\n", dir, addr))
+	config := write(t, filepath.Join(dir, "config.yml"), fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %s, headers: {X-Directory: [%q]}}\nlog: {level: error}\n", filepath.Join(dir, "data"), addr, dir))
 	cmd := exec.Command(tools(t, "bin", program), "serve", config)
 	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
 	if err := cmd.Start(); err != nil {
@@ -348,7 +348,7 @@ func tryDistribution(t *testing.T, program string) (addr string, ok bool) {
 	for range 300 {
 		if resp, err := http.Get("http://" + addr + "/v2/"); err == nil {
 			resp.Body.Close()
-			return addr, true
+			return addr, resp.Header.Get("X-Directory") == dir
 		}
 		select {
 		case <-ended:
