@@ -64,7 +64,7 @@ func measureImages(ctx context.Context, c config, t *table) error {
 func startDistribution(ctx context.Context, c config) (*server, error) {
 	return start(ctx, c, "distribution", "/v2/", func(addr, _, dir string) []string {
 		file := filepath.Join(dir, "config.yml")
-		text := fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: %s}\nlog: {level: error}\n", dir, addr)
+		text := fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %s}\nlog: {level: error}\n", filepath.Join(dir, "data"), addr)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			say("%v", err) // the server will say that it is missing
 		}
