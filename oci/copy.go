@@ -41,14 +41,13 @@ type Copied struct {
 
 // Copy copies an image, of an index with all that is listed in it, and with all that
 // refers to any of them: bundles, SBOMs, signatures of the signatures, and what stands
-// under cosign's tags, which is added to what the target has under them. What is listed for something that it
-// does not refer to is left out. What is at
-// the target is not sent again, so that a copy that broke off can be made again. The
-// target's tag is set last: whoever finds the image finds its signatures. A target
-// without tag is the image by digest. Where [Config] has signatures in a repository of
-// their own, what belongs to a source's images is what is there, and at the target it is
-// beside them. Progress, if it is not nil, hears how far the copy
-// is, from one goroutine at a time.
+// under cosign's tags, which is added to what the target has under them. What is listed
+// for something that it does not refer to is left out. What is at the target is not sent
+// again, so that a copy that broke off can be made again. The target's tag is set last:
+// whoever finds the image finds its signatures. A target without tag is the image by
+// digest. Where [Config] has signatures in a repository of their own, what belongs to a
+// source's images is what is there, and at the target it is beside them. Progress, if it
+// is not nil, hears how far the copy is, from one goroutine at a time.
 func (c *Client) Copy(ctx context.Context, from, to Place, progress func(Copied)) (Copied, error) {
 	source, err := from.store(c)
 	if err != nil {

@@ -22,9 +22,9 @@ import (
 )
 
 // The keys of an instance; each stands in a file of that name in DIR/keys, unless the
-// settings say that it is kept outside. Those of
-// the roots are needed to make an instance, to rotate, and in the case of TUF twice
-// a year; in between they may be kept elsewhere.
+// settings say that it is kept outside. Those of the roots are needed to make an
+// instance, to rotate, and in the case of TUF twice a year; in between they may be kept
+// elsewhere.
 const (
 	caRootKey  = "ca-root"
 	caKey      = "ca"

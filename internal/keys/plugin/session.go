@@ -89,7 +89,7 @@ type run struct {
 	mu      sync.Mutex
 	next    uint64
 	waiting map[uint64]chan Answer
-	broken  error // why it was ended, nil if it ended by itself
+	broken  error // why it has ended or is about to
 }
 
 // ask has the program answer a call. One that does not answer in time, or not as
@@ -127,7 +127,7 @@ func (s *session) ask(ctx context.Context, k *key, c Call, message []byte) (Answ
 func (s *session) running() (*run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.run != nil && !s.run.ended() {
+	if s.run != nil && s.run.why() == nil {
 		return s.run, nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -215,8 +215,12 @@ func (r *run) read(stdout io.Reader) {
 	}
 }
 
-// end ends the program, and remembers the first reason.
+// end ends the program, and remembers the first reason; nil is that it has ended by
+// itself, and well.
 func (r *run) end(why error) {
+	if why == nil {
+		why = errors.New("it said no more")
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.broken == nil {
@@ -225,18 +229,9 @@ func (r *run) end(why error) {
 	r.cancel()
 }
 
+// why says why the program has ended or is about to, nil if it is not.
 func (r *run) why() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.broken == nil {
-		return errors.New("it said no more")
-	}
 	return r.broken
-}
-
-// ended reports whether the program has ended or is about to.
-func (r *run) ended() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.broken != nil
 }
