@@ -39,7 +39,8 @@ func newTokenExplainCommand(e *env) *cobra.Command {
 which of its issuers matches, whether the issuer's keys, the audience and the times fit,
 which claims are missing, and who would be certified. Nothing is certified. The token is
 judged by the instance of the data directory, while its server runs and while it does
-not, so that the issuer's keys may be fetched.
+not, so that the issuer's keys may be fetched. Whether a token was used before, where
+each is good for one certificate, is known while the server runs alone.
 
 A token is a secret: better to name a file, or - for standard input, than to have it on
 the command line. The exit status is 0 when it would be accepted, 1 when not, and 3 when
