@@ -141,7 +141,7 @@ func (l local) ExplainToken(ctx context.Context, token string) (TokenExplanation
 
 func (l local) Status(context.Context) (Status, error) {
 	results, ready := l.app.health.Run()
-	s := l.app.state.status(l.app.cfg.Data)
+	s := l.app.state.get().status(l.app.cfg.Data)
 	s.Running, s.Ready, s.PID, s.Started = true, ready, os.Getpid(), &l.app.started
 	for _, r := range results {
 		s.Services = append(s.Services, ServiceStatus(r))

@@ -97,7 +97,7 @@ func (c *Config) load() (Settings, error) {
 type App struct {
 	cfg      Config
 	settings Settings
-	state    state
+	state    *record
 	started  time.Time
 
 	listener net.Listener
@@ -180,14 +180,13 @@ func (a *App) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if a.state, err = openState(a.cfg.Data, publicURL, a.cfg.Now()); err != nil {
+	if a.state, err = openRecord(a.cfg.Data, publicURL, a.cfg.Now()); err != nil {
 		return err
 	}
-	if err := a.openServices(ctx); err != nil || a.state.Complete {
+	if err := a.openServices(ctx); err != nil || a.state.get().Complete {
 		return err
 	}
-	a.state.Complete = true
-	return a.state.save(a.cfg.Data)
+	return a.state.change(func(s *state) { s.Complete = true })
 }
 
 // lockDir keeps other processes off a data directory.
@@ -264,7 +263,7 @@ func (a *App) mux() *http.ServeMux {
 }
 
 // URL is where clients reach the instance.
-func (a *App) URL() string { return a.state.URL }
+func (a *App) URL() string { return a.state.get().URL }
 
 // Data is the instance's directory.
 func (a *App) Data() string { return a.cfg.Data }

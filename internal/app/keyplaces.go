@@ -23,8 +23,9 @@ import (
 )
 
 // KeyPlaces says where the keys of an instance are, by their names; [keys.ParsePlace]
-// reads each. What stands at "default" is for keys that are not named, with their
-// names in the place of "{key}"; without it they are files.
+// reads each, with the key's name in the place of "{key}". A later generation of a key
+// that is not named is where the first one is named to be. What stands at "default" is
+// for keys that are named in neither way; without it they are files.
 type KeyPlaces map[string]string
 
 const (
@@ -32,35 +33,54 @@ const (
 	placeholder  = "{key}"
 )
 
-// parse reads the places of all keys, those of files left out.
+// parse reads the places of all keys that are named or that each instance has, those
+// of files left out.
 func (p KeyPlaces) parse() (map[string]keys.Place, error) {
-	kinds := keyKinds()
+	names := keyKinds()
 	for name := range p {
-		if _, ok := kinds[name]; !ok && name != defaultPlace {
+		kind, ok := kindOf(name)
+		if !ok && name != defaultPlace {
 			return nil, sigbox.Errorf(sigbox.Invalid, "keys: there is no key %.40q", name).
-				WithHint("keys are %s; %s is for those that are not named", strings.Join(slices.Sorted(maps.Keys(kinds)), ", "), defaultPlace)
+				WithHint("keys are %s, later generations of them %s.2 and so on; %s is for those that are not named",
+					strings.Join(slices.Sorted(maps.Keys(keyKinds())), ", "), caKey, defaultPlace)
+		}
+		if ok {
+			names[name] = kind
 		}
 	}
-	places, taken := map[string]keys.Place{}, map[keys.Place]string{}
-	for _, name := range slices.Sorted(maps.Keys(kinds)) {
-		text, own := p[name]
-		if !own {
-			text = strings.ReplaceAll(p[defaultPlace], placeholder, name)
+	places := map[string]keys.Place{}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if err := p.add(places, name); err != nil {
+			return nil, err
 		}
-		place, err := keys.ParsePlace(text)
-		if err != nil {
-			return nil, sigbox.Errorf(sigbox.KindOf(err), "keys: %s: %w", name, err)
-		}
-		if place.IsFile() {
-			continue
-		}
-		if other := taken[place]; other != "" {
-			return nil, sigbox.Errorf(sigbox.Invalid, "keys: %s and %s are in the same place, and each needs a key of its own", other, name).
-				WithHint("put %s where the keys' names differ", placeholder)
-		}
-		places[name], taken[place] = place, name
 	}
 	return places, nil
+}
+
+// add puts the place of a key to those of others, unless it is a file's.
+func (p KeyPlaces) add(places map[string]keys.Place, name string) error {
+	text, named := p[name]
+	if !named {
+		text, named = p[roleKey(name)]
+	}
+	if !named {
+		text = p[defaultPlace]
+	}
+	place, err := keys.ParsePlace(strings.ReplaceAll(text, placeholder, name))
+	if err != nil {
+		return sigbox.Errorf(sigbox.KindOf(err), "keys: %s: %w", name, err)
+	}
+	if place.IsFile() {
+		return nil
+	}
+	for _, other := range slices.Sorted(maps.Keys(places)) {
+		if other != name && places[other] == place {
+			return sigbox.Errorf(sigbox.Invalid, "keys: %s and %s are in the same place, and each needs a key of its own", other, name).
+				WithHint("put %s where the keys' names differ, or say where %s is", placeholder, name)
+		}
+	}
+	places[name] = place
+	return nil
 }
 
 // keeper opens keys where they are kept.
@@ -68,10 +88,11 @@ type keeper struct {
 	dir    string
 	pass   keys.Passphrase
 	hidden []string // variables that plugins are not given
-	places map[string]keys.Place
+	where  KeyPlaces
 	log    *slog.Logger
 
 	mu       sync.Mutex
+	places   map[string]keys.Place
 	programs *plugin.Programs // nil before one is needed
 	vault    *vault.Server    // the same
 }
@@ -85,7 +106,7 @@ func newKeeper(cfg *Config, s *Settings) (*keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keeper{dir: cfg.Data, pass: pass, places: places, log: cfg.Logger}
+	k := &keeper{dir: cfg.Data, pass: pass, where: s.Keys, places: places, log: cfg.Logger}
 	if name, ok := strings.CutPrefix(s.Passphrase, "env:"); ok {
 		k.hidden = []string{name}
 	}
@@ -104,6 +125,17 @@ func (k *keeper) Close() error {
 		errs = append(errs, k.vault.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// place gives where a key is kept, if that is no file.
+func (k *keeper) place(name string) (_ keys.Place, outside bool, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.where.add(k.places, name); err != nil {
+		return keys.Place{}, false, err
+	}
+	place, outside := k.places[name]
+	return place, outside, nil
 }
 
 // source gives what holds a key that is kept outside.
@@ -130,7 +162,10 @@ func (k *keeper) source(place keys.Place) (_ keys.Source, err error) {
 // open opens a key. One that is fresh is made if there is none; the result is nil for
 // a root's that is kept elsewhere.
 func (k *keeper) open(ctx context.Context, name string, details sigbox.KeyDetails, fresh bool) (crypto.Signer, error) {
-	place, outside := k.places[name]
+	place, outside, err := k.place(name)
+	if err != nil {
+		return nil, err
+	}
 	known, err := k.known(name)
 	if err != nil {
 		return nil, err
@@ -248,12 +283,18 @@ func (k *keeper) remember(name string, pub crypto.PublicKey) error {
 }
 
 // isRoot reports whether a key is one that an instance runs without.
-func isRoot(name string) bool { return name == caRootKey || name == tsaRootKey || name == tufRootKey }
+func isRoot(name string) bool {
+	role := roleKey(name)
+	return role == caRootKey || role == tsaRootKey || role == tufRootKey
+}
 
 // lazily opens a key of a complete instance for one purpose, and asks its source for
 // nothing yet.
 func (k *keeper) lazily(name string) (crypto.Signer, error) {
-	place, outside := k.places[name]
+	place, outside, err := k.place(name)
+	if err != nil {
+		return nil, err
+	}
 	if !outside {
 		return keys.Load(keyPath(k.dir, name), k.pass)
 	}
@@ -264,7 +305,8 @@ func (k *keeper) lazily(name string) (crypto.Signer, error) {
 	if known == nil {
 		return nil, sigbox.Errorf(sigbox.NotFound, "the key %s in %s was not used yet", name, place).WithHint("start the instance with it first")
 	}
-	return k.outside(name, keyKinds()[name], place, known)
+	kind, _ := kindOf(name)
+	return k.outside(name, kind, place, known)
 }
 
 // rolesHint adds to the error of a source that has not what a key needs which keys it

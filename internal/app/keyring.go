@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -53,6 +55,30 @@ func keyKinds() map[string]sigbox.KeyDetails {
 		tufKey:     sigbox.ECDSAP256SHA256,
 		oidcKey:    sigbox.RSAPKCS1v15With2048,
 	}
+}
+
+// generationKey names the key of a generation, the first of which has its role's name.
+func generationKey(role string, generation int) string {
+	if generation <= 1 {
+		return role
+	}
+	return role + "." + strconv.Itoa(generation)
+}
+
+// roleKey is the name of the first key of the role that a key has.
+func roleKey(name string) string {
+	role, _, _ := strings.Cut(name, ".")
+	return role
+}
+
+// kindOf gives the algorithm of a key of any generation.
+func kindOf(name string) (sigbox.KeyDetails, bool) {
+	role, suffix, later := strings.Cut(name, ".")
+	kind, ok := keyKinds()[role]
+	if n, err := strconv.Atoi(suffix); later && (err != nil || n < 2 || strconv.Itoa(n) != suffix) {
+		return 0, false
+	}
+	return kind, ok
 }
 
 func keyPath(dir, name string) string { return filepath.Join(dir, keyDir, name+".pem") }
@@ -119,8 +145,7 @@ func openKey(dir, name string, details sigbox.KeyDetails, pass keys.Passphrase, 
 	case sigbox.KindOf(err) != sigbox.NotFound:
 		return nil, err
 	}
-	switch name {
-	case caRootKey, tsaRootKey, tufRootKey:
+	if isRoot(name) {
 		return nil, nil
 	}
 	return nil, sigbox.Errorf(sigbox.Fatal, "the key %s is gone, and what it signed is trusted by clients", path).

@@ -43,7 +43,7 @@ func (s state) logConfig(part string, ring keyring) (tlog.Config, error) {
 func (a *App) guardLog(cfg *tlog.Config, part string) {
 	cfg.PublishInterval = a.settings.PublishInterval
 	cfg.AcceptAnchor, cfg.AcceptClock, cfg.Fellows = a.cfg.Accept.Anchor, a.cfg.Accept.Clock, &a.fellows
-	a.anchors.guard(cfg, a.state.anchorName(part))
+	a.anchors.guard(cfg, a.state.get().anchorName(part))
 }
 
 // anchorName is what the anchor of a log is called.

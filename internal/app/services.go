@@ -117,7 +117,7 @@ func (s *services) openGround(ctx context.Context) error {
 // log is first wanted.
 func (a *App) keyKinds() map[string]sigbox.KeyDetails {
 	kinds := keyKinds()
-	if a.state.RekorV1.IsZero() && !a.settings.rekorV1() {
+	if a.state.get().RekorV1.IsZero() && !a.settings.rekorV1() {
 		delete(kinds, rekorV1Key)
 	}
 	return kinds
@@ -125,7 +125,7 @@ func (a *App) keyKinds() map[string]sigbox.KeyDetails {
 
 // freshKey reports whether nobody can have seen a key yet, so that it may be made.
 func (a *App) freshKey(name string) bool {
-	return !a.state.Complete || name == rekorV1Key && a.state.RekorV1.IsZero()
+	return !a.state.get().Complete || name == rekorV1Key && a.state.get().RekorV1.IsZero()
 }
 
 func (s *services) openStores(ctx context.Context) error {
@@ -166,14 +166,14 @@ func openUsers(kv store.KV, now func() time.Time) *oidc.Users {
 }
 
 func (s *services) openProvider(context.Context) error {
-	u, err := url.Parse(s.app.state.URL)
+	u, err := url.Parse(s.app.state.get().URL)
 	if err != nil {
 		return sigbox.Errorf(sigbox.Internal, "%w", err)
 	}
 	s.pages = web.New(u.Host)
 	s.users = openUsers(s.kv, s.app.cfg.Now)
 	s.provider, err = oidc.New(oidc.Config{
-		Issuer: issuerURL(s.app.state.URL), AllowHTTP: u.Scheme == "http", Key: s.keys[oidcKey],
+		Issuer: issuerURL(s.app.state.get().URL), AllowHTTP: u.Scheme == "http", Key: s.keys[oidcKey],
 		Users: s.users, Pages: s.pages, Now: s.app.cfg.Now, Logger: s.app.cfg.Logger,
 	})
 	return err
@@ -183,13 +183,13 @@ func (s *services) openProvider(context.Context) error {
 // have to be in first.
 func (s *services) openCA(ctx context.Context) error {
 	a := s.app
-	chain, err := openChain(a.cfg.Data, "ca", a.state.Complete, func() ([][]byte, error) {
+	chain, err := openChain(a.cfg.Data, "ca", a.state.get().Complete, func() ([][]byte, error) {
 		return ca.NewChain(ca.ChainConfig{Root: s.keys[caRootKey], Intermediate: s.keys[caKey], Now: a.cfg.Now})
 	})
 	if err != nil {
 		return err
 	}
-	logConfig, err := ctlog.LogConfig(a.state.LogHostname+ctLogPath, s.keys[ctLogKey])
+	logConfig, err := ctlog.LogConfig(a.state.get().LogHostname+ctLogPath, s.keys[ctLogKey])
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (s *services) openCA(ctx context.Context) error {
 		return err
 	}
 	if s.ctLog, err = ctlog.New(ctlog.Config{
-		Log: s.ctTree, Key: s.keys[ctLogKey], Chains: [][][]byte{chain}, URL: a.state.URL + ctLogPath, Since: a.state.ValidFrom,
+		Log: s.ctTree, Key: s.keys[ctLogKey], Chains: [][][]byte{chain}, URL: a.state.get().URL + ctLogPath, Since: a.state.get().ValidFrom,
 		Files: store.Sub(s.blob, ctLogPart),
 	}); err != nil {
 		return err
@@ -210,7 +210,7 @@ func (s *services) openCA(ctx context.Context) error {
 		used = store.WithPrefix(s.kv, usedTokensPart)
 	}
 	s.ca, err = ca.New(ca.Config{
-		Key: s.keys[caKey], Chain: chain, CTLog: s.ctLog, URL: a.state.URL, Issuers: s.issuers(a.settings.Issuers), Providers: a.settings.Providers, Spent: used,
+		Key: s.keys[caKey], Chain: chain, CTLog: s.ctLog, URL: a.state.get().URL, Issuers: s.issuers(a.settings.Issuers), Providers: a.settings.Providers, Spent: used,
 		Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: a.cfg.Now, Logger: a.cfg.Logger,
 	})
 	return err
@@ -222,7 +222,7 @@ const ctLogPath = "/ctlog"
 // issuers are the outside issuers and the built-in provider, which is asked for
 // its keys in this process.
 func (s *services) issuers(outside []ca.Issuer) []ca.Issuer {
-	return append([]ca.Issuer{ownIssuer(s.app.state.URL, s.provider.Keys)}, outside...)
+	return append([]ca.Issuer{ownIssuer(s.app.state.get().URL, s.provider.Keys)}, outside...)
 }
 
 // ownIssuer is the built-in provider of an instance.
@@ -237,7 +237,7 @@ func (s *services) setIssuers(from Settings) error {
 }
 
 func (s *services) openTSA(context.Context) error {
-	chain, err := openChain(s.app.cfg.Data, "tsa", s.app.state.Complete, func() ([][]byte, error) {
+	chain, err := openChain(s.app.cfg.Data, "tsa", s.app.state.get().Complete, func() ([][]byte, error) {
 		return tsa.NewChain(tsa.ChainConfig{Root: s.keys[tsaRootKey], Leaf: s.keys[tsaKey], Now: s.app.cfg.Now})
 	})
 	if err != nil {
@@ -267,7 +267,7 @@ func (s *services) trees() []*tlog.Log {
 }
 
 func (s *services) openRekor(ctx context.Context) error {
-	signer, err := note.NewSigner(s.app.state.LogHostname, s.keys[rekorKey])
+	signer, err := note.NewSigner(s.app.state.get().LogHostname, s.keys[rekorKey])
 	if err != nil {
 		return err
 	}
@@ -277,7 +277,7 @@ func (s *services) openRekor(ctx context.Context) error {
 	if s.rekorIndex, err = s.openIndex(ctx, s.rekorTree, entry.KindHashedRekord); err != nil {
 		return err
 	}
-	s.rekor, err = rekor.New(rekor.Config{Log: s.rekorTree, Signer: signer, Since: s.app.state.ValidFrom, Rows: search.Rows})
+	s.rekor, err = rekor.New(rekor.Config{Log: s.rekorTree, Signer: signer, Since: s.app.state.get().ValidFrom, Rows: search.Rows})
 	return err
 }
 
@@ -292,7 +292,7 @@ func (s *services) openRekorV1(ctx context.Context) error {
 	if err := a.beginRekorV1(); err != nil {
 		return err
 	}
-	host := a.state.rekorV1Host()
+	host := a.state.get().rekorV1Host()
 	cfg, err := rekor1.LogConfig(host, key)
 	if err != nil {
 		return err
@@ -304,7 +304,7 @@ func (s *services) openRekorV1(ctx context.Context) error {
 		return err
 	}
 	s.rekorV1, err = rekor1.New(rekor1.Config{
-		Log: s.rekorV1Tree, Key: key, Host: host, Since: a.state.RekorV1, Frozen: !a.settings.rekorV1(),
+		Log: s.rekorV1Tree, Key: key, Host: host, Since: a.state.get().RekorV1, Frozen: !a.settings.rekorV1(),
 		Rows: search.Rows, RowBytes: search.RowBytes,
 	})
 	return err
@@ -312,14 +312,15 @@ func (s *services) openRekorV1(ctx context.Context) error {
 
 // beginRekorV1 notes that the v1 log exists, now that its key does.
 func (a *App) beginRekorV1() error {
-	if !a.state.RekorV1.IsZero() {
+	if !a.state.get().RekorV1.IsZero() {
 		return nil
 	}
-	a.state.RekorV1 = a.state.ValidFrom
-	if a.state.Complete { // an instance that had none
-		a.state.RekorV1 = validFrom(a.cfg.Now())
-	}
-	return a.state.save(a.cfg.Data)
+	return a.state.change(func(s *state) {
+		s.RekorV1 = s.ValidFrom
+		if s.Complete { // an instance that had none
+			s.RekorV1 = validFrom(a.cfg.Now())
+		}
+	})
 }
 
 // openLog opens a log in its part of the stores.
@@ -410,7 +411,7 @@ func (s *services) recordRoot(ctx context.Context) error {
 // rootNotRecorded says why the root is not in an empty log that takes no entries: a new
 // instance does not start without, for another one it is no reason to stay away.
 func (s *services) rootNotRecorded(why error) error {
-	if !s.app.state.Complete {
+	if !s.app.state.get().Complete {
 		return why
 	}
 	s.app.cfg.Logger.Warn("a log is empty and takes no entries: the TUF root will be its first at a start at which it does", "err", why)
@@ -455,7 +456,7 @@ func (s *services) register(mux *http.ServeMux) {
 
 func (s *services) front(w http.ResponseWriter, _ *http.Request) {
 	sum := sha256.Sum256(s.tuf.Root())
-	s.pages.Front(w, web.FrontView{URL: s.app.state.URL, RootSHA256: hex.EncodeToString(sum[:])})
+	s.pages.Front(w, web.FrontView{URL: s.app.state.get().URL, RootSHA256: hex.EncodeToString(sum[:])})
 }
 
 // checks are the services' own words on whether they can serve.
@@ -480,11 +481,11 @@ func (s *services) checks() []httpapi.Check {
 // logs says how far each log has come.
 func (s *services) logs() []LogStatus {
 	logs := []LogStatus{
-		{Origin: s.app.state.LogHostname, Size: s.rekorTree.Head().Size, Unindexed: s.rekorIndex.CompleteFrom()},
-		{Origin: s.app.state.LogHostname + ctLogPath, Size: s.ctTree.Head().Size},
+		{Origin: s.app.state.get().LogHostname, Size: s.rekorTree.Head().Size, Unindexed: s.rekorIndex.CompleteFrom()},
+		{Origin: s.app.state.get().LogHostname + ctLogPath, Size: s.ctTree.Head().Size},
 	}
 	if s.rekorV1 != nil {
-		logs = append(logs, LogStatus{Origin: s.app.state.rekorV1Host(), Size: s.rekorV1Tree.Head().Size, Unindexed: s.rekorV1Index.CompleteFrom()})
+		logs = append(logs, LogStatus{Origin: s.app.state.get().rekorV1Host(), Size: s.rekorV1Tree.Head().Size, Unindexed: s.rekorV1Index.CompleteFrom()})
 	}
 	return logs
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -152,6 +153,40 @@ func unused(dir string) error {
 	}
 	return sigbox.Errorf(sigbox.Fatal, "%s is gone, and there is a store beside it: clients know the log by the name in it", filepath.Join(dir, stateFile)).
 		WithHint("put it back from a backup, or give --data a new directory")
+}
+
+// record is the state of an instance that runs. It is safe for concurrent use.
+type record struct {
+	dir string
+
+	mu  sync.Mutex // held while the file changes
+	now state      // guarded by mu; what its slices hold is never changed
+}
+
+// openRecord is openState for an instance that is started.
+func openRecord(dir, publicURL string, now time.Time) (*record, error) {
+	s, err := openState(dir, publicURL, now)
+	return &record{dir: dir, now: s}, err
+}
+
+// get gives the state as it is now.
+func (f *record) get() state {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now
+}
+
+// change makes another state durable, and then what get gives.
+func (f *record) change(change func(*state)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next := f.now
+	change(&next)
+	if err := next.save(f.dir); err != nil {
+		return err
+	}
+	f.now = next
+	return nil
 }
 
 // save makes the state durable.

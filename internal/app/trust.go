@@ -45,13 +45,13 @@ func (s *services) trustedRoot() *sigbox.TrustedRoot {
 // the first of the highest version that it knows.
 func (s *services) signingConfig() *sigbox.SigningConfig {
 	at := func(url string, version int) []sigbox.Service {
-		return []sigbox.Service{{URL: url, MajorAPIVersion: version, ValidFor: sigbox.TimeRange{Start: s.app.state.ValidFrom}, Operator: operator}}
+		return []sigbox.Service{{URL: url, MajorAPIVersion: version, ValidFor: sigbox.TimeRange{Start: s.app.state.get().ValidFrom}, Operator: operator}}
 	}
-	url := s.app.state.URL
+	url := s.app.state.get().URL
 	logs := at(url, 2)
 	if s.rekorV1 != nil && s.app.settings.rekorV1() {
 		v1 := at(url, 1)
-		v1[0].ValidFor.Start = s.app.state.RekorV1
+		v1[0].ValidFor.Start = s.app.state.get().RekorV1
 		logs = append(logs, v1...)
 	}
 	return &sigbox.SigningConfig{
@@ -69,4 +69,4 @@ func (s *services) signingConfig() *sigbox.SigningConfig {
 const operator = "sigbox"
 
 // timestampURL is the timestamp authority's full path, as clients want it.
-func (s *services) timestampURL() string { return s.app.state.URL + "/api/v1/timestamp" }
+func (s *services) timestampURL() string { return s.app.state.get().URL + "/api/v1/timestamp" }
