@@ -35,7 +35,7 @@ var io = []string{"context", "log", "log/slog", "net", "net/http", "os", "os/exe
 
 // services meet through the interfaces of the root package.
 func service(name string, below ...string) room {
-	return room{path: "internal/" + name, floor: 3, below: append(below, "", "wire", "internal/tlog", "internal/store", "internal/atomicfile")}
+	return room{path: "internal/" + name, floor: 3, below: append(below, "", "wire", "internal/tlog", "internal/store", "internal/atomicfile", "internal/gate")}
 }
 
 // rooms is the house, the more special before the more general.
@@ -60,6 +60,7 @@ var rooms = []room{
 	{path: "internal/store", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{""}},
 	{path: "internal/keys", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{"", "internal/jsonerr"}},
 	{path: "internal/atomicfile", floor: 2, below: []string{}},
+	{path: "internal/gate", floor: 2, below: []string{""}, bans: []string{"net", "net/http", "os"}},
 	{path: "internal/jsonerr", floor: 1, knows: []string{""}, bans: io},
 	{path: "internal/fixture", floor: 1, knows: []string{""}},
 	{path: "internal/hostile", floor: 1, below: []string{}},

@@ -209,7 +209,12 @@ func (s *services) openCA(ctx context.Context) error {
 	if a.settings.OneTimeTokens {
 		used = store.WithPrefix(s.kv, usedTokensPart)
 	}
+	bound, err := a.gate("ca", "the certificate authority")
+	if err != nil {
+		return err
+	}
 	s.ca, err = ca.New(ca.Config{
+		Gate: bound,
 		Key: s.keys[caKey], Chain: chain, CTLog: s.ctLog, URL: a.state.get().URL, Issuers: s.issuers(a.settings.Issuers), Providers: a.settings.Providers, Spent: used,
 		Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: a.cfg.Now, Logger: a.cfg.Logger,
 	})
@@ -243,7 +248,11 @@ func (s *services) openTSA(context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.tsa, err = tsa.New(tsa.Config{Key: s.keys[tsaKey], Chain: chain, URL: s.timestampURL(), Past: s.past(), Now: s.app.cfg.Now})
+	bound, err := s.app.gate("tsa", "the timestamp authority")
+	if err != nil {
+		return err
+	}
+	s.tsa, err = tsa.New(tsa.Config{Gate: bound, Key: s.keys[tsaKey], Chain: chain, URL: s.timestampURL(), Past: s.past(), Now: s.app.cfg.Now})
 	return err
 }
 

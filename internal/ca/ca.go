@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/gate"
 	"github.com/sigbox/sigbox/internal/store"
 )
 
@@ -66,6 +67,8 @@ type Config struct {
 	// Validity is how long certificates are valid, DefaultValidity if 0, at most
 	// one hour.
 	Validity time.Duration
+	// Gate bounds what is certified at once; nil is no bound.
+	Gate *gate.Gate
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Rand is for serial numbers and signatures; nil is crypto/rand.
@@ -79,6 +82,7 @@ type Config struct {
 type Service struct {
 	*Tokens
 	signer *signer
+	gate   *gate.Gate
 	trust  sigbox.CertificateAuthority
 	ctlog  sigbox.CTLog
 }
@@ -105,7 +109,7 @@ func New(c Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{Tokens: tokens, signer: signer, trust: signer.trust(c), ctlog: c.CTLog}, nil
+	return &Service{Tokens: tokens, signer: signer, gate: c.Gate, trust: signer.trust(c), ctlog: c.CTLog}, nil
 }
 
 // Chain gives the authority's certificates, DER, the issuing one first and the
@@ -126,6 +130,13 @@ func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][
 	if err != nil {
 		return nil, err
 	}
+	// Only who has a good token takes a place, and nobody holds one while an issuer is
+	// asked for its keys.
+	leave, err := s.gate.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	pub, err := possession(req, who.proofs)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/gate"
 	"github.com/sigbox/sigbox/wire/timestamp"
 )
 
@@ -41,6 +42,8 @@ type Config struct {
 	// Past is the newest time that is known to have been: nothing is issued for a
 	// clock that is behind it. Zero if none is known.
 	Past time.Time
+	// Gate bounds what is signed at once; nil is no bound.
+	Gate *gate.Gate
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Rand is for serial numbers and signatures; nil is crypto/rand.
@@ -87,7 +90,8 @@ func New(cfg Config) (*Service, error) {
 // Stamp answers a DER TimeStampReq. A request that is well-formed and asks for
 // what this authority does not do (another hash, policy or extension) is answered
 // with a rejection, as RFC 3161 §2.4.2 has it. Errors: Invalid and TooLarge for
-// what is no request, Unavailable for a clock that is not to be trusted.
+// what is no request, Unavailable for a clock that is not to be trusted and when there
+// is too much to do.
 func (s *Service) Stamp(ctx context.Context, der []byte) ([]byte, error) {
 	req, err := timestamp.ParseRequest(der)
 	if err != nil {
@@ -117,7 +121,12 @@ func reject(err error) ([]byte, error) {
 
 // StampRequest answers a request with a granted TimeStampResp or an error; see
 // [Service.Stamp].
-func (s *Service) StampRequest(_ context.Context, req timestamp.Request) ([]byte, error) {
+func (s *Service) StampRequest(ctx context.Context, req timestamp.Request) ([]byte, error) {
+	leave, err := s.cfg.Gate.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	now, err := s.time()
 	if err != nil {
 		return nil, err
