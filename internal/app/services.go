@@ -215,7 +215,7 @@ func (s *services) openCA(ctx context.Context) error {
 	}
 	s.ca, err = ca.New(ca.Config{
 		Gate: bound,
-		Key: s.keys[caKey], Chain: chain, CTLog: s.ctLog, URL: a.state.get().URL, Issuers: s.issuers(a.settings.Issuers), Providers: a.settings.Providers, Spent: used,
+		Key:  s.keys[caKey], Chain: chain, CTLog: s.ctLog, URL: a.state.get().URL, Issuers: s.issuers(a.settings.Issuers), Providers: a.settings.Providers, Spent: used,
 		Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: a.cfg.Now, Logger: a.cfg.Logger,
 	})
 	return err
