@@ -18,8 +18,9 @@ import (
 	"strconv"
 )
 
-// authorityClients is how many clients ask for certificates and timestamps.
-const authorityClients = 64
+// authorityClients is how many clients ask for certificates and timestamps: as many as
+// keep two processors busy, as many as fill the batches of a log, and far too many.
+func authorityClients() []int { return []int{32, 64, 2048} }
 
 // measureCertificates asks for short-lived certificates, each with a key, a token
 // and a proof of possession of its own. Ours are in a durable CT log before they
@@ -58,25 +59,42 @@ func startTimestampServer(ctx context.Context, c config) (*server, error) {
 
 // compare measures ours, ends it, and does the same with a peer.
 func compare(ctx context.Context, c config, t *table, what string, req request, ours *server, peerName string, startPeer func() (*server, error)) error {
-	mine, err := load(ctx, ours, req, authorityClients, c.span)
+	mine, err := loads(ctx, c, req, ours)
 	ours.stop()
 	if err != nil {
 		return err
 	}
-	var theirs result
+	theirs := make([]result, len(mine))
 	if !c.alone {
 		peer, err := startPeer()
 		if err != nil {
 			return err
 		}
-		theirs, err = load(ctx, peer, req, authorityClients, c.span)
+		theirs, err = loads(ctx, c, req, peer)
 		peer.stop()
 		if err != nil {
 			return err
 		}
 	}
-	t.add(what, strconv.Itoa(authorityClients), mine.String(), peerCell(c, peerName, theirs), times(mine.rate(), theirs.rate()))
+	for i, clients := range authorityClients() {
+		t.add(what, strconv.Itoa(clients), mine[i].String(), peerCell(c, peerName, theirs[i]), times(mine[i].rate(), theirs[i].rate()))
+	}
 	return nil
+}
+
+// loads measures one server with each number of clients. Each has bodies of its own.
+func loads(ctx context.Context, c config, req request, s *server) ([]result, error) {
+	var results []result
+	made := 0
+	for _, clients := range authorityClients() {
+		n := int(float64(req.rate)*c.span.Seconds()) + clients
+		r, err := loadBodies(ctx, s, req, makeBodies(req, made, n), clients, c.span)
+		if err != nil {
+			return nil, err
+		}
+		results, made = append(results, r), made+n
+	}
+	return results, nil
 }
 
 func startFulcio(ctx context.Context, c config, issuer string) (*server, error) {
@@ -106,7 +124,7 @@ func startFulcio(ctx context.Context, c config, issuer string) (*server, error) 
 
 func certificateRequest(i *issuer) request {
 	return request{
-		path: "/api/v2/signingCert", rate: 4000,
+		path: "/api/v2/signingCert", rate: 5000,
 		accept: func(status int, body []byte) error {
 			if status != http.StatusOK || !bytes.Contains(body, []byte("BEGIN CERTIFICATE")) {
 				return errors.New("no certificate")
@@ -154,7 +172,7 @@ func timestampRequest() request {
 	var salt [16]byte
 	_, _ = rand.Read(salt[:]) // never fails
 	return request{
-		path: "/api/v1/timestamp", rate: 12000,
+		path: "/api/v1/timestamp", rate: 25000,
 		accept: func(status int, body []byte) error {
 			if status/100 != 2 || len(body) < 100 {
 				return errors.New("no timestamp")

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +30,7 @@ type request struct {
 // result is one measurement.
 type result struct {
 	done, failed  int
+	shed          int // refused with Retry-After: they are not among those done
 	elapsed       time.Duration
 	p50, p99, max time.Duration
 	cpu           time.Duration // the server's, a request
@@ -62,6 +65,7 @@ func loadBodies(ctx context.Context, s *server, req request, bodies [][]byte, cl
 		return result{}, fmt.Errorf("%s refused a request before the measurement: %w", s.name, l.failure)
 	}
 	l.next.Store(int64(clients))
+	l.shed.Store(0)
 	before, err := s.used()
 	if err != nil {
 		return result{}, err
@@ -107,6 +111,7 @@ type loader struct {
 	bodies     [][]byte
 	next       atomic.Int64
 	failed     atomic.Int64
+	shed       atomic.Int64
 
 	once    sync.Once
 	failure error
@@ -139,18 +144,38 @@ func (c *connection) work(ctx context.Context, deadline time.Time) []time.Durati
 		if i >= int64(len(c.bodies)) || !start.Before(deadline) || ctx.Err() != nil {
 			return times
 		}
-		c.post(ctx, c.bodies[i])
-		times = append(times, time.Since(start))
+		wait := c.post(ctx, c.bodies[i])
+		if wait == 0 {
+			times = append(times, time.Since(start))
+			continue
+		}
+		select {
+		case <-time.After(min(wait, time.Until(deadline))):
+		case <-ctx.Done():
+		}
 	}
 }
 
-func (c *connection) post(ctx context.Context, body []byte) {
-	if err := c.try(ctx, body); err != nil {
+// post posts a body. A server that sheds load says how long to wait before the next.
+func (c *connection) post(ctx context.Context, body []byte) (wait time.Duration) {
+	err := c.try(ctx, body)
+	var shed shedError
+	switch {
+	case errors.As(err, &shed):
+		c.shed.Add(1)
+		return time.Duration(shed)
+	case err != nil:
 		c.close()
 		c.failed.Add(1)
 		c.once.Do(func() { c.failure = err })
 	}
+	return 0
 }
+
+// shedError is the refusal of a server that has too much to do: when to come again.
+type shedError time.Duration
+
+func (e shedError) Error() string { return "come again in " + time.Duration(e).String() }
 
 // answerTime is how long an answer may take.
 const answerTime = time.Minute
@@ -178,6 +203,9 @@ func (c *connection) try(ctx context.Context, body []byte) error {
 	if resp.Close {
 		c.close()
 	}
+	if after, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && resp.StatusCode == http.StatusServiceUnavailable {
+		return shedError(time.Duration(max(after, 1)) * time.Second)
+	}
 	if err := c.accept(resp.StatusCode, c.answer.Bytes()); err != nil {
 		return fmt.Errorf("%w: status %d, %.300s", err, resp.StatusCode, c.answer.Bytes())
 	}
@@ -201,7 +229,7 @@ func (l *loader) result(s *server, times []time.Duration, elapsed, cpu time.Dura
 	at := func(p float64) time.Duration { return times[int(p*float64(len(times)-1))] }
 	peak, err := s.memory("VmHWM")
 	return result{
-		done: len(times), failed: int(l.failed.Load()), elapsed: elapsed,
+		done: len(times), failed: int(l.failed.Load()), shed: int(l.shed.Load()), elapsed: elapsed,
 		p50: at(.5), p99: at(.99), max: at(1), cpu: cpu / time.Duration(len(times)), peak: peak, failure: l.failure,
 	}, err
 }

@@ -46,6 +46,9 @@ func (t *table) write(w io.Writer) error {
 func (r result) String() string {
 	s := fmt.Sprintf("**%s/s**, p50 %s, p99 %s, max %s; cpu %d µs, peak %d MB",
 		thousands(r.rate()), millis(r.p50), millis(r.p99), millis(r.max), r.cpu.Microseconds(), r.peak>>20)
+	if r.shed > 0 {
+		s += fmt.Sprintf("; %s told to come again", thousands(float64(r.shed)))
+	}
 	if r.failed > 0 {
 		s += fmt.Sprintf("; %d of %d failed", r.failed, r.done)
 	}

@@ -126,6 +126,9 @@ func (s *Service) Err() error { return s.signer.check(s.now()) }
 // Issue checks the token and the proof of possession and returns a certificate
 // with its chain; see [sigbox.CA].
 func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][]byte, error) {
+	if err := s.gate.Knock(); err != nil {
+		return nil, err
+	}
 	token, who, err := s.judge(ctx, req.Token, nil)
 	if err != nil {
 		return nil, err

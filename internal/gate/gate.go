@@ -8,11 +8,14 @@
 //	defer leave()
 //
 // A burst waits, an overload does not. As long as the queue has been empty within the
-// last second, callers wait for up to that long. When it has not, more comes than can be
-// done, and a long queue would only make everybody late: then who has waited for more
-// than twenty milliseconds is refused, and who comes to a full queue at once. What is
-// answered is answered soon, and as much as can be is. The two bounds are those of
+// last tenth of a second, callers wait for up to that long. When it has not, more comes
+// than can be done, and a long queue would only make everybody late: then who has waited
+// for more than twenty milliseconds is refused, and who comes to a full queue at once.
+// What is answered is answered soon, and as much as can be is. These two bounds are
 // "controlled delay" for servers (B. Maurer, Fail at Scale, ACM Queue 13(8), 2015).
+//
+// Callers that only compute do not queue here but for a processor: [Gate.Knock] refuses
+// a share of them, before anything was computed, as [Pressure] has it.
 package gate
 
 import (
@@ -26,7 +29,7 @@ import (
 
 const (
 	// burst is how long callers wait while the queue is emptied now and then.
-	burst = time.Second
+	burst = 100 * time.Millisecond
 	// standing is how long they wait when it is not.
 	standing = 20 * time.Millisecond
 )
@@ -37,6 +40,8 @@ type Config struct {
 	What string
 	// Slots is how many callers are let in at once, at least 1.
 	Slots int
+	// Pressure is that on the processors, which all gates share; nil is none.
+	Pressure *Pressure
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -93,6 +98,18 @@ func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
 		return nil, g.busy(context.Cause(ctx))
 	}
 	return g.leave, nil
+}
+
+// Knock refuses a caller, with an error of kind Unavailable, when the processors have too
+// much to do already.
+func (g *Gate) Knock() error {
+	if g == nil || g.cfg.Pressure.admits() {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.refused++
+	return g.busy(nil)
 }
 
 // Refused is how many callers were refused since the start.

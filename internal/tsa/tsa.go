@@ -122,6 +122,9 @@ func reject(err error) ([]byte, error) {
 // StampRequest answers a request with a granted TimeStampResp or an error; see
 // [Service.Stamp].
 func (s *Service) StampRequest(ctx context.Context, req timestamp.Request) ([]byte, error) {
+	if err := s.cfg.Gate.Knock(); err != nil {
+		return nil, err
+	}
 	leave, err := s.cfg.Gate.Enter(ctx)
 	if err != nil {
 		return nil, err
