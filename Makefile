@@ -7,7 +7,7 @@ FUZZTIME  ?= 10s
 # Debian packages, installed where they are missing. OpenSSL is for the commands
 # that docs/verification.md shows; without it their test is skipped.
 RACE_NEEDS    := gcc libc6-dev openssl
-INTEROP_NEEDS := gcc libc6-dev openssl softhsm2 nodejs npm python3 python3-venv default-jdk-headless maven
+INTEROP_NEEDS := gcc libc6-dev openssl softhsm2 nodejs npm python3 python3-venv default-jdk-headless maven cargo-web libssl-dev pkg-config
 # Functions begin at each 16 bytes and not 32, as is amd64's custom: what a call touches
 # of the program, and so its memory, is 0.3 MB less.
 BUILDFLAGS := -trimpath -ldflags='-s -w -funcalign=16'
@@ -53,7 +53,7 @@ mutate: ## take out each check of the verification in turn, and see a test fail
 limits: ## what hostile inputs of 16 MB may cost, all of them (under the race detector: a sample)
 	$(GO) test -run Limits ./...
 
-interop: ## cosign, sigstore-go, -js, -python and -java against an instance
+interop: ## cosign, sigstore-go, -js, -python, -java and -rs against an instance
 	@scripts/need $(INTEROP_NEEDS)
 	@interop/setup
 	$(GO) -C interop test -count=1 ./...

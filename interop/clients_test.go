@@ -32,6 +32,14 @@ type v1Client interface {
 	v1(config string) client
 }
 
+// A limited client is one that cannot do all that the others can.
+type limited interface {
+	client
+	// lacks says why the client neither signs with a log of the version ("v1", "v2")
+	// nor verifies what others signed with it; "" if it does.
+	lacks(version string) string
+}
+
 // tools says where the pinned clients were installed; see setup.
 func tools(t *testing.T, elem ...string) string {
 	dir := os.Getenv("SIGBOX_INTEROP_TOOLS")
@@ -256,4 +264,39 @@ func (c javaClient) attest(in *instance, token, statement, bundle string) error 
 
 func (c javaClient) verify(in *instance, file, bundle, email, issuer string) error {
 	return c.run(in, "verify", file, bundle, email, issuer)
+}
+
+// rsClient is the sigstore-rs library, through rs/.
+type rsClient struct{ binary, home string }
+
+func (c rsClient) name() string { return "sigstore-rs" }
+
+func (c rsClient) trustedRoot() string { return filepath.Join(c.home, "trusted_root.json") }
+
+// trust gives the client the trusted root as a file: the TUF repository that the
+// library asks is Sigstore's own.
+func (c rsClient) trust(in *instance) error {
+	text, err := in.targetFile("trusted_root.json")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(c.trustedRoot(), text, 0o644)
+}
+
+func (c rsClient) lacks(version string) string {
+	if version == "v1" {
+		return ""
+	}
+	return "it signs with logs of Rekor v1 alone (`rekor/apis`), and takes the time of signing from their entries alone (`bundle/verify/verifier.rs`), where v2 has none"
+}
+
+// v1 gives the client as it is: it knows no other log.
+func (c rsClient) v1(string) client { return c }
+
+func (c rsClient) sign(in *instance, token, file, bundle string) error {
+	return command(c.home, nil, c.binary, "sign", in.url, token, file, bundle)
+}
+
+func (c rsClient) verify(_ *instance, file, bundle, email, issuer string) error {
+	return command(c.home, nil, c.binary, "verify", c.trustedRoot(), file, bundle, email, issuer)
 }

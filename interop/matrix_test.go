@@ -45,6 +45,15 @@ func (in *instance) token(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
+// targetFile reads a target of the instance's TUF repository.
+func (in *instance) targetFile(name string) ([]byte, error) {
+	found, err := filepath.Glob(filepath.Join(in.data, "tuf", "targets", "*."+name))
+	if err != nil || len(found) != 1 {
+		return nil, fmt.Errorf("expected one target %s, found %q, %v", name, found, err)
+	}
+	return os.ReadFile(found[0])
+}
+
 // build makes the command under test, or takes the one named by $SIGBOX.
 func build(t *testing.T) string {
 	if binary := os.Getenv("SIGBOX"); binary != "" {
@@ -183,6 +192,7 @@ func clients(t *testing.T, in *instance) []client {
 		jsClient{node: tools(t, "bin", "node"), script: installed, home: home()},
 		pythonClient{binary: tools(t, "python", "bin", "sigstore"), home: home()},
 		javaClient{classes: filepath.Join(tools(t, "java", "target"), "client.jar") + ":" + filepath.Join(tools(t, "java", "target", "lib"), "*"), trustStore: trustStore(t, in.certificate), home: home()},
+		rsClient{binary: tools(t, "bin", "sigstorers"), home: home()},
 	}
 }
 
@@ -194,65 +204,122 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
+// TestMatrix has every client sign with the log of Rekor v2 and with that of v1, and
+// verify what every other one signed.
 func TestMatrix(t *testing.T) {
 	in := serveTLS(t)
 	all := clients(t, in)
-	dir := t.TempDir()
-	file := write(t, filepath.Join(dir, "artifact"), "a release\n")
-	changed := write(t, filepath.Join(dir, "changed"), "a changed release\n")
-	bundles := signAll(t, in, all, file, func(c client) client { return c })
-	checkTable(t, table(all, judge(t, in, all, bundles, file, changed)))
-}
-
-// signAll has each client trust the instance and sign a file, as what as makes of it,
-// and gives the bundles by the clients' names. They are beside the file.
-func signAll(t *testing.T, in *instance, all []client, file string, as func(client) client) map[string]string {
-	t.Helper()
-	bundles := make(map[string]string)
 	for _, c := range all {
 		if err := c.trust(in); err != nil {
 			t.Fatalf("%s does not trust the instance: %v", c.name(), err)
 		}
-		bundle := filepath.Join(filepath.Dir(file), c.name()+".sigstore.json")
-		if err := as(c).sign(in, in.token(t), file, bundle); err != nil {
-			t.Fatalf("%s does not sign: %v", c.name(), err)
-		}
-		bundles[c.name()] = bundle
 	}
-	return bundles
+	config := in.v1Config(t, filepath.Join(t.TempDir(), "signing_config.json"))
+	results := make(map[[2]string][]string)
+	for _, log := range []struct {
+		version string
+		as      func(client) client
+		kind    string
+	}{
+		{"v2", func(c client) client { return c }, "hashedrekord 0.0.2"},
+		{"v1", func(c client) client { return c.(v1Client).v1(config) }, "hashedrekord 0.0.1"},
+	} {
+		t.Run(log.version, func(t *testing.T) {
+			m := newMatrix(t, in, all, log.version)
+			m.signAll(log.as, log.kind)
+			for _, cell := range m.judge() {
+				results[cell] = append(results[cell], log.version)
+			}
+		})
+	}
+	checkTable(t, table(all, results))
 }
 
-// judge has each client verify each bundle, by its signer's name, and refuse it for
-// a changed file, another identity and another issuer.
-func judge(t *testing.T, in *instance, all []client, bundles map[string]string, file, changed string) map[[2]string]string {
-	results := make(map[[2]string]string)
-	for _, signer := range all {
-		for _, verifier := range all {
-			t.Run(signer.name()+" by "+verifier.name(), func(t *testing.T) {
-				results[[2]string{signer.name(), verifier.name()}] = "✗"
-				bundle := bundles[signer.name()]
-				if err := verifier.verify(in, file, bundle, email, in.issuer); err != nil {
-					t.Fatalf("is refused: %v", err)
-				}
-				for what, err := range map[string]error{
-					"a changed file":   verifier.verify(in, changed, bundle, email, in.issuer),
-					"another identity": verifier.verify(in, file, bundle, "mallory@example.com", in.issuer),
-					"another issuer":   verifier.verify(in, file, bundle, email, "https://issuer.example.com"),
-				} {
-					if !refused(err) {
-						t.Fatalf("with %s: want a refusal, got %v", what, err)
-					}
-				}
-				results[[2]string{signer.name(), verifier.name()}] = "✓"
-			})
-		}
-	}
-	return results
+// matrix is what clients do with one log of an instance.
+type matrix struct {
+	*testing.T
+	in      *instance
+	clients []client
+	version string            // the log's
+	bundles map[string]string // by the names of those who signed
+	file    string
+	changed string
 }
 
-// table writes the results as README shows them.
-func table(all []client, results map[[2]string]string) string {
-	versions := map[string]string{"cosign": " 3.1.3", "sigstore-go": " 1.3.0", "sigstore-js": " 5.0.1 (signs with @sigstore/sign 5.1.0)", "sigstore-python": " 4.5.1", "sigstore-java": " 2.0.0"}
+func newMatrix(t *testing.T, in *instance, all []client, version string) *matrix {
+	dir := t.TempDir()
+	return &matrix{
+		T: t, in: in, clients: all, version: version, bundles: make(map[string]string),
+		file:    write(t, filepath.Join(dir, "artifact"), "a release\n"),
+		changed: write(t, filepath.Join(dir, "changed"), "a changed release\n"),
+	}
+}
+
+// lacks says why a client does nothing with the matrix's log, "" if it does.
+func (m *matrix) lacks(c client) string {
+	if l, ok := c.(limited); ok {
+		return l.lacks(m.version)
+	}
+	return ""
+}
+
+// signAll has each client that can, as what as makes of it, sign the file, and looks
+// whether it did so with a log entry of the kind.
+func (m *matrix) signAll(as func(client) client, kind string) {
+	for _, c := range m.clients {
+		if m.lacks(c) != "" {
+			continue
+		}
+		bundle := filepath.Join(filepath.Dir(m.file), c.name()+".sigstore.json")
+		if err := as(c).sign(m.in, m.in.token(m.T), m.file, bundle); err != nil {
+			m.Fatalf("%s does not sign: %v", c.name(), err)
+		}
+		if found, promised := kindOf(m.T, bundle); found != kind || promised != (m.version == "v1") {
+			m.Fatalf("%s logged a %s, with a promise: %v", c.name(), found, promised)
+		}
+		m.bundles[c.name()] = bundle
+	}
+}
+
+// judge has each client verify each bundle, and refuse it for a changed file, another
+// identity and another issuer. It gives the pairs of signer and verifier that did so.
+// A client that can do nothing with the log refuses all, else its reason holds no more.
+func (m *matrix) judge() (good [][2]string) {
+	for signer, bundle := range m.bundles {
+		for _, verifier := range m.clients {
+			name := signer + " by " + verifier.name()
+			if why := m.lacks(verifier); why != "" {
+				if err := verifier.verify(m.in, m.file, bundle, email, m.in.issuer); !refused(err) {
+					m.Errorf("%s: it is said that %s, and yet: %v", name, why, err)
+				}
+				continue
+			}
+			if m.Run(name, func(t *testing.T) { m.judgeOne(t, verifier, bundle) }) {
+				good = append(good, [2]string{signer, verifier.name()})
+			}
+		}
+	}
+	return good
+}
+
+func (m *matrix) judgeOne(t *testing.T, verifier client, bundle string) {
+	if err := verifier.verify(m.in, m.file, bundle, email, m.in.issuer); err != nil {
+		t.Fatalf("is refused: %v", err)
+	}
+	for what, err := range map[string]error{
+		"a changed file":   verifier.verify(m.in, m.changed, bundle, email, m.in.issuer),
+		"another identity": verifier.verify(m.in, m.file, bundle, "mallory@example.com", m.in.issuer),
+		"another issuer":   verifier.verify(m.in, m.file, bundle, email, "https://issuer.example.com"),
+	} {
+		if !refused(err) {
+			t.Fatalf("with %s: want a refusal, got %v", what, err)
+		}
+	}
+}
+
+// table writes with which logs it went well, as README shows it.
+func table(all []client, results map[[2]string][]string) string {
+	versions := map[string]string{"cosign": " 3.1.3", "sigstore-go": " 1.3.0", "sigstore-js": " 5.0.1 (signs with @sigstore/sign 5.1.0)", "sigstore-python": " 4.5.1", "sigstore-java": " 2.0.0", "sigstore-rs": " 0.15.0"}
 	var b strings.Builder
 	b.WriteString("| signed by ↓, verified by → |")
 	for _, c := range all {
@@ -262,9 +329,21 @@ func table(all []client, results map[[2]string]string) string {
 	for _, signer := range all {
 		fmt.Fprintf(&b, "| %s%s |", signer.name(), versions[signer.name()])
 		for _, verifier := range all {
-			fmt.Fprintf(&b, " %s |", results[[2]string{signer.name(), verifier.name()}])
+			cell := strings.Join(results[[2]string{signer.name(), verifier.name()}], ", ")
+			switch cell {
+			case "v2, v1":
+				cell = "✓"
+			case "":
+				cell = "✗"
+			}
+			fmt.Fprintf(&b, " %s |", cell)
 		}
 		b.WriteString("\n")
+	}
+	for _, c := range all {
+		if l, ok := c.(limited); ok {
+			fmt.Fprintf(&b, "\n%s: %s.\n", c.name(), l.lacks("v2"))
+		}
 	}
 	return b.String()
 }

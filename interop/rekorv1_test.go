@@ -25,11 +25,7 @@ import (
 // v1Config writes the instance's signing config without the logs that are not v1.
 func (in *instance) v1Config(t *testing.T, path string) string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(in.data, "tuf", "targets", "*.signing_config.v0.2.json"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("signing configs %q, %v", found, err)
-	}
-	text, err := os.ReadFile(found[0])
+	text, err := in.targetFile("signing_config.v0.2.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,23 +70,6 @@ func kindOf(t *testing.T, bundle string) (kind string, promised bool) {
 	}
 	e := b.VerificationMaterial.TlogEntries[0]
 	return e.KindVersion.Kind + " " + e.KindVersion.Version, e.InclusionPromise != nil && len(e.InclusionPromise.SignedEntryTimestamp) > 0
-}
-
-// TestMatrixV1 is TestMatrix with the log of Rekor v1.
-func TestMatrixV1(t *testing.T) {
-	in := serveTLS(t)
-	all := clients(t, in)
-	dir := t.TempDir()
-	config := in.v1Config(t, filepath.Join(dir, "signing_config.json"))
-	file := write(t, filepath.Join(dir, "artifact"), "a release\n")
-	changed := write(t, filepath.Join(dir, "changed"), "a changed release\n")
-	bundles := signAll(t, in, all, file, func(c client) client { return c.(v1Client).v1(config) })
-	for name, bundle := range bundles {
-		if kind, promised := kindOf(t, bundle); kind != "hashedrekord 0.0.1" || !promised {
-			t.Fatalf("%s logged a %s, with a promise: %v", name, kind, promised)
-		}
-	}
-	judge(t, in, all, bundles, file, changed)
 }
 
 // statementOf writes an in-toto statement of a file.

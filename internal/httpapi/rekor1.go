@@ -99,8 +99,10 @@ func (h *RekorV1) add(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// writeEntry answers with an entry.
+// writeEntry answers with an entry. It ends in a newline, as Rekor's answers do:
+// sigstore-rs cuts an answer's last two bytes off to take the entry out.
 func writeEntry(w http.ResponseWriter, code int, answer []byte) {
+	answer = append(answer, '\n')
 	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
 	writeBytes(w, code, "application/json", answer)
 }

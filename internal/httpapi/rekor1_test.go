@@ -99,6 +99,9 @@ func postV1(t testing.TB, server *httptest.Server, body []byte) string {
 		if resp.Header.Get("ETag") != id || resp.Header.Get("Location") != "/api/v1/log/entries/"+id || resp.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("headers %v", resp.Header)
 		}
+		if !bytes.HasSuffix(b, []byte("}}}\n")) { // sigstore-rs cuts the last two bytes off
+			t.Errorf("the answer ends in %q", b[len(b)-4:])
+		}
 		if !bytes.Equal(e.Body, body) || e.IntegratedTime == 0 || len(e.LogID) != 64 || len(e.Verification.SignedEntryTimestamp) == 0 || e.Verification.InclusionProof.Hashes == nil {
 			t.Errorf("%s", b)
 		}
