@@ -60,6 +60,7 @@ var rooms = []room{
 	{path: "internal/store", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{""}},
 	{path: "internal/keys", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{"", "internal/jsonerr"}},
 	{path: "internal/atomicfile", floor: 2, below: []string{}},
+	{path: "internal/rotation", floor: 2, below: []string{""}, bans: io},
 	{path: "internal/gate", floor: 2, below: []string{""}, bans: []string{"net", "net/http", "os"}},
 	{path: "internal/jsonerr", floor: 1, knows: []string{""}, bans: io},
 	{path: "internal/fixture", floor: 1, knows: []string{""}},

@@ -184,7 +184,7 @@ func (s *services) openProvider(context.Context) error {
 func (s *services) openCA(ctx context.Context) error {
 	a := s.app
 	chain, err := openChain(a.cfg.Data, "ca", a.state.get().Complete, func() ([][]byte, error) {
-		return ca.NewChain(ca.ChainConfig{Root: s.keys[caRootKey], Intermediate: s.keys[caKey], Now: a.cfg.Now})
+		return ca.NewChain(ca.ChainConfig{Root: s.keys[caRootKey], Intermediate: s.keys[caKey].Public(), Now: a.cfg.Now})
 	})
 	if err != nil {
 		return err
@@ -243,7 +243,7 @@ func (s *services) setIssuers(from Settings) error {
 
 func (s *services) openTSA(context.Context) error {
 	chain, err := openChain(s.app.cfg.Data, "tsa", s.app.state.get().Complete, func() ([][]byte, error) {
-		return tsa.NewChain(tsa.ChainConfig{Root: s.keys[tsaRootKey], Leaf: s.keys[tsaKey], Now: s.app.cfg.Now})
+		return tsa.NewChain(tsa.ChainConfig{Root: s.keys[tsaRootKey], Leaf: s.keys[tsaKey].Public(), Now: s.app.cfg.Now})
 	})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"crypto/x509/pkix"
 	"io"
 	"math/big"
+	"strconv"
 	"time"
 
 	"github.com/sigbox/sigbox"
@@ -21,9 +22,17 @@ const (
 
 // ChainConfig says what [NewChain] makes. Root and Intermediate are required.
 type ChainConfig struct {
-	// Root and Intermediate are the keys, of ECDSA or RSA. P-256 is what verifiers
-	// check fastest. Root is needed again only to make another intermediate.
-	Root, Intermediate crypto.Signer
+	// Root signs; an ECDSA or RSA key, as the intermediate's. P-256 is what verifiers
+	// check fastest. It is needed again only to make another intermediate.
+	Root crypto.Signer
+	// RootCertificate is Root's certificate, DER, for another intermediate of a root that
+	// there is; nil makes one.
+	RootCertificate []byte
+	// Intermediate is the public key of the intermediate.
+	Intermediate crypto.PublicKey
+	// Number stands in the names from 2 on, so that each authority of an instance has one
+	// of its own.
+	Number int
 	// Organization stands in the subjects, "sigbox" if "".
 	Organization string
 	// Now is the clock; nil is time.Now.
@@ -35,7 +44,7 @@ type ChainConfig struct {
 // NewChain makes the certificates of an authority for [Config]: an intermediate
 // that can issue code signing certificates and no further authorities, and the
 // self-signed root, in DER. Both are valid for ten years, from five minutes ago
-// on, in whole seconds.
+// on, in whole seconds; an intermediate not longer than a root that there is.
 func NewChain(c ChainConfig) ([][]byte, error) {
 	if c.Root == nil || c.Intermediate == nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "an authority needs a key for its root and one for its intermediate")
@@ -49,35 +58,70 @@ func NewChain(c ChainConfig) ([][]byte, error) {
 	if c.Rand == nil {
 		c.Rand = rand.Reader
 	}
-	root, err := c.template("root", c.Root)
+	if c.RootCertificate == nil {
+		var err error
+		if c.RootCertificate, err = c.newRoot(); err != nil {
+			return nil, err
+		}
+	}
+	root, err := x509.ParseCertificate(c.RootCertificate)
 	if err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "the authority's root certificate: %w", err)
+	}
+	if err := c.checkRoot(root); err != nil {
 		return nil, err
 	}
-	root.MaxPathLen = 1
-	root.AuthorityKeyId = root.SubjectKeyId
 	intermediate, err := c.template("intermediate", c.Intermediate)
 	if err != nil {
 		return nil, err
 	}
 	intermediate.MaxPathLenZero = true
 	intermediate.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
-	intermediate.AuthorityKeyId = root.SubjectKeyId
-
-	chain := make([][]byte, 2)
-	for i, t := range []*x509.Certificate{intermediate, root} {
-		if chain[i], err = x509.CreateCertificate(c.Rand, t, root, t.PublicKey, c.Root); err != nil {
-			return nil, newChainError(err)
-		}
+	if intermediate.NotAfter.After(root.NotAfter) {
+		intermediate.NotAfter = root.NotAfter
 	}
-	return chain, nil
+	der, err := x509.CreateCertificate(c.Rand, intermediate, root, c.Intermediate, c.Root)
+	if err != nil {
+		return nil, newChainError(err)
+	}
+	return [][]byte{der, c.RootCertificate}, nil
+}
+
+// newRoot makes the root's certificate.
+func (c *ChainConfig) newRoot() ([]byte, error) {
+	root, err := c.template("root", c.Root.Public())
+	if err != nil {
+		return nil, err
+	}
+	root.MaxPathLen = 1
+	root.AuthorityKeyId = root.SubjectKeyId
+	der, err := x509.CreateCertificate(c.Rand, root, root, root.PublicKey, c.Root)
+	if err != nil {
+		return nil, newChainError(err)
+	}
+	return der, nil
+}
+
+// checkRoot wants a root that can certify an intermediate now.
+func (c *ChainConfig) checkRoot(root *x509.Certificate) error {
+	if pub, ok := c.Root.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(root.PublicKey) {
+		return sigbox.Errorf(sigbox.Invalid, "the root's key does not belong to its certificate, whose subject is %q", root.Subject).
+			WithHint("give the key that the certificate was made with")
+	}
+	if now := c.Now(); now.Before(root.NotBefore) || now.After(root.NotAfter) {
+		return sigbox.Errorf(sigbox.Invalid, "the root's certificate is valid from %s to %s, and it is %s",
+			root.NotBefore.Format(time.RFC3339), root.NotAfter.Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
+			WithHint("the authority needs a new root")
+	}
+	return nil
 }
 
 // template is what root and intermediate have in common.
-func (c *ChainConfig) template(name string, key crypto.Signer) (*x509.Certificate, error) {
-	if _, _, err := signatureAlgorithm(key.Public()); err != nil {
+func (c *ChainConfig) template(name string, pub crypto.PublicKey) (*x509.Certificate, error) {
+	if _, _, err := signatureAlgorithm(pub); err != nil {
 		return nil, err
 	}
-	spki, err := x509.MarshalPKIXPublicKey(key.Public())
+	spki, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {
 		return nil, newChainError(err)
 	}
@@ -89,6 +133,9 @@ func (c *ChainConfig) template(name string, key crypto.Signer) (*x509.Certificat
 	if err != nil {
 		return nil, err
 	}
+	if c.Number > 1 {
+		name += " " + strconv.Itoa(c.Number)
+	}
 	start := c.Now().UTC().Add(-headStart).Truncate(time.Second)
 	return &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(serial),
@@ -96,7 +143,7 @@ func (c *ChainConfig) template(name string, key crypto.Signer) (*x509.Certificat
 		NotBefore:    start, NotAfter: start.AddDate(authorityYears, 0, 0),
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		IsCA:     true, BasicConstraintsValid: true,
-		PublicKey: key.Public(), SubjectKeyId: keyID,
+		PublicKey: pub, SubjectKeyId: keyID,
 	}, nil
 }
 

@@ -2,7 +2,7 @@
 // a proof of possession into a code signing certificate that lives for ten
 // minutes, and logs it before it leaves.
 //
-//	chain, err := ca.NewChain(ca.ChainConfig{Root: rootKey, Intermediate: key})
+//	chain, err := ca.NewChain(ca.ChainConfig{Root: rootKey, Intermediate: key.Public()})
 //	service, err := ca.New(ca.Config{
 //		Key: key, Chain: chain, CTLog: ctLog,
 //		Issuers: []ca.Issuer{{URL: "https://accounts.example.com", Type: ca.Email}},
@@ -25,6 +25,7 @@ import (
 	"crypto/rand"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/sigbox/sigbox"
@@ -81,10 +82,13 @@ type Config struct {
 // Service is a certificate authority. Its methods are safe for concurrent use.
 type Service struct {
 	*Tokens
-	signer *signer
+	config Config // Key and Chain are those of New
 	gate   *gate.Gate
-	trust  sigbox.CertificateAuthority
 	ctlog  sigbox.CTLog
+	// signer issues. A certificate is made by one signer from its beginning to its end.
+	signer atomic.Pointer[signer]
+	// trusted are the chains that the trust bundle holds.
+	trusted atomic.Pointer[[][][]byte]
 }
 
 var _ sigbox.CA = (*Service)(nil)
@@ -101,27 +105,50 @@ func New(c Config) (*Service, error) {
 	if c.CTLog == nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "the certificate authority needs a CT log")
 	}
-	signer, err := newSigner(c)
-	if err != nil {
-		return nil, err
-	}
 	tokens, err := NewTokens(TokensConfig{Issuers: c.Issuers, Providers: c.Providers, Keys: c.Keys, Spent: c.Spent, Now: c.Now, Logger: c.Logger})
 	if err != nil {
 		return nil, err
 	}
-	return &Service{Tokens: tokens, signer: signer, gate: c.Gate, trust: signer.trust(c), ctlog: c.CTLog}, nil
+	s := &Service{Tokens: tokens, config: c, gate: c.Gate, ctlog: c.CTLog}
+	if err := s.SetAuthority(c.Key, c.Chain, nil); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// SetAuthority has certificates issued with another key and its chain from now on, and
+// the trust bundle hold the chains of other authorities besides: of those that were, and
+// of one that will be. Nothing changes when the key does not belong to the chain.
+func (s *Service) SetAuthority(key crypto.Signer, chain [][]byte, others [][][]byte) error {
+	c := s.config
+	c.Key, c.Chain = key, chain
+	signer, err := newSigner(c)
+	if err != nil {
+		return err
+	}
+	trusted := append([][][]byte{chain}, others...)
+	s.signer.Store(signer)
+	s.trusted.Store(&trusted)
+	return nil
 }
 
 // Chain gives the authority's certificates, DER, the issuing one first and the
 // self-signed root last. They are not to be changed.
-func (s *Service) Chain() [][]byte { return s.signer.chain }
+func (s *Service) Chain() [][]byte { return s.signer.Load().chain }
+
+// Trusted gives the chains of all authorities whose certificates are to be trusted,
+// that of the present one first. They are not to be changed.
+func (s *Service) Trusted() [][][]byte { return *s.trusted.Load() }
 
 // CertificateAuthority is the authority's place in a trust root. It is valid as
 // long as its issuing certificate.
-func (s *Service) CertificateAuthority() sigbox.CertificateAuthority { return s.trust }
+func (s *Service) CertificateAuthority() sigbox.CertificateAuthority {
+	signer := s.signer.Load()
+	return trustIn(signer.issuer, signer.chain, s.config.URL, s.config.Operator)
+}
 
 // Err says why the authority can issue nothing now, whoever asks; nil if it can.
-func (s *Service) Err() error { return s.signer.check(s.now()) }
+func (s *Service) Err() error { return s.signer.Load().check(s.now()) }
 
 // Issue checks the token and the proof of possession and returns a certificate
 // with its chain; see [sigbox.CA].
@@ -161,21 +188,22 @@ func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][
 // §3.1). It is given identities that a token has proven, and keys whose
 // possession has been.
 func (s *Service) certify(ctx context.Context, id sigbox.Identity, pub provenKey) ([][]byte, error) {
-	d, err := s.signer.draft(id, pub, s.now())
+	signer := s.signer.Load()
+	d, err := signer.draft(id, pub, s.now())
 	if err != nil {
 		return nil, err
 	}
-	pre, err := s.signer.precertificate(d)
+	pre, err := signer.precertificate(d)
 	if err != nil {
 		return nil, err
 	}
-	sct, err := s.ctlog.AddPreChain(ctx, s.signer.withChain(pre))
+	sct, err := s.ctlog.AddPreChain(ctx, signer.withChain(pre))
 	if err != nil {
 		return nil, err
 	}
-	final, err := s.signer.certificate(d, sct)
+	final, err := signer.certificate(d, sct)
 	if err != nil {
 		return nil, err
 	}
-	return s.signer.withChain(final), nil
+	return signer.withChain(final), nil
 }

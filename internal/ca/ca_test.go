@@ -361,8 +361,8 @@ func TestClock(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	root, key := fixture.Key(t), fixture.Key(t)
-	chain := must(ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key}))
-	other := must(ca.NewChain(ca.ChainConfig{Root: fixture.Key(t), Intermediate: key}))
+	chain := must(ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key.Public()}))
+	other := must(ca.NewChain(ca.ChainConfig{Root: fixture.Key(t), Intermediate: key.Public()}))
 	good := ca.Config{Key: key, Chain: chain, CTLog: &ctLog{key: key}}
 	if _, err := ca.New(good); err != nil {
 		t.Fatal(err)
@@ -390,7 +390,7 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%s: expected a refusal, found %v", name, err)
 		}
 	}
-	if _, err := ca.NewChain(ca.ChainConfig{Root: ed, Intermediate: key}); err == nil {
+	if _, err := ca.NewChain(ca.ChainConfig{Root: ed, Intermediate: key.Public()}); err == nil {
 		t.Error("an Ed25519 root is made, under which not every client verifies")
 	}
 	if _, err := ca.NewChain(ca.ChainConfig{}); err == nil {
@@ -404,7 +404,7 @@ func TestChain(t *testing.T) {
 		"P-256": {fixture.Key(t), fixture.Key(t)},
 		"mixed": {must(rsa.GenerateKey(rand.Reader, 2048)), must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader))},
 	} {
-		chain, err := ca.NewChain(ca.ChainConfig{Root: keys[0], Intermediate: keys[1], Now: start, Organization: "example"})
+		chain, err := ca.NewChain(ca.ChainConfig{Root: keys[0], Intermediate: keys[1].Public(), Now: start, Organization: "example"})
 		if err != nil {
 			t.Fatal(name, err)
 		}

@@ -77,14 +77,24 @@ func newSigner(c Config) (*signer, error) {
 	return s, err
 }
 
-// trust describes the authority for a trust root.
-func (s *signer) trust(c Config) sigbox.CertificateAuthority {
-	t := sigbox.CertificateAuthority{
-		CommonName: s.issuer.Subject.CommonName, URI: c.URL, Operator: c.Operator, Chain: s.chain,
-		ValidFor: sigbox.TimeRange{Start: s.issuer.NotBefore},
+// TrustIn describes an authority for a trust root by its chain, DER: it is valid from
+// its issuing certificate's first second on, with an open end. URL and operator are as
+// in [Config].
+func TrustIn(chain [][]byte, url, operator string) (sigbox.CertificateAuthority, error) {
+	certs, err := parseChain(chain)
+	if err != nil {
+		return sigbox.CertificateAuthority{}, err
 	}
-	if len(s.issuer.Subject.Organization) > 0 {
-		t.Organization = s.issuer.Subject.Organization[0]
+	return trustIn(certs[0], chain, url, operator), nil
+}
+
+func trustIn(issuer *x509.Certificate, chain [][]byte, url, operator string) sigbox.CertificateAuthority {
+	t := sigbox.CertificateAuthority{
+		CommonName: issuer.Subject.CommonName, URI: url, Operator: operator, Chain: chain,
+		ValidFor: sigbox.TimeRange{Start: issuer.NotBefore},
+	}
+	if len(issuer.Subject.Organization) > 0 {
+		t.Organization = issuer.Subject.Organization[0]
 	}
 	return t
 }

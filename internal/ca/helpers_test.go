@@ -126,7 +126,7 @@ func newInstance(t testing.TB, issuers ...ca.Issuer) *instance {
 		}
 	}
 	root, key := fixture.Key(t), fixture.Key(t)
-	chain, err := ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key, Now: i.clock.Now})
+	chain, err := ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key.Public(), Now: i.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

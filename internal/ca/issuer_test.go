@@ -284,7 +284,7 @@ func TestOwnProvider(t *testing.T) {
 	i := &instance{clock: fixture.NewClock(start()), log: &ctLog{key: fixture.Key(t)}, idp: idp}
 	config := func(p ca.Provider) ca.Config {
 		return ca.Config{
-			Key: key, Chain: must(ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key, Now: start})), CTLog: i.log, Now: i.clock.Now,
+			Key: key, Chain: must(ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key.Public(), Now: start})), CTLog: i.log, Now: i.clock.Now,
 			Issuers:   []ca.Issuer{{URL: "https://issuer.example.com", Type: ca.CIProvider, Provider: "own", Keys: idp.source()}},
 			Providers: map[string]ca.Provider{"own": p},
 		}

@@ -68,7 +68,7 @@ func newRemote(t *testing.T, url string) (*instance, *remote) {
 	i := &instance{clock: fixture.NewClock(start()), log: &ctLog{key: fixture.Key(t)}, idp: newProvider(t)}
 	r.keys = []jose.JSONWebKey{i.idp.jwk()}
 	root, key := fixture.Key(t), fixture.Key(t)
-	chain := must(ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key, Now: i.clock.Now}))
+	chain := must(ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key.Public(), Now: i.clock.Now}))
 	i.Service = must(ca.New(ca.Config{
 		Key: key, Chain: chain, CTLog: i.log, Keys: r, Now: i.clock.Now,
 		Issuers: []ca.Issuer{{URL: url, Type: ca.Email}},
@@ -327,7 +327,7 @@ func TestNoKeySource(t *testing.T) {
 	i, _ := newRemote(t, "https://issuer.example.com")
 	root, key := fixture.Key(t), fixture.Key(t)
 	i.Service = must(ca.New(ca.Config{
-		Key: key, Chain: must(ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key})), CTLog: i.log,
+		Key: key, Chain: must(ca.NewChain(ca.ChainConfig{Root: root, Intermediate: key.Public()})), CTLog: i.log,
 		Issuers: i.Issuers(), Now: i.clock.Now,
 	}))
 	refused(t, i.fresh(t), sigbox.Unavailable, "cannot be fetched here")

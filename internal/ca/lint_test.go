@@ -33,7 +33,7 @@ func lintSetup(t *testing.T) (*signer, *countingKey, func() *draft) {
 	t.Helper()
 	now := time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)
 	key := &countingKey{Signer: fixture.Key(t)}
-	chain, err := NewChain(ChainConfig{Root: fixture.Key(t), Intermediate: key, Now: func() time.Time { return now }})
+	chain, err := NewChain(ChainConfig{Root: fixture.Key(t), Intermediate: key.Public(), Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func newOneTime(t *testing.T, kv store.KV) *instance {
 	key := fixture.Key(t)
 	i := &instance{clock: fixture.NewClock(start()), log: &ctLog{key: fixture.Key(t)}, idp: newProvider(t)}
 	i.Service = must(ca.New(ca.Config{
-		Key: key, Chain: must(ca.NewChain(ca.ChainConfig{Root: fixture.Key(t), Intermediate: key, Now: start})), CTLog: i.log, Now: i.clock.Now, Spent: kv,
+		Key: key, Chain: must(ca.NewChain(ca.ChainConfig{Root: fixture.Key(t), Intermediate: key.Public(), Now: start})), CTLog: i.log, Now: i.clock.Now, Spent: kv,
 		Issuers: []ca.Issuer{{URL: "https://issuer.example.com", Type: ca.Email, Keys: i.idp.source()}},
 	}))
 	return i

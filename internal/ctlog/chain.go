@@ -21,8 +21,28 @@ type authority struct {
 	above   [][]byte          // the certificates that follow, the root last
 }
 
+// authorities are those whose certificates are logged. They are not changed.
+type authorities struct {
+	roots  [][]byte                   // DER
+	issued map[fingerprint]*authority // by certificate: all that stand in a chain
+}
+
+// newAuthorities checks the chains of authorities.
+func newAuthorities(chains [][][]byte) (*authorities, error) {
+	if len(chains) == 0 {
+		return nil, sigbox.Errorf(sigbox.Invalid, "a CT log needs an authority whose certificates it takes")
+	}
+	a := &authorities{issued: map[fingerprint]*authority{}}
+	for _, chain := range chains {
+		if err := a.accept(chain); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
 // accept takes an authority's chain into those whose certificates are logged.
-func (s *Service) accept(chain [][]byte) error {
+func (a *authorities) accept(chain [][]byte) error {
 	certs := make([]*x509.Certificate, len(chain))
 	for i, der := range chain {
 		var err error
@@ -35,18 +55,18 @@ func (s *Service) accept(chain [][]byte) error {
 		if err := checkIssued(c, parent); err != nil {
 			return err
 		}
-		s.issued[sha256.Sum256(chain[i])] = newAuthority(c, chain[i+1:])
+		a.issued[sha256.Sum256(chain[i])] = newAuthority(c, chain[i+1:])
 	}
 	if len(chain) == 0 {
 		return sigbox.Errorf(sigbox.Invalid, "CT log, chain of an authority: it is empty")
 	}
 	root := chain[len(chain)-1]
-	for _, known := range s.roots {
+	for _, known := range a.roots {
 		if bytes.Equal(known, root) {
 			return nil
 		}
 	}
-	s.roots = append(s.roots, root)
+	a.roots = append(a.roots, root)
 	return nil
 }
 
@@ -93,7 +113,7 @@ func (s *Service) check(chain [][]byte, precert bool) (*submission, error) {
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "CT log: the first certificate cannot be read: %w", err)
 	}
-	issuer, err := s.issuerOf(chain[1:], leaf)
+	issuer, err := s.authorities.Load().issuerOf(chain[1:], leaf)
 	if err != nil {
 		return nil, err
 	}
@@ -123,23 +143,23 @@ func kindName(precert bool) string {
 
 // issuerOf finds the authority that a chain names for its leaf. The chain above
 // an authority of this instance is known; another must lead to one.
-func (s *Service) issuerOf(chain [][]byte, leaf *x509.Certificate) (*authority, error) {
+func (a *authorities) issuerOf(chain [][]byte, leaf *x509.Certificate) (*authority, error) {
 	if len(chain) == 0 {
-		for _, root := range s.roots {
-			if a := s.issued[sha256.Sum256(root)]; bytes.Equal(a.cert.RawSubject, leaf.RawIssuer) {
-				return a, nil
+		for _, root := range a.roots {
+			if r := a.issued[sha256.Sum256(root)]; bytes.Equal(r.cert.RawSubject, leaf.RawIssuer) {
+				return r, nil
 			}
 		}
 		return nil, notOurs()
 	}
-	if a := s.issued[sha256.Sum256(chain[0])]; a != nil {
-		return a, s.checkRest(chain[1:], a.above)
+	if known := a.issued[sha256.Sum256(chain[0])]; known != nil {
+		return known, checkRest(chain[1:], known.above)
 	}
 	c, err := x509.ParseCertificate(chain[0])
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "CT log: a certificate of the chain cannot be read: %w", err)
 	}
-	above, err := s.issuerOf(chain[1:], c)
+	above, err := a.issuerOf(chain[1:], c)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +171,7 @@ func (s *Service) issuerOf(chain [][]byte, leaf *x509.Certificate) (*authority, 
 
 // checkRest wants what a chain has behind a known authority to be what is known
 // to be there, or a part of it.
-func (s *Service) checkRest(rest, known [][]byte) error {
+func checkRest(rest, known [][]byte) error {
 	if len(rest) > len(known) {
 		return notOurs()
 	}

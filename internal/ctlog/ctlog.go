@@ -106,14 +106,14 @@ func checkKey(key crypto.Signer) error {
 
 // Service is a CT log. Its methods are safe for concurrent use.
 type Service struct {
-	log    *tlog.Log
-	key    crypto.Signer
-	rand   io.Reader
-	id     [sha256.Size]byte
-	trust  sigbox.TransparencyLog
-	files  store.Blob
-	roots  [][]byte
-	issued map[fingerprint]*authority // by certificate, of Config.Chains
+	log   *tlog.Log
+	key   crypto.Signer
+	rand  io.Reader
+	id    [sha256.Size]byte
+	trust sigbox.TransparencyLog
+	files store.Blob
+	// authorities are those of Config.Chains, or of SetChains.
+	authorities atomic.Pointer[authorities]
 	// unpublished: issuers are to be published before the next entry.
 	unpublished atomic.Bool
 
@@ -136,7 +136,7 @@ func New(c Config) (*Service, error) {
 	if c.Rand == nil {
 		c.Rand = rand.Reader
 	}
-	s := &Service{log: c.Log, key: c.Key, rand: c.Rand, files: c.Files, issued: map[fingerprint]*authority{}, stored: map[fingerprint]bool{}}
+	s := &Service{log: c.Log, key: c.Key, rand: c.Rand, files: c.Files, stored: map[fingerprint]bool{}}
 	spki, err := x509.MarshalPKIXPublicKey(c.Key.Public())
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Internal, "CT log's key: %w", err)
@@ -146,15 +146,24 @@ func New(c Config) (*Service, error) {
 		BaseURL: c.URL, Operator: c.Operator, HashAlgorithm: sigbox.SHA256,
 		PublicKey: spki, Details: sigbox.ECDSAP256SHA256, ValidFor: sigbox.TimeRange{Start: c.Since}, LogID: s.id[:],
 	}
-	if len(c.Chains) == 0 {
-		return nil, sigbox.Errorf(sigbox.Invalid, "a CT log needs an authority whose certificates it takes")
+	a, err := newAuthorities(c.Chains)
+	if err != nil {
+		return nil, err
 	}
-	for _, chain := range c.Chains {
-		if err := s.accept(chain); err != nil {
-			return nil, err
-		}
-	}
+	s.authorities.Store(a)
 	return s, nil
+}
+
+// SetChains replaces the authorities whose certificates are logged; see Config.Chains.
+// Nothing changes when one of them is none.
+func (s *Service) SetChains(chains [][][]byte) error {
+	a, err := newAuthorities(chains)
+	if err != nil {
+		return err
+	}
+	s.authorities.Store(a)
+	s.unpublished.Store(true)
+	return nil
 }
 
 // TransparencyLog is the log's place in a trust root.

@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"math/big"
 	"slices"
 	"sync"
@@ -327,6 +328,33 @@ func TestOtherIntermediate(t *testing.T) {
 	}
 	if _, err := i.Issuer(t.Context(), [32]byte{}); err == nil || sigbox.KindOf(err) != sigbox.NotFound {
 		t.Errorf("unknown issuer: %v", err)
+	}
+}
+
+// TestSetChains: chains of a second authority are taken from when it is known, those of
+// the first all along, and its certificate is published before an entry names it.
+func TestSetChains(t *testing.T) {
+	i := newInstance(t)
+	other := newAuthority(t, "other")
+	if _, err := i.AddPreChain(t.Context(), other.pre(t)); sigbox.KindOf(err) != sigbox.Invalid {
+		t.Fatalf("before: %v", err)
+	}
+	if err := i.SetChains([][][]byte{i.ca.chain, {other.chain[1], other.chain[0]}}); err == nil {
+		t.Error("a chain in the wrong order is taken")
+	}
+	if err := i.SetChains([][][]byte{i.ca.chain, other.chain}); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []*authority{other, i.ca} {
+		chain := a.pre(t)
+		i.verify(t, must(i.AddPreChain(t.Context(), chain)), chain)
+		fp := sha256.Sum256(a.chain[0])
+		if der, err := i.files.Get(t.Context(), fmt.Sprintf("issuer/%x", fp), 1<<16); err != nil || !bytes.Equal(der, a.chain[0]) {
+			t.Errorf("published: %v", err)
+		}
+	}
+	if roots := i.Roots(); len(roots) != 2 {
+		t.Errorf("%d roots", len(roots))
 	}
 }
 

@@ -58,12 +58,12 @@ func (s *Service) Data(ctx context.Context, index uint64, width int) ([]byte, er
 }
 
 // Roots gives the root certificates that chains may end in, DER.
-func (s *Service) Roots() [][]byte { return slices.Clone(s.roots) }
+func (s *Service) Roots() [][]byte { return slices.Clone(s.authorities.Load().roots) }
 
 // Issuer gives the certificate of an issuer in a logged chain by its SHA-256, DER.
 // NotFound if there is none.
 func (s *Service) Issuer(ctx context.Context, fp [32]byte) ([]byte, error) {
-	if a := s.issued[fp]; a != nil {
+	if a := s.authorities.Load().issued[fp]; a != nil {
 		return a.cert.Raw, nil
 	}
 	der, err := s.log.Row(ctx, issuerKey(fp))
@@ -89,7 +89,7 @@ func (s *Service) PublishIssuers(ctx context.Context) error {
 		return nil //nolint:nilerr // it is no failure of this
 	}
 	var errs []error
-	for _, a := range s.issued {
+	for _, a := range s.authorities.Load().issued {
 		errs = append(errs, s.publishIssuer(ctx, a.cert.Raw))
 	}
 	for row, err := range s.log.Rows(ctx, []byte(issuerPart), []byte("issuer0")) { // 0 follows /
@@ -118,7 +118,7 @@ func (s *Service) publishNew(ctx context.Context, rows []store.Pair) error {
 		}
 	}
 	for _, row := range rows {
-		if s.issued[sha256.Sum256(row.Value)] != nil {
+		if s.authorities.Load().issued[sha256.Sum256(row.Value)] != nil {
 			continue
 		}
 		if err := s.publishIssuer(ctx, row.Value); err != nil {

@@ -1,10 +1,13 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ca"
@@ -16,7 +19,7 @@ const pemChainType = "application/pem-certificate-chain"
 // Fulcio serves the certificate authority as Fulcio does:
 //
 //	POST /api/v2/signingCert     a CreateSigningCertificateRequest in, 200 and the chain with an embedded SCT out
-//	GET  /api/v2/trustBundle     the authority's certificates
+//	GET  /api/v2/trustBundle     the authority's certificates, and those of the ones before and after it
 //	GET  /api/v2/configuration   the issuers whose tokens are accepted
 //	POST /api/v1/signingCert     the older form: 201 and the chain as PEM
 //	GET  /api/v1/rootCert        the authority's certificates as PEM
@@ -27,12 +30,18 @@ type Fulcio struct {
 	Service *ca.Service
 	Logger  *slog.Logger
 
-	authority fulcio.Chain // the service's, written once
+	written atomic.Pointer[writtenChain]
+}
+
+// writtenChain is an authority's chain as it stands in answers: it is written once for
+// many.
+type writtenChain struct {
+	der [][]byte
+	pem fulcio.Chain
 }
 
 // Register adds the routes to mux.
 func (h *Fulcio) Register(mux *http.ServeMux) {
-	h.authority = fulcio.NewChain(h.Service.Chain())
 	mux.HandleFunc("POST /api/v2/signingCert", h.signingCert)
 	mux.HandleFunc("GET /api/v2/trustBundle", h.trustBundle)
 	mux.HandleFunc("GET /api/v2/configuration", h.configuration)
@@ -67,19 +76,32 @@ func (h *Fulcio) answer(chain [][]byte) fulcio.SigningCertificate {
 // withAuthority writes an issued chain, of which all but the leaf is known.
 func (h *Fulcio) withAuthority(chain [][]byte) fulcio.Chain {
 	leaf := fulcio.NewChain(chain[:1])
-	return fulcio.Chain{Certificates: append(leaf.Certificates, h.authority.Certificates...)}
+	return fulcio.Chain{Certificates: append(leaf.Certificates, h.authority(chain[1:]).Certificates...)}
+}
+
+// authority writes the chain of an authority, unless it is the one that was written last.
+func (h *Fulcio) authority(chain [][]byte) fulcio.Chain {
+	if w := h.written.Load(); w != nil && slices.EqualFunc(w.der, chain, bytes.Equal) {
+		return w.pem
+	}
+	w := &writtenChain{chain, fulcio.NewChain(chain)}
+	h.written.Store(w)
+	return w.pem
 }
 
 func (h *Fulcio) trustBundle(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, h.bundle())
 }
 
-func (h *Fulcio) bundle() fulcio.TrustBundle {
-	return fulcio.TrustBundle{Chains: []fulcio.Chain{h.authority}}
+func (h *Fulcio) bundle() (b fulcio.TrustBundle) {
+	for _, chain := range h.Service.Trusted() {
+		b.Chains = append(b.Chains, fulcio.NewChain(chain))
+	}
+	return b
 }
 
 func (h *Fulcio) rootCert(w http.ResponseWriter, _ *http.Request) {
-	writeBytes(w, http.StatusOK, pemChainType, joined(h.authority))
+	writeBytes(w, http.StatusOK, pemChainType, joined(h.authority(h.Service.Chain())))
 }
 
 // joined writes a chain as one PEM file.

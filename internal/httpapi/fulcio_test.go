@@ -53,7 +53,7 @@ func newAuthority(t testing.TB) *authority {
 	a := &authority{ctKey: fixture.Key(t), idp: fixture.Key(t)}
 	key := fixture.Key(t)
 	var err error
-	if a.chain, err = ca.NewChain(ca.ChainConfig{Root: fixture.Key(t), Intermediate: key}); err != nil {
+	if a.chain, err = ca.NewChain(ca.ChainConfig{Root: fixture.Key(t), Intermediate: key.Public()}); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := ctlog.LogConfig("ct.example.com/ctlog", a.ctKey)

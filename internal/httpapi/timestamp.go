@@ -29,10 +29,9 @@ type Timestamp struct {
 
 // Register adds the routes to mux.
 func (h *Timestamp) Register(mux *http.ServeMux) {
-	chain := h.Service.ChainPEM()
 	mux.HandleFunc("POST /api/v1/timestamp", h.stamp)
 	mux.HandleFunc("GET /api/v1/timestamp/certchain", func(w http.ResponseWriter, _ *http.Request) {
-		writeBytes(w, http.StatusOK, "application/pem-certificate-chain", chain)
+		writeBytes(w, http.StatusOK, pemChainType, h.Service.ChainPEM())
 	})
 	mux.HandleFunc("GET /ping", func(w http.ResponseWriter, _ *http.Request) {
 		writeBytes(w, http.StatusOK, "text/plain", []byte("."))

@@ -25,7 +25,7 @@ func newTimestamp(t *testing.T) (*tsa.Service, *http.ServeMux) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain, err := tsa.NewChain(tsa.ChainConfig{Root: key, Leaf: key})
+	chain, err := tsa.NewChain(tsa.ChainConfig{Root: key, Leaf: key.Public()})
 	if err != nil {
 		t.Fatal(err)
 	}

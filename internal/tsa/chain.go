@@ -9,6 +9,7 @@ import (
 	encoding "encoding/asn1"
 	"io"
 	"math/big"
+	"strconv"
 	"time"
 
 	"github.com/sigbox/sigbox"
@@ -24,9 +25,17 @@ const (
 
 // ChainConfig says what [NewChain] makes.
 type ChainConfig struct {
-	// Root signs the leaf's certificate and is not needed afterwards; Leaf is the
-	// authority's key. Required; ECDSA P-256 makes for the quickest clients.
-	Root, Leaf crypto.Signer
+	// Root signs the leaf's certificate; it is needed again only for another leaf.
+	// Required, as Leaf; ECDSA P-256 makes for the quickest clients.
+	Root crypto.Signer
+	// RootCertificate is Root's certificate, DER, for another leaf of a root that there
+	// is; nil makes one.
+	RootCertificate []byte
+	// Leaf is the public half of the authority's key.
+	Leaf crypto.PublicKey
+	// Number stands in the names from 2 on, so that each authority of an instance has one
+	// of its own.
+	Number int
 	// Organization stands in the names; "" is "sigbox".
 	Organization string
 	// Now is the clock; nil is time.Now.
@@ -37,40 +46,67 @@ type ChainConfig struct {
 
 // NewChain makes the certificates of a new timestamp authority, DER, leaf first:
 // a leaf for nothing but timestamping (RFC 3161 §2.3) under a self-signed root.
-// Both are valid from a whole UTC second five minutes ago for ten years.
+// Both are valid from a whole UTC second five minutes ago for ten years; a leaf not
+// longer than a root that there is.
 func NewChain(cfg ChainConfig) ([][]byte, error) {
-	now := time.Now
-	if cfg.Now != nil {
-		now = cfg.Now
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
-	random := cmp.Or(cfg.Rand, rand.Reader)
-	organization := []string{cmp.Or(cfg.Organization, "sigbox")}
-	start := now().UTC().Truncate(time.Second).Add(-backdate)
-	root := &x509.Certificate{
-		Subject:   pkix.Name{Organization: organization, CommonName: "sigbox timestamp root"},
-		NotBefore: start, NotAfter: start.Add(lifetime),
-		KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true, MaxPathLenZero: true,
-	}
-	leaf := &x509.Certificate{
-		Subject:   pkix.Name{Organization: organization, CommonName: "sigbox timestamp authority"},
-		NotBefore: start, NotAfter: start.Add(lifetime),
-		KeyUsage: x509.KeyUsageDigitalSignature, BasicConstraintsValid: true,
-		ExtraExtensions: []pkix.Extension{timeStampingOnly()},
-	}
-	rootDER, err := certify(random, root, root, cfg.Root.Public(), cfg.Root)
-	if err != nil {
-		return nil, err
+	cfg.Rand = cmp.Or(cfg.Rand, rand.Reader)
+	rootDER := cfg.RootCertificate
+	if rootDER == nil {
+		root := cfg.template("sigbox timestamp root")
+		root.KeyUsage, root.IsCA, root.MaxPathLenZero = x509.KeyUsageCertSign, true, true
+		var err error
+		if rootDER, err = certify(cfg.Rand, root, root, cfg.Root.Public(), cfg.Root); err != nil {
+			return nil, err
+		}
 	}
 	// The issuer as parsed has the key identifier that the leaf refers to.
 	issuer, err := x509.ParseCertificate(rootDER)
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Internal, "timestamp authority: the root does not parse").WithCause(err)
 	}
-	leafDER, err := certify(random, leaf, issuer, cfg.Leaf.Public(), cfg.Root)
+	if err := cfg.checkRoot(issuer); err != nil {
+		return nil, err
+	}
+	leaf := cfg.template("sigbox timestamp authority")
+	leaf.KeyUsage = x509.KeyUsageDigitalSignature
+	leaf.ExtraExtensions = []pkix.Extension{timeStampingOnly()}
+	if leaf.NotAfter.After(issuer.NotAfter) {
+		leaf.NotAfter = issuer.NotAfter
+	}
+	leafDER, err := certify(cfg.Rand, leaf, issuer, cfg.Leaf, cfg.Root)
 	if err != nil {
 		return nil, err
 	}
 	return [][]byte{leafDER, rootDER}, nil
+}
+
+// template is what root and leaf have in common.
+func (cfg *ChainConfig) template(name string) *x509.Certificate {
+	if cfg.Number > 1 {
+		name += " " + strconv.Itoa(cfg.Number)
+	}
+	start := cfg.Now().UTC().Truncate(time.Second).Add(-backdate)
+	return &x509.Certificate{
+		Subject:   pkix.Name{Organization: []string{cmp.Or(cfg.Organization, "sigbox")}, CommonName: name},
+		NotBefore: start, NotAfter: start.Add(lifetime), BasicConstraintsValid: true,
+	}
+}
+
+// checkRoot wants a root that can certify a leaf now.
+func (cfg *ChainConfig) checkRoot(root *x509.Certificate) error {
+	if pub, ok := cfg.Root.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(root.PublicKey) {
+		return sigbox.Errorf(sigbox.Invalid, "timestamp authority: the root's key does not belong to its certificate, whose subject is %q", root.Subject).
+			WithHint("give the key that the certificate was made with")
+	}
+	if now := cfg.Now(); now.Before(root.NotBefore) || now.After(root.NotAfter) {
+		return sigbox.Errorf(sigbox.Invalid, "timestamp authority: the root's certificate is valid from %s to %s, and it is %s",
+			root.NotBefore.Format(time.RFC3339), root.NotAfter.Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
+			WithHint("the authority needs a new root")
+	}
+	return nil
 }
 
 // certify signs a certificate with a random serial number.

@@ -53,9 +53,9 @@ type Config struct {
 // Service issues timestamps. It implements [sigbox.Stamper] and is safe for
 // concurrent use.
 type Service struct {
-	cfg    Config
-	signer *timestamp.Signer
-	leaf   *x509.Certificate
+	cfg Config // Key and Chain are those of New
+	// authority signs.
+	authority atomic.Pointer[authority]
 	// latest is the newest time that has been, in seconds since 1970; 0 if none is
 	// known.
 	latest atomic.Int64
@@ -63,28 +63,45 @@ type Service struct {
 
 var _ sigbox.Stamper = (*Service)(nil)
 
+// authority is a key with its chain.
+type authority struct {
+	signer *timestamp.Signer
+	leaf   *x509.Certificate
+	chain  [][]byte
+}
+
 // New makes a service. It refuses a key or chain that clients would not accept.
 func New(cfg Config) (*Service, error) {
-	if cfg.Key == nil || len(cfg.Chain) == 0 {
-		return nil, sigbox.Errorf(sigbox.Internal, "timestamp authority: no key or no chain")
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	cfg.Rand = cmp.Or(cfg.Rand, rand.Reader)
-	signer, err := timestamp.NewSigner(timestamp.SignerConfig{Key: cfg.Key, Chain: cfg.Chain, Policy: cfg.Policy, Rand: cfg.Rand})
-	if err != nil {
+	s := &Service{cfg: cfg}
+	if err := s.SetAuthority(cfg.Key, cfg.Chain); err != nil {
 		return nil, err
 	}
-	leaf, err := x509.ParseCertificate(cfg.Chain[0])
-	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority: %w", err)
-	}
-	s := &Service{cfg: cfg, signer: signer, leaf: leaf}
 	if !cfg.Past.IsZero() {
 		s.latest.Store(cfg.Past.Unix())
 	}
 	return s, nil
+}
+
+// SetAuthority has timestamps signed with another key and its chain from now on. Nothing
+// changes when clients would not accept them.
+func (s *Service) SetAuthority(key crypto.Signer, chain [][]byte) error {
+	if key == nil || len(chain) == 0 {
+		return sigbox.Errorf(sigbox.Internal, "timestamp authority: no key or no chain")
+	}
+	signer, err := timestamp.NewSigner(timestamp.SignerConfig{Key: key, Chain: chain, Policy: s.cfg.Policy, Rand: s.cfg.Rand})
+	if err != nil {
+		return err
+	}
+	leaf, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		return sigbox.Errorf(sigbox.Invalid, "timestamp authority: %w", err)
+	}
+	s.authority.Store(&authority{signer, leaf, chain})
+	return nil
 }
 
 // Stamp answers a DER TimeStampReq. A request that is well-formed and asks for
@@ -138,7 +155,7 @@ func (s *Service) StampRequest(ctx context.Context, req timestamp.Request) ([]by
 	if err != nil {
 		return nil, err
 	}
-	return s.signer.Respond(req, now, serial)
+	return s.authority.Load().signer.Respond(req, now, serial)
 }
 
 // time reads the clock and notes how far it came.
@@ -161,9 +178,9 @@ func (s *Service) check(now time.Time, latest int64) error {
 			WithHint("set the clock right; timestamps go on when it is past that time").
 			WithCause(timestamp.TimeNotAvailable)
 	}
-	if now.Before(s.leaf.NotBefore) || now.After(s.leaf.NotAfter) {
+	if leaf := s.authority.Load().leaf; now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
 		return sigbox.Errorf(sigbox.Unavailable, "timestamp authority: the clock says %s, the certificate is valid from %s to %s",
-			now.Format(time.RFC3339), s.leaf.NotBefore.Format(time.RFC3339), s.leaf.NotAfter.Format(time.RFC3339)).
+			now.Format(time.RFC3339), leaf.NotBefore.Format(time.RFC3339), leaf.NotAfter.Format(time.RFC3339)).
 			WithHint("check the machine's clock").WithCause(timestamp.TimeNotAvailable)
 	}
 	return nil
@@ -183,12 +200,12 @@ func (s *Service) serial() (*big.Int, error) {
 }
 
 // Chain gives the certificates as DER, leaf first, root last.
-func (s *Service) Chain() [][]byte { return s.cfg.Chain }
+func (s *Service) Chain() [][]byte { return s.authority.Load().chain }
 
 // ChainPEM gives the certificates as PEM, leaf first, root last.
 func (s *Service) ChainPEM() []byte {
 	var b []byte
-	for _, der := range s.cfg.Chain {
+	for _, der := range s.Chain() {
 		b = append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
 	return b
@@ -197,14 +214,29 @@ func (s *Service) ChainPEM() []byte {
 // CertificateAuthority is the authority's entry in a trust root: valid from the
 // leaf's first second on, with an open end.
 func (s *Service) CertificateAuthority() sigbox.CertificateAuthority {
-	ca := sigbox.CertificateAuthority{
-		CommonName: s.leaf.Subject.CommonName,
-		URI:        s.cfg.URL,
-		Chain:      s.cfg.Chain,
-		ValidFor:   sigbox.TimeRange{Start: s.leaf.NotBefore},
+	now := s.authority.Load()
+	return trustIn(now.leaf, now.chain, s.cfg.URL)
+}
+
+// TrustIn is the entry in a trust root of an authority by its chain, DER, leaf first.
+func TrustIn(chain [][]byte, url string) (sigbox.CertificateAuthority, error) {
+	if len(chain) == 0 {
+		return sigbox.CertificateAuthority{}, sigbox.Errorf(sigbox.Internal, "timestamp authority: no chain")
 	}
-	if len(s.leaf.Subject.Organization) > 0 {
-		ca.Organization = s.leaf.Subject.Organization[0]
+	leaf, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		return sigbox.CertificateAuthority{}, sigbox.Errorf(sigbox.Invalid, "timestamp authority: %w", err)
+	}
+	return trustIn(leaf, chain, url), nil
+}
+
+func trustIn(leaf *x509.Certificate, chain [][]byte, url string) sigbox.CertificateAuthority {
+	ca := sigbox.CertificateAuthority{
+		CommonName: leaf.Subject.CommonName, URI: url, Chain: chain,
+		ValidFor: sigbox.TimeRange{Start: leaf.NotBefore},
+	}
+	if len(leaf.Subject.Organization) > 0 {
+		ca.Organization = leaf.Subject.Organization[0]
 	}
 	return ca
 }

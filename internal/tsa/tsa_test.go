@@ -39,7 +39,7 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 func newService(t testing.TB, c *clock) *tsa.Service {
 	t.Helper()
 	leaf := newKey(t)
-	chain, err := tsa.NewChain(tsa.ChainConfig{Root: newKey(t), Leaf: leaf, Now: c.Now})
+	chain, err := tsa.NewChain(tsa.ChainConfig{Root: newKey(t), Leaf: leaf.Public(), Now: c.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestClockOutsideCertificate(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	leaf := newKey(t)
-	chain, err := tsa.NewChain(tsa.ChainConfig{Root: newKey(t), Leaf: leaf, Organization: "Example"})
+	chain, err := tsa.NewChain(tsa.ChainConfig{Root: newKey(t), Leaf: leaf.Public(), Organization: "Example"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 	broken := iotest.ErrReader(errors.New("no entropy"))
-	if _, err := tsa.NewChain(tsa.ChainConfig{Root: leaf, Leaf: leaf, Rand: broken}); err == nil {
+	if _, err := tsa.NewChain(tsa.ChainConfig{Root: leaf, Leaf: leaf.Public(), Rand: broken}); err == nil {
 		t.Error("a chain without randomness was made")
 	}
 	s, err := tsa.New(tsa.Config{Key: leaf, Chain: chain, Rand: broken})
