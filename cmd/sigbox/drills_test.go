@@ -10,17 +10,16 @@ import (
 	"testing"
 )
 
-// drills gives the commands of the drills in docs/operations.md, the last of which
-// need root.
-func drills(t *testing.T) (blocks []string) {
+// commands gives those of a section of docs/operations.md, in their blocks.
+func commands(t *testing.T, title string) (blocks []string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, found := strings.Cut(string(text), "\n## Drills\n")
+	_, section, found := strings.Cut(string(text), "\n## "+title+"\n")
 	if !found {
-		t.Fatal("docs/operations.md has no drills")
+		t.Fatalf("docs/operations.md has no section %s", title)
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(section, -1) {
@@ -39,28 +38,54 @@ func TestDrills(t *testing.T) {
 			t.Skipf("the drills need %s", program)
 		}
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().String()
-	listener.Close()
-
 	line := []string{"unshare", "-m"}
 	mounts := exec.Command("unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", t.TempDir()).Run() == nil
 	if !mounts {
 		line = nil
 	}
-	script := "set -eu\ntrap 'kill $pid 2>/dev/null || true' EXIT\n"
-	for _, block := range drills(t) {
+	script := ""
+	for _, block := range commands(t, "Drills") { // the last of which need root
 		if strings.Contains(block, "mount -t") && !mounts {
 			t.Log("the disk is not filled: this user may not mount one")
 			continue
 		}
 		script += block
 	}
+	runShell(t, line, script)
+}
+
+// TestHandingOutTrust runs the commands of that section of docs/operations.md.
+func TestHandingOutTrust(t *testing.T) {
+	runSection(t, "Handing out trust", "sh", "tar", "sha256sum")
+}
+
+// runSection runs the commands of a section of docs/operations.md, one after the other,
+// if there are the programs that they need.
+func runSection(t *testing.T, title string, programs ...string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts processes")
+	}
+	for _, program := range programs {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("the commands need %s", program)
+		}
+	}
+	runShell(t, nil, strings.Join(commands(t, title), ""))
+}
+
+// runShell runs a script in an empty directory, as the argument of the command line.
+// LISTEN is an address that is free.
+func runShell(t *testing.T, line []string, script string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := listener.Addr().String()
+	listener.Close()
 	dir := t.TempDir()
-	line = append(line, "sh", "-xc", script)
+	line = append(line, "sh", "-xc", "set -eu\ntrap 'kill $pid 2>/dev/null || true' EXIT\n"+script)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "LISTEN="+addr, "SIGBOX_HOME="+filepath.Join(dir, "home"), "GORACE="+gorace)

@@ -63,7 +63,7 @@ trust on first use, and only as good as the connection.`,
 	}
 	cmd.Flags().StringVar(&f.root, "root", "", "`FILE` with the instance's TUF root")
 	cmd.Flags().StringVar(&f.rootSHA256, "root-sha256", "", "SHA-256 of the instance's TUF root, in `HEX`")
-	cmd.Flags().StringVar(&f.mirror, "mirror", "", "`URL` of the TUF repository (default URL/tuf, else URL)")
+	cmd.Flags().StringVar(&f.mirror, "mirror", "", "`URL` of the TUF repository, or a directory with a copy of it (default URL/tuf, else URL)")
 	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "trust what the server sends without asking")
 	cmd.Flags().BoolVar(&f.insecureHTTP, "insecure-http", false, "let identity tokens go to this instance over plain http")
 	return cmd
@@ -76,6 +76,11 @@ func (e *env) addInstance(ctx context.Context, f addFlags, name, rawURL string) 
 	base, err := instance.CleanURL(rawURL)
 	if err != nil {
 		return usage("%s", err)
+	}
+	if f.mirror != "" {
+		if f.mirror, err = cleanMirror(f.mirror); err != nil {
+			return usage("--mirror: %s", err)
+		}
 	}
 	store, err := e.openInstances()
 	if err != nil {
@@ -121,13 +126,7 @@ func (e *env) warnCleartext(i instance.Instance) {
 
 // firstRoot gets the TUF root that trust begins at.
 func (e *env) firstRoot(ctx context.Context, f addFlags, base string) ([]byte, error) {
-	var root []byte
-	var err error
-	if f.root != "" {
-		root, err = readFile(f.root, maxRootFile)
-	} else {
-		root, err = e.remote().Fetch(ctx, "the instance", base+"/root.json", maxRootFile)
-	}
+	root, err := e.findRoot(ctx, f, base)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +138,32 @@ func (e *env) firstRoot(ctx context.Context, f addFlags, base string) ([]byte, e
 	case want != "" || f.root != "" || f.yes:
 		return root, nil
 	}
-	return root, e.trustOnFirstUse(base, got)
+	from := base
+	if remote.IsFileMirror(f.mirror) {
+		from = f.mirror
+	}
+	return root, e.trustOnFirstUse(from, got)
+}
+
+// findRoot reads the TUF root where it lies: in a file, in a copy of the repository, or
+// at the instance.
+func (e *env) findRoot(ctx context.Context, f addFlags, base string) ([]byte, error) {
+	switch {
+	case f.root != "":
+		return readFile(f.root, maxRootFile)
+	case remote.IsFileMirror(f.mirror):
+		return remote.ReadMirror(f.mirror, "root.json", maxRootFile)
+	}
+	return e.remote().Fetch(ctx, "the instance", base+"/root.json", maxRootFile)
+}
+
+// cleanMirror brings the place of a TUF repository into one form: a URL, of a directory
+// too.
+func cleanMirror(place string) (string, error) {
+	if remote.IsFileMirror(place) || !strings.Contains(place, "://") {
+		return remote.FileMirror(strings.TrimPrefix(place, "file://"))
+	}
+	return instance.CleanURL(place)
 }
 
 // trustOnFirstUse asks whether a root that came from the network will do.
@@ -165,11 +189,7 @@ func (e *env) trustOnFirstUse(base, sum string) error {
 func (e *env) findMirror(ctx context.Context, f addFlags, base string, root []byte, cache string) (string, error) {
 	candidates := []string{base + "/tuf", base}
 	if f.mirror != "" {
-		m, err := instance.CleanURL(f.mirror)
-		if err != nil {
-			return "", usage("--mirror: %s", err)
-		}
-		candidates = []string{m}
+		candidates = []string{f.mirror}
 	}
 	var first error
 	for _, mirror := range candidates {

@@ -29,7 +29,7 @@ func printed() map[string]any {
 		"sign": signReport{}, "verify": verifyReport{}, "inspect": inspection{}, "instance list": []instanceJSON{},
 		"tree": treeReport{}, "copy": copyReport{}, "download": downloadReport{}, "clean": cleanReport{},
 		"log get": []provenJSON{}, "log search": searchJSON{}, "log prove": proofJSON{}, "log prove --from": continuationJSON{},
-		"log fsck": []fsckJSON{}, "log stats": statsJSON{}, "instance show": shownJSON{}, "status": app.Status{}, "user list": []app.User{}, "token": tokenJSON{}, "token explain": explainedJSON{}, "version": versionInfo{},
+		"log fsck": []fsckJSON{}, "log stats": statsJSON{}, "instance show": shownJSON{}, "status": app.Status{}, "user list": []app.User{}, "token": tokenJSON{}, "token explain": explainedJSON{}, "version": versionInfo{}, "trust export": exportJSON{},
 	}
 }
 
@@ -205,6 +205,8 @@ func TestJSONPrinted(t *testing.T) {
 		{"token", exitOK, []string{"--data", a.Data(), "--email", "ada@example.com"}},
 		{"token explain", exitOK, []string{"--data", a.Data(), token}},
 		{"token explain", exitNotVerified, []string{"--data", a.Data(), "eyJ9.eyJ9.AA"}},
+		{"trust export", exitOK, []string{"--data", a.Data(), "--out", t.TempDir()}},
+		{"trust export", exitOK, []string{"--instance", "box", "--tar", filepath.Join(t.TempDir(), "t.tgz")}},
 		{"version", exitOK, nil},
 	} {
 		t.Run(fmt.Sprint(tt.verb, len(tt.args)), func(t *testing.T) {

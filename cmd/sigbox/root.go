@@ -63,6 +63,7 @@ func verbs() []verb {
 		{"completion", newCompletionCommand},
 		{"serve", newServeCommand},
 		{"status", newStatusCommand},
+		{"trust", newTrustCommand},
 		{"token", newTokenCommand},
 		{"user", newUserCommand},
 		{"version", newVersionCommand},

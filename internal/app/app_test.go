@@ -357,7 +357,7 @@ func TestAnotherURLChangesWhereSignersGoAlone(t *testing.T) {
 			case !strings.Contains(text, url):
 			case strings.HasSuffix(n.Name(), ".trusted_root.json"):
 				root = text
-			default:
+			case strings.HasSuffix(n.Name(), ".signing_config.v0.2.json"):
 				config = text
 			}
 		}

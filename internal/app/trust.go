@@ -2,18 +2,18 @@ package app
 
 import (
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/handout"
 	"github.com/sigbox/sigbox/wire/trust"
-)
-
-// The TUF targets that clients ask for by name.
-const (
-	trustedRootTarget   = "trusted_root.json"
-	signingConfigTarget = "signing_config.v0.2.json"
 )
 
 // targets are the files that the TUF repository publishes.
 func (s *services) targets() (map[string][]byte, error) {
-	root, err := trust.AppendRoot(nil, s.trustedRoot())
+	trusted := s.trustedRoot()
+	root, err := trust.AppendRoot(nil, trusted)
+	if err != nil {
+		return nil, err
+	}
+	ecdsa, err := trust.AppendRoot(nil, trust.OnlyECDSA(trusted))
 	if err != nil {
 		return nil, err
 	}
@@ -21,7 +21,9 @@ func (s *services) targets() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string][]byte{trustedRootTarget: root, signingConfigTarget: config}, nil
+	return map[string][]byte{
+		handout.TrustedRootTarget: root, handout.ECDSATrustedRootTarget: ecdsa, handout.SigningConfigTarget: config,
+	}, nil
 }
 
 // trustedRoot is what verifiers trust. It does not change with the public URL:

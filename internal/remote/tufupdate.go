@@ -33,6 +33,8 @@ type tufUpdate struct {
 	set  *trustedmetadata.TrustedMetadata
 	old  *tufCache
 	next *tufCache
+	// roots are those of the walk, by their names.
+	roots map[string][]byte
 }
 
 // update asks the repository and gives the state that follows old, which is nil
@@ -41,20 +43,32 @@ func (t *TUFClient) update(ctx context.Context, old *tufCache) (*tufCache, error
 	if old == nil {
 		old = &tufCache{Root: t.cfg.Root, Files: t.cfg.Seed}
 	}
-	now := t.client.now().UTC()
-	u := &tufUpdate{TUFClient: t, old: old, next: &tufCache{
-		Pinned: hex.EncodeToString(t.pinned[:]), Refreshed: now, Files: map[string][]byte{},
-	}}
-	if err := u.trust(old.Root, now); err != nil {
+	u := t.begin(old)
+	if err := u.run(ctx, u.files); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{u.root, u.timestamp, u.snapshot, u.targets, u.files} {
+	return u.next, nil
+}
+
+// begin prepares an update of the state old.
+func (t *TUFClient) begin(old *tufCache) *tufUpdate {
+	return &tufUpdate{TUFClient: t, old: old, roots: map[string][]byte{}, next: &tufCache{
+		Pinned: hex.EncodeToString(t.pinned[:]), Refreshed: t.client.now().UTC(), Files: map[string][]byte{},
+	}}
+}
+
+// run does the update; files gets the targets.
+func (u *tufUpdate) run(ctx context.Context, files func(context.Context) error) error {
+	if err := u.trust(u.old.Root, u.next.Refreshed); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{u.root, u.timestamp, u.snapshot, u.targets, files} {
 		if err := step(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	u.next.Expires = u.expires()
-	return u.next, nil
+	return nil
 }
 
 // trust begins with a root that is trusted already (§5.2).
@@ -68,6 +82,7 @@ func (u *tufUpdate) trust(root []byte, now time.Time) error {
 	}
 	set.RefTime = now
 	u.set, u.next.Root = set, root
+	u.roots[rootName(set.Root.Signed.Version)] = root
 	return nil
 }
 
@@ -75,7 +90,7 @@ func (u *tufUpdate) trust(root []byte, now time.Time) error {
 // not there ends the walk (§5.3).
 func (u *tufUpdate) root(ctx context.Context) error {
 	for range maxTUFRoots {
-		name := strconv.FormatInt(u.set.Root.Signed.Version+1, 10) + ".root.json"
+		name := rootName(u.set.Root.Signed.Version + 1)
 		data, err := u.fetch(ctx, name, maxTUFRoot)
 		if err != nil {
 			if sigbox.KindOf(err) == sigbox.NotFound {
@@ -89,10 +104,13 @@ func (u *tufUpdate) root(ctx context.Context) error {
 		if _, err := u.set.UpdateRoot(data); err != nil {
 			return u.untrusted(name, err)
 		}
-		u.next.Root = data
+		u.next.Root, u.roots[name] = data, data
 	}
 	return sigbox.Errorf(sigbox.TooLarge, "the TUF repository %s has more than %d new roots", u.cfg.Mirror, maxTUFRoots)
 }
+
+// rootName is the file of a version of the root.
+func rootName(version int64) string { return strconv.FormatInt(version, 10) + ".root.json" }
 
 // timestamp gets the timestamp; the one that is known guards against an older one,
 // unless new roots have replaced the key (§5.4, §5.3.11).
@@ -188,11 +206,7 @@ func (u *tufUpdate) file(ctx context.Context, name string, t *metadata.TargetFil
 	if t.Length < 0 || t.Length > maxTUFTarget {
 		return nil, sigbox.Errorf(sigbox.TooLarge, "target %s of the TUF repository %s has %d bytes: at most %d are read", name, u.cfg.Mirror, t.Length, maxTUFTarget)
 	}
-	path := "targets/" + name
-	if u.set.Root.Signed.ConsistentSnapshot {
-		hash := cmp.Or(hex.EncodeToString(t.Hashes["sha256"]), hex.EncodeToString(t.Hashes["sha512"]))
-		path = "targets/" + hash + "." + name
-	}
+	path := u.targetPath(name, t)
 	data, err := u.must(ctx, path, t.Length)
 	if err != nil {
 		return nil, err
@@ -203,13 +217,27 @@ func (u *tufUpdate) file(ctx context.Context, name string, t *metadata.TargetFil
 	return data, nil
 }
 
+// targetPath is where a target lies.
+func (u *tufUpdate) targetPath(name string, t *metadata.TargetFiles) string {
+	if !u.set.Root.Signed.ConsistentSnapshot {
+		return "targets/" + name
+	}
+	hash := cmp.Or(hex.EncodeToString(t.Hashes["sha256"]), hex.EncodeToString(t.Hashes["sha512"]))
+	return "targets/" + hash + "." + name
+}
+
+// metaName is the file of a version of snapshot or targets.
+func (u *tufUpdate) metaName(role string, version int64) string {
+	if !u.set.Root.Signed.ConsistentSnapshot {
+		return role + ".json"
+	}
+	return strconv.FormatInt(version, 10) + "." + role + ".json"
+}
+
 // fetchMeta reads the metadata file of role that meta describes, and checks its
 // shape.
 func (u *tufUpdate) fetchMeta(ctx context.Context, role string, meta *metadata.MetaFiles, limit int64) (data []byte, name string, err error) {
-	name = role + ".json"
-	if u.set.Root.Signed.ConsistentSnapshot {
-		name = strconv.FormatInt(meta.Version, 10) + "." + name
-	}
+	name = u.metaName(role, meta.Version)
 	if meta.Length > 0 {
 		limit = min(limit, meta.Length)
 	}
@@ -221,6 +249,9 @@ func (u *tufUpdate) fetchMeta(ctx context.Context, role string, meta *metadata.M
 
 // fetch reads one file of the repository; NotFound when there is none.
 func (u *tufUpdate) fetch(ctx context.Context, name string, limit int64) ([]byte, error) {
+	if dir, ok := mirrorDir(u.cfg.Mirror); ok {
+		return readMirror(dir, name, limit)
+	}
 	resp, err := u.client.expect(ctx, request{
 		service: "the TUF repository", method: http.MethodGet, url: join(u.cfg.Mirror, "/"+name), limit: limit,
 	}, http.StatusOK)
