@@ -3,6 +3,7 @@ package ca
 import (
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -53,6 +54,12 @@ type Issuer struct {
 	// AllowPrivate lets keys be fetched from private and loopback addresses. An
 	// issuer whose URL is written out with such an address needs no more.
 	AllowPrivate bool `yaml:"allow-private"`
+	// CAFile holds the certificates, PEM, that the issuer's TLS must lead to, in the place
+	// of those that the machine trusts. It is read whenever keys are fetched.
+	CAFile string `yaml:"ca-file"`
+	// InCluster, for kubernetes, is for the cluster in which this server is a pod: its keys
+	// are fetched with the pod's own service account and the cluster's certificate.
+	InCluster bool `yaml:"in-cluster"`
 	// Keys is where the issuer's keys come from when it runs in this process; nil
 	// fetches them.
 	Keys KeySource `yaml:"-"`
@@ -158,7 +165,7 @@ func newIssuer(in Issuer, providers map[string]Provider) (*issuer, error) {
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(in.URL, "?#") {
 		return nil, sigbox.Errorf(sigbox.Invalid, "url: expected a scheme, a host and perhaps a path")
 	}
-	i.AllowPrivate = in.AllowPrivate || isPrivateHost(u.Hostname())
+	i.AllowPrivate = in.AllowPrivate || in.InCluster || isPrivateHost(u.Hostname())
 	if err := i.checkScheme(u); err != nil {
 		return nil, err
 	}
@@ -213,10 +220,20 @@ func (i *issuer) checkFields() error {
 		{"subject-domain", i.SubjectDomain != "", URI + " " + Username},
 		{"spiffe-trust-domain", i.TrustDomain != "", SPIFFE},
 		{"ci-provider", i.Provider != "", CIProvider},
+		{"in-cluster", i.InCluster, Kubernetes},
 	} {
 		if f.set && !strings.Contains(" "+f.types+" ", " "+i.Type+" ") {
 			return sigbox.Errorf(sigbox.Invalid, "%s: not a field of the type %q", f.name, i.Type)
 		}
+	}
+	if (i.CAFile != "" || i.InCluster) && !strings.HasPrefix(i.URL, "https:") {
+		return sigbox.Errorf(sigbox.Invalid, "ca-file, in-cluster: expected an issuer whose URL is https")
+	}
+	if i.CAFile != "" && !filepath.IsAbs(i.CAFile) {
+		return sigbox.Errorf(sigbox.Invalid, "ca-file: expected an absolute path, found %.200q", i.CAFile)
+	}
+	if i.InCluster && (i.CAFile != "" || i.Wildcard()) {
+		return sigbox.Errorf(sigbox.Invalid, "in-cluster: there is one cluster, and it brings its certificate: leave ca-file and * out")
 	}
 	return nil
 }

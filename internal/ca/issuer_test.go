@@ -51,6 +51,12 @@ func TestIssuersRefused(t *testing.T) {
 		"URI domain of http":        {ca.Issuer{URL: url, Type: ca.URI, SubjectDomain: "http://example.com"}, "subject-domain"},
 		"URI domain with a path":    {ca.Issuer{URL: url, Type: ca.URI, SubjectDomain: "https://example.com/a"}, "subject-domain"},
 		"URI domain of others":      {ca.Issuer{URL: url, Type: ca.URI, SubjectDomain: "https://example.org"}, "differ"},
+		"in a cluster, by mail":     {ca.Issuer{URL: url, Type: ca.Email, InCluster: true}, "in-cluster"},
+		"in-cluster in the clear":   {ca.Issuer{URL: "http://10.0.0.1", Type: ca.Kubernetes, InCluster: true}, "https"},
+		"in many clusters":          {ca.Issuer{URL: "https://*.example.com", Type: ca.Kubernetes, InCluster: true}, "one cluster"},
+		"in-cluster with a file":    {ca.Issuer{URL: url, Type: ca.Kubernetes, InCluster: true, CAFile: "/ca.pem"}, "one cluster"},
+		"relative file":             {ca.Issuer{URL: url, Type: ca.Kubernetes, CAFile: "ca.pem"}, "absolute"},
+		"file without TLS":          {ca.Issuer{URL: "http://127.0.0.1", Type: ca.Kubernetes, CAFile: "/ca.pem"}, "https"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			refused(t, i.SetIssuers([]ca.Issuer{tc.issuer}, nil), sigbox.Invalid, tc.about)

@@ -58,6 +58,9 @@ type KeyRequest struct {
 	Issuer string
 	// AllowPrivate lets the issuer live at a private or loopback address.
 	AllowPrivate bool
+	// CAFile and InCluster are the issuer's; see [Issuer].
+	CAFile    string
+	InCluster bool
 }
 
 // KeySourceFunc makes a KeySource of a function.

@@ -137,7 +137,7 @@ func (s KeySet) verify(iss string, h header, jws *jose.JSONWebSignature, payload
 // issuerKeys gives the keys of the issuer: of its own source, or those that are
 // fetched and kept.
 func (s *Tokens) issuerKeys(ctx context.Context, i *issuer, iss string, w want) (KeySet, error) {
-	req := KeyRequest{Issuer: iss, AllowPrivate: i.AllowPrivate}
+	req := KeyRequest{Issuer: iss, AllowPrivate: i.AllowPrivate, CAFile: i.CAFile, InCluster: i.InCluster}
 	if i.Keys != nil {
 		return i.Keys.Keys(ctx, req)
 	}

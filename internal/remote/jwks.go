@@ -1,18 +1,25 @@
 package remote
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 
@@ -34,7 +41,8 @@ const (
 // private, loopback and link-local addresses only for issuers that may live there;
 // that is checked on the address itself, when it connects.
 type IssuerKeys struct {
-	public, private http.Client
+	cfg             IssuerKeysConfig
+	public, private *http.Client
 }
 
 var _ ca.KeySource = (*IssuerKeys)(nil)
@@ -45,22 +53,39 @@ type IssuerKeysConfig struct {
 	Resolver *net.Resolver
 	// Timeout bounds one request, 5 s if 0.
 	Timeout time.Duration
+	// ServiceAccount is where a pod finds the token of its service account and the
+	// cluster's certificate; "" is the place that Kubernetes mounts them to.
+	ServiceAccount string
 }
+
+// serviceAccount is where Kubernetes puts a pod's own token and the cluster's
+// certificate, unless the pod is told to have none.
+const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+const (
+	// maxRoots bounds a file of certificates, and maxAccountToken that of a service
+	// account's token, in bytes.
+	maxRoots        = 1 << 20
+	maxAccountToken = 64 << 10
+)
 
 // NewIssuerKeys makes a source of issuers' keys.
 func NewIssuerKeys(c IssuerKeysConfig) *IssuerKeys {
 	if c.Timeout == 0 {
 		c.Timeout = 5 * time.Second
 	}
-	return &IssuerKeys{public: issuerClient(c, onlyPublic), private: issuerClient(c, nil)}
+	c.ServiceAccount = cmp.Or(c.ServiceAccount, serviceAccount)
+	return &IssuerKeys{cfg: c, public: issuerClient(c, onlyPublic, nil), private: issuerClient(c, nil, nil)}
 }
 
-// issuerClient makes a client whose connections control must agree to.
-func issuerClient(c IssuerKeysConfig, control func(network, address string, _ syscall.RawConn) error) http.Client {
-	return http.Client{
+// issuerClient makes a client whose connections control must agree to, and whose
+// servers' certificates must lead to roots; nil are those of the machine.
+func issuerClient(c IssuerKeysConfig, control func(network, address string, _ syscall.RawConn) error, roots *x509.CertPool) *http.Client {
+	return &http.Client{
 		Timeout: c.Timeout,
 		Transport: &http.Transport{
 			DialContext:            (&net.Dialer{Timeout: c.Timeout, Resolver: c.Resolver, Control: control}).DialContext,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			TLSHandshakeTimeout:    c.Timeout,
 			ForceAttemptHTTP2:      true,
 			MaxIdleConns:           16,
@@ -135,12 +160,13 @@ type discovery struct {
 // Keys reads the issuer's keys; see [ca.KeySource]. The discovery document must
 // name exactly the issuer that was asked for.
 func (k *IssuerKeys) Keys(ctx context.Context, req ca.KeyRequest) (ca.KeySet, error) {
-	client := &k.public
-	if req.AllowPrivate {
-		client = &k.private
+	r, err := k.reader(req)
+	if err != nil {
+		return ca.KeySet{}, err
 	}
+	defer r.done()
 	at := strings.TrimSuffix(req.Issuer, "/") + discoveryPath
-	body, _, err := fetchIssuer(ctx, client, at, maxDiscovery, req.AllowPrivate)
+	body, _, err := r.fetch(ctx, at, maxDiscovery)
 	if err != nil {
 		return ca.KeySet{}, err
 	}
@@ -151,7 +177,12 @@ func (k *IssuerKeys) Keys(ctx context.Context, req ca.KeyRequest) (ca.KeySet, er
 	if doc.Issuer != req.Issuer {
 		return ca.KeySet{}, sigbox.Errorf(sigbox.Invalid, "%s is of another issuer: expected %q, found %.200q", at, req.Issuer, doc.Issuer)
 	}
-	body, header, err := fetchIssuer(ctx, client, doc.JWKSURI, maxJWKS, req.AllowPrivate)
+	if req.InCluster {
+		if doc.JWKSURI, err = inCluster(req.Issuer, doc.JWKSURI); err != nil {
+			return ca.KeySet{}, err
+		}
+	}
+	body, header, err := r.fetch(ctx, doc.JWKSURI, maxJWKS)
 	if err != nil {
 		return ca.KeySet{}, err
 	}
@@ -163,11 +194,89 @@ func (k *IssuerKeys) Keys(ctx context.Context, req ca.KeyRequest) (ca.KeySet, er
 	return set, nil
 }
 
-// fetchIssuer reads a document of at most limit bytes. Plain HTTP is for
-// private addresses alone: in the open anybody could change the keys.
-func fetchIssuer(ctx context.Context, client *http.Client, at string, limit int64, allowHTTP bool) ([]byte, http.Header, error) {
+// inCluster gives the address of a cluster's key set on the host of its issuer: what a
+// cluster says there is its API server's address for machines outside, and the pod's
+// token is for the API server that the issuer's name leads to, and for nobody else.
+func inCluster(issuer, keys string) (string, error) {
+	at, err := url.Parse(issuer)
+	if err != nil {
+		return "", sigbox.Errorf(sigbox.Invalid, "%.200q is no URL", issuer).WithCause(err)
+	}
+	set, err := url.Parse(keys)
+	if err != nil || set.Host == "" || set.RawQuery != "" {
+		return "", sigbox.Errorf(sigbox.Invalid, "%.200q is no URL to fetch keys from: expected https", keys)
+	}
+	return (&url.URL{Scheme: at.Scheme, Host: at.Host, Path: set.Path}).String(), nil
+}
+
+// issuerReader reads what one issuer publishes.
+type issuerReader struct {
+	client *http.Client
+	// private says that the issuer may be at a private address, and then without TLS: in
+	// the open anybody could change the keys.
+	private bool
+	bearer  string // "" is none
+	done    func()
+}
+
+// reader makes what reads an issuer's documents. One with certificates or a token of its
+// own has a client of its own for each time: they are files that change.
+func (k *IssuerKeys) reader(req ca.KeyRequest) (issuerReader, error) {
+	r := issuerReader{client: k.public, private: req.AllowPrivate, done: func() {}}
+	control := onlyPublic
+	if req.AllowPrivate {
+		r.client, control = k.private, nil
+	}
+	file := req.CAFile
+	if req.InCluster {
+		file = filepath.Join(k.cfg.ServiceAccount, "ca.crt")
+		token, err := readSmall(filepath.Join(k.cfg.ServiceAccount, "token"), maxAccountToken)
+		if err != nil {
+			return r, notInCluster(err)
+		}
+		if r.bearer = strings.TrimSpace(string(token)); r.bearer == "" || strings.ContainsFunc(r.bearer, unicode.IsControl) {
+			return r, notInCluster(errors.New("the file holds no token"))
+		}
+	}
+	if file == "" {
+		return r, nil
+	}
+	pem, err := readSmall(file, maxRoots)
+	if err != nil {
+		return r, sigbox.Errorf(sigbox.Unavailable, "cannot read the certificates that the issuer %.200s has to have", req.Issuer).WithCause(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return r, sigbox.Errorf(sigbox.Unavailable, "%.200s holds no certificate in PEM", file)
+	}
+	r.client = issuerClient(k.cfg, control, roots)
+	r.done = r.client.CloseIdleConnections
+	return r, nil
+}
+
+func notInCluster(err error) error {
+	return sigbox.Errorf(sigbox.Unavailable, "an issuer is in-cluster, and this is no pod with the token of a service account").WithCause(err).
+		WithHint("run sigbox in the cluster, with automountServiceAccountToken, or leave in-cluster out and name a ca-file")
+}
+
+// readSmall reads a file of at most limit bytes.
+func readSmall(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s: larger than %d bytes", path, limit)
+	}
+	return b, err
+}
+
+// fetch reads a document of at most limit bytes.
+func (r issuerReader) fetch(ctx context.Context, at string, limit int64) ([]byte, http.Header, error) {
 	u, err := url.Parse(at)
-	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && (u.Scheme != "http" || !allowHTTP)) {
+	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && (u.Scheme != "http" || !r.private)) {
 		return nil, nil, sigbox.Errorf(sigbox.Invalid, "%.200q is no URL to fetch keys from: expected https", at)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -176,7 +285,10 @@ func fetchIssuer(ctx context.Context, client *http.Client, at string, limit int6
 	}
 	req.Header.Set("User-Agent", "sigbox")
 	req.Header.Set("Accept", "application/json")
-	resp, err := client.Do(req)
+	if r.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+r.bearer)
+	}
+	resp, err := r.client.Do(req)
 	if errors.Is(err, errPrivate) {
 		return nil, nil, sigbox.Errorf(sigbox.Denied, "%.200s is at a private address", at).WithCause(err).
 			WithHint("if that is meant, set allow-private for the issuer")
