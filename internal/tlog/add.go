@@ -15,7 +15,8 @@ import (
 //
 // Errors: Invalid for a leaf that does not fit into a bundle, Unavailable when
 // the log is overloaded, stopping or stopped, or when ctx ends; in that last case
-// the leaf may be logged all the same.
+// the leaf may be logged all the same; Frozen, with [ErrSealed], for a log that takes
+// no entries any more, not even those that it has.
 func (l *Log) Add(ctx context.Context, leaf Leaf) (Receipt, error) {
 	r, err := l.request(leaf)
 	if err != nil {
@@ -24,6 +25,9 @@ func (l *Log) Add(ctx context.Context, leaf Leaf) (Receipt, error) {
 	for {
 		if err := l.stopped(); err != nil {
 			return Receipt{}, err
+		}
+		if l.sealed.Load() {
+			return Receipt{}, l.sealedError()
 		}
 		other, known := l.queue.reserve(r)
 		if other == nil {

@@ -85,7 +85,10 @@ func (l *Log) startAnchor(ctx context.Context) {
 		}
 	})
 	patience := anchorPatience
-	if l.Head().Size == 0 {
+	switch {
+	case l.sealed.Load(): // nothing is written to it in any case
+		return
+	case l.Head().Size == 0:
 		patience = firstPatience
 	}
 	select {

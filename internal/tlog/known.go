@@ -86,6 +86,9 @@ func (l *Log) learn() {
 		case <-l.relearn:
 		case <-l.stop:
 			return
+		case <-l.sequenced: // sealed: nobody asks any more
+			l.known.Store(nil)
+			return
 		}
 		// Another process may go on to write, and drop the next filter as well.
 		if l.known.Load() == nil && l.pause(relearnPause) != nil {

@@ -18,7 +18,7 @@ const maxMoved = 16
 const keptBuffer = 4 << 20
 
 // move is the mover: it brings full bundles and tiles to the blob store and
-// publishes checkpoints, until the log is closed.
+// publishes checkpoints, until the log is closed, or sealed and published to its end.
 func (l *Log) move() {
 	interval := l.cfg.PublishInterval
 	if interval < 0 {
@@ -26,17 +26,23 @@ func (l *Log) move() {
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
+	ended := l.sequenced
 	for {
 		publish := false
 		select {
 		case <-l.full:
 		case <-tick.C:
 			publish = true
+		case <-ended:
+			ended, publish = nil, true
 		case <-l.stop:
 			l.drain()
 			return
 		}
-		l.moveAndPublish(publish)
+		last := publish && l.finished()
+		if l.moveAndPublish(publish) && last {
+			return
+		}
 	}
 }
 
@@ -49,11 +55,14 @@ func (l *Log) drain() {
 	}
 }
 
-// moveAndPublish does one round. What fails is tried again in the next.
-func (l *Log) moveAndPublish(publish bool) {
+// moveAndPublish does one round, and says whether that is done. What fails is tried
+// again in the next.
+func (l *Log) moveAndPublish(publish bool) (done bool) {
 	err := l.round(publish)
 	switch {
-	case err == nil || l.ctx.Err() != nil:
+	case err == nil:
+		return l.stopped() == nil
+	case l.ctx.Err() != nil:
 	case errors.Is(err, store.ErrExists):
 		l.forked(sigbox.Errorf(sigbox.Fatal, "the log %s differs from what it has published: it was forked", l.cfg.Origin).
 			WithHint("another instance may use the same directory or bucket").WithCause(fmt.Errorf("%w: %w", errForked, err)))
@@ -61,6 +70,7 @@ func (l *Log) moveAndPublish(publish bool) {
 		l.metrics.moveErrors.Inc()
 		l.log.Error("tiles were not moved or published; they stay where they are", "err", err)
 	}
+	return false
 }
 
 // round moves what is full and, if told to, publishes. A log that is shut does neither:

@@ -56,7 +56,7 @@ type queue struct {
 	queued []*batch          // guarded by mu; the last one is gathering
 	n      int               // guarded by mu; requests in queued
 	bytes  int               // guarded by mu; of requests in queued
-	closed bool              // guarded by mu
+	closed error             // guarded by mu; why nothing is taken any more, nil while it is
 }
 
 func (q *queue) init(limit int) {
@@ -86,8 +86,8 @@ func (q *queue) put(r *request) (*batch, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
-	case q.closed:
-		return nil, sigbox.Errorf(sigbox.Unavailable, "the log is being stopped")
+	case q.closed != nil:
+		return nil, q.closed
 	case q.n >= q.max || q.bytes+r.size > maxPendingBytes:
 		return nil, sigbox.Errorf(sigbox.Unavailable, "the log is overloaded: %d entries wait", q.n).WithHint("try again in a second")
 	}
@@ -116,7 +116,7 @@ func (q *queue) take() (b *batch, open bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.queued) == 0 {
-		return nil, !q.closed
+		return nil, q.closed == nil
 	}
 	b = q.queued[0]
 	q.queued[0] = nil
@@ -142,15 +142,21 @@ func (q *queue) release(requests ...*request) {
 	}
 }
 
-func (q *queue) close() {
+// close takes nothing more, for a reason that does not change any more.
+func (q *queue) close(why error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.closed = true
+	if q.closed == nil {
+		q.closed = why
+	}
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
 }
+
+// errStopping is why a log that is being closed takes nothing.
+func errStopping() error { return sigbox.Errorf(sigbox.Unavailable, "the log is being stopped") }
 
 // pending is the number of requests that wait.
 func (q *queue) pending() int {

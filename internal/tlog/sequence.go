@@ -47,7 +47,7 @@ func (l *Log) sequence() {
 			select {
 			case <-l.queue.wake:
 			case <-l.ctx.Done():
-				l.queue.close()
+				l.queue.close(errStopping())
 			}
 		}
 	}
@@ -324,7 +324,7 @@ var ErrClock = errors.New("the clock stands behind the log")
 // acceptClock lets time go back, if it has to and an operator accepts that.
 func (l *Log) acceptClock(ctx context.Context) error {
 	snap := l.head.Load()
-	if _, err := l.tick(snap.Time); err == nil || !l.cfg.AcceptClock {
+	if _, err := l.tick(snap.Time); err == nil || !l.cfg.AcceptClock || l.sealed.Load() {
 		return nil
 	}
 	now := l.cfg.Now().UTC().Truncate(time.Millisecond)

@@ -121,6 +121,9 @@ type Config struct {
 	AcceptAnchor bool
 	// Fellows are the logs that stop when this one is found to be forked; nil has none.
 	Fellows *Fellows
+	// Sealed opens a log that takes no entries, as [Log.Seal] leaves it: it is compared
+	// with its anchor, and what is not published yet is.
+	Sealed bool
 	// AcceptClock lets time go back once, if the clock stands behind the log's last
 	// time: an operator has found out that the clock was ahead then. The step is
 	// kept on record.
@@ -223,6 +226,7 @@ type Log struct {
 	moved    atomic.Uint64         // bundles in the blob store, as far as known
 	head     atomic.Pointer[snapshot]
 	fatal    atomic.Pointer[sigbox.Error]
+	sealed   atomic.Bool // takes no entries for good
 
 	queue queue
 	epoch atomic.Uint64 // how often the log has followed another process
@@ -312,7 +316,9 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		l.sequence()
 	})
 	l.done.Go(l.move)
-	l.done.Go(l.learn)
+	if !cfg.Sealed {
+		l.done.Go(l.learn)
+	}
 	return l, nil
 }
 
@@ -331,6 +337,10 @@ func newLog(cfg Config) (*Log, error) {
 	}
 	l.metrics = newMetrics()
 	l.queue.init(cfg.MaxPending)
+	if cfg.Sealed {
+		l.sealed.Store(true)
+		l.queue.close(l.sealedError())
+	}
 	if _, err := io.ReadFull(cfg.Rand, l.instance[:]); err != nil {
 		return nil, sigbox.Errorf(sigbox.Internal, "no random bytes: %w", err)
 	}
@@ -369,10 +379,14 @@ func (l *Log) Head() Head { return l.head.Load().Head }
 
 // Err says why the log takes no entries, or nil: an error of kind Fatal, which
 // only a restart can heal, or Unavailable, with [ErrClock] while the clock stands
-// behind the log, with [ErrAnchor] while it is not known that its anchor agrees.
+// behind the log, with [ErrAnchor] while it is not known that its anchor agrees. Of one
+// that is sealed it says whether something else is wrong.
 func (l *Log) Err() error {
 	if err := cmp.Or(l.fatal.Load(), l.shut.Load()); err != nil {
 		return err
+	}
+	if l.sealed.Load() {
+		return nil
 	}
 	_, err := l.tick(l.Head().Time)
 	return err
@@ -390,7 +404,7 @@ func (l *Log) fail(err *sigbox.Error) {
 // nothing that was acknowledged is lost.
 func (l *Log) Close(ctx context.Context) error {
 	l.once.Do(func() {
-		l.queue.close()
+		l.queue.close(errStopping())
 		close(l.stop)
 	})
 	through := make(chan struct{})

@@ -63,22 +63,27 @@ func (l *Log) isForked() bool {
 }
 
 // anchor compares the log with its anchor again and again, and brings heads to it,
-// until the log is closed; the last one after the last commit.
+// until the log is closed; the last one after the last commit. A log that is sealed is
+// compared until its last head is there.
 func (l *Log) anchor() {
 	tick := time.NewTicker(l.cfg.AnchorInterval)
 	defer tick.Stop()
 	w := watcher{log: l}
-	for open := true; open && !l.isForked(); {
+	ended, stop := l.sequenced, (chan struct{})(nil)
+	for last := false; !last && !l.isForked(); {
 		var asked chan<- struct{}
 		select {
 		case <-tick.C:
 		case asked = <-l.asked:
-		case <-l.sequenced:
-			open = false
+		case <-ended:
+			ended, stop = nil, l.stop
+		case <-stop:
+			last = true
 		case <-l.ctx.Done():
 			return
 		}
-		w.look()
+		agrees := w.look()
+		last = last || ended == nil && (agrees || !l.sealed.Load())
 		if asked != nil {
 			close(asked)
 		}
@@ -97,8 +102,8 @@ type watcher struct {
 	shut bool      // what was logged is that the log takes no entries
 }
 
-// look brings the head to the anchor once.
-func (w *watcher) look() {
+// look brings the head to the anchor once, and says whether it is there.
+func (w *watcher) look() bool {
 	l := w.log
 	ctx, cancel := context.WithTimeout(l.ctx, l.patience())
 	defer cancel()
@@ -106,14 +111,14 @@ func (w *watcher) look() {
 	err := l.anchorHead(ctx)
 	rest()
 	if l.ctx.Err() != nil {
-		return
+		return false
 	}
 	if err == nil {
 		if !w.told.IsZero() {
 			l.log.Info("log and anchor agree again", "size", l.Head().Size)
 		}
 		w.told, w.shut = time.Time{}, false
-		return
+		return true
 	}
 	l.metrics.anchorErrs.Inc()
 	now, shut := l.cfg.Now(), l.shut.Load() != nil
@@ -121,6 +126,7 @@ func (w *watcher) look() {
 		w.told, w.shut = now, shut
 		l.log.Error("the head was not brought to the anchor", "takes_entries", !shut, "err", err)
 	}
+	return false
 }
 
 // anchorHead compares the log with its anchor, and brings the head there if it is
