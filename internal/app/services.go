@@ -306,6 +306,7 @@ func (s *services) openRekorV1(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cfg.Sealed = !a.settings.rekorV1()
 	if s.rekorV1Tree, err = s.openLog(ctx, rekorV1Part, cfg); err != nil {
 		return err
 	}
@@ -313,7 +314,7 @@ func (s *services) openRekorV1(ctx context.Context) error {
 		return err
 	}
 	s.rekorV1, err = rekor1.New(rekor1.Config{
-		Log: s.rekorV1Tree, Key: key, Host: host, Since: a.state.get().RekorV1, Frozen: !a.settings.rekorV1(),
+		Log: s.rekorV1Tree, Key: key, Host: host, Since: a.state.get().RekorV1,
 		Rows: search.Rows, RowBytes: search.RowBytes,
 	})
 	return err

@@ -55,7 +55,7 @@ func (h *CT) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+prefix+"/checkpoint", func(w http.ResponseWriter, _ *http.Request) {
 		writeCheckpoint(w, h.Service.Checkpoint())
 	})
-	mux.Handle("GET "+prefix+"/tile/{path...}", newTiles("data", tileLog{h.Service.Tile, h.Service.Data}, h.Logger))
+	mux.Handle("GET "+prefix+"/tile/{path...}", newTiles("data", tileLog{h.Service.Tile, h.Service.Data}, shardCaching, h.Logger))
 	mux.HandleFunc("GET "+prefix+"/issuer/{fingerprint}", h.issuer)
 }
 

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
-	"github.com/sigbox/sigbox/internal/rekor"
 	"github.com/sigbox/sigbox/wire/entry"
 )
 
@@ -45,7 +44,7 @@ func (h *Rekor) registerRPC(mux *http.ServeMux, t *tiles) {
 
 // rekorCalls are the methods: parse, call the service, encode.
 type rekorCalls struct {
-	service *rekor.Service
+	service RekorLog
 	tiles   *tiles
 }
 

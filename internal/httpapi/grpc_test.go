@@ -244,7 +244,7 @@ func TestRPCRefused(t *testing.T) {
 }
 
 func TestRPCFrozen(t *testing.T) {
-	call, _ := newRPCLog(t, func(c *rekor.Config) { c.Frozen = true })
+	call, _ := newRPCLog(t, func(c *rekor.Config) { seal(t, c.Log) })
 	_, err := call("CreateEntry", entry.AppendRequestProto(nil, rekorEntry(t, fixture.Key(t), 1)))
 	wantRPCError(t, err, connect.CodeUnimplemented, "takes no further entries")
 }

@@ -1,13 +1,13 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 	"strconv"
 
 	"github.com/sigbox/sigbox"
-	"github.com/sigbox/sigbox/internal/rekor"
 	"github.com/sigbox/sigbox/wire/entry"
 )
 
@@ -25,17 +25,31 @@ import (
 //
 // Sources: rekor-v2-spec.md of sigstore/architecture-docs; C2SP tlog-tiles.
 type Rekor struct {
-	Service *rekor.Service
+	Service RekorLog
 	Logger  *slog.Logger
+}
+
+// RekorLog is a Rekor v2 log, whichever shard of it takes entries.
+type RekorLog interface {
+	sigbox.Log
+	ReadLog
+}
+
+// ReadLog is a log that is read as C2SP tlog-tiles has it.
+type ReadLog interface {
+	// Checkpoint gives the signed note of the latest tree.
+	Checkpoint() string
+	// Tile gives a tile of hashes, of width 1 to 256; the error is of kind NotFound
+	// beyond the tree.
+	Tile(ctx context.Context, level int, index uint64, width int) ([]byte, error)
+	// Entries gives an entry bundle in the same way.
+	Entries(ctx context.Context, index uint64, width int) ([]byte, error)
 }
 
 // Register adds the routes to mux.
 func (h *Rekor) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/v2/log/entries", h.add)
-	mux.HandleFunc("GET /api/v2/checkpoint", h.checkpoint)
-	t := newTiles("entries", tileLog{h.Service.Tile, h.Service.Entries}, h.Logger)
-	mux.Handle("GET /api/v2/tile/{path...}", t)
-	h.registerRPC(mux, t)
+	h.registerRPC(mux, registerTiles(mux, "/api/v2", h.Service, shardCaching, h.Logger))
 }
 
 func (h *Rekor) add(w http.ResponseWriter, r *http.Request) {
@@ -70,8 +84,4 @@ func asInvalid(err error) error {
 	invalid := *e
 	invalid.Kind = sigbox.Invalid
 	return &invalid
-}
-
-func (h *Rekor) checkpoint(w http.ResponseWriter, _ *http.Request) {
-	writeCheckpoint(w, h.Service.Checkpoint())
 }

@@ -54,11 +54,7 @@ func (h *RekorV1) Register(mux *http.ServeMux) {
 	handle("GET /api/v1/log", h.info)
 	handle("GET /api/v1/log/proof", h.proof)
 	handle("GET /api/v1/log/publicKey", h.publicKey)
-	handle("GET /api/v1/log/checkpoint", func(w http.ResponseWriter, _ *http.Request) error {
-		writeCheckpoint(w, h.Service.Checkpoint())
-		return nil
-	})
-	mux.Handle("GET /api/v1/log/tile/{path...}", newTiles("entries", tileLog{h.Service.Tile, h.Service.Entries}, h.Logger))
+	registerTiles(mux, "/api/v1/log", h.Service, shardCaching, h.Logger)
 }
 
 // errorV1 is the error body of Rekor v1; the code is the HTTP status.

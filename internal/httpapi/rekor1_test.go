@@ -252,7 +252,7 @@ func TestRekorV1Refusals(t *testing.T) {
 }
 
 func TestRekorV1Frozen(t *testing.T) {
-	server, _ := newRekorV1(t, func(c *rekor1.Config) { c.Frozen = true })
+	server, _ := newRekorV1(t, func(c *rekor1.Config) { seal(t, c.Log) })
 	resp, b := fetch(t, http.MethodPost, server.URL+"/api/v1/log/entries", bytes.NewReader(proposeV1(t, 1)[0]))
 	if resp.StatusCode != http.StatusMethodNotAllowed || !bytes.Contains(b, []byte(`"code":405`)) {
 		t.Errorf("%d: %s", resp.StatusCode, b)

@@ -17,9 +17,11 @@ const (
 	// fullTile is the width of a full tile, in hashes or entries.
 	fullTile = 256
 
-	// A tile never changes: tlog-tiles wants long-lived caching. A checkpoint is
-	// replaced all the time.
+	// A tile never changes: tlog-tiles wants long-lived caching. At the place of the
+	// shard that takes entries it is another log's one day. A checkpoint is replaced all
+	// the time.
 	tileCaching       = "public, max-age=31536000, immutable"
+	shardCaching      = "public, max-age=60"
 	checkpointCaching = "public, max-age=1"
 
 	checkpointType = "text/plain; charset=utf-8"
@@ -139,9 +141,10 @@ func noTile(path string) error {
 // request's {path...}.
 type tiles struct {
 	// kind stands in the level's place for bundles.
-	kind   string
-	log    tileLog
-	logger *slog.Logger
+	kind    string
+	log     tileLog
+	caching string // for how long answers hold
+	logger  *slog.Logger
 
 	reading chan struct{} // an element for each bundle that is being read
 	zip     zipper
@@ -153,12 +156,22 @@ type tileLog struct {
 	bundle func(ctx context.Context, index uint64, width int) ([]byte, error)
 }
 
+// registerTiles adds the checkpoint and the tiles of a log to mux, below a prefix.
+func registerTiles(mux *http.ServeMux, prefix string, log ReadLog, caching string, logger *slog.Logger) *tiles {
+	mux.HandleFunc("GET "+prefix+"/checkpoint", func(w http.ResponseWriter, _ *http.Request) {
+		writeCheckpoint(w, log.Checkpoint())
+	})
+	t := newTiles("entries", tileLog{log.Tile, log.Entries}, caching, logger)
+	mux.Handle("GET "+prefix+"/tile/{path...}", t)
+	return t
+}
+
 // maxReading is how many bundles of a log are read, and compressed, at once. The
 // largest has 16 MiB, which nobody knows before.
 const maxReading = 8
 
-func newTiles(kind string, log tileLog, logger *slog.Logger) *tiles {
-	return &tiles{kind: kind, log: log, logger: logger, reading: make(chan struct{}, maxReading)}
+func newTiles(kind string, log tileLog, caching string, logger *slog.Logger) *tiles {
+	return &tiles{kind: kind, log: log, caching: caching, logger: logger, reading: make(chan struct{}, maxReading)}
 }
 
 func (h *tiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -179,7 +192,7 @@ func (h *tiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, h.logger, err)
 		return
 	}
-	writeTile(w, data)
+	writeTile(w, data, h.caching)
 }
 
 // bundle reads an entry bundle for an answer on w, if there is room for it and its
@@ -202,9 +215,9 @@ func (h *tiles) bundle(ctx context.Context, w http.ResponseWriter, t tilePath, p
 }
 
 // writeTile answers with a tile of hashes or a bundle.
-func writeTile(w http.ResponseWriter, tile []byte) {
+func writeTile(w http.ResponseWriter, tile []byte, caching string) {
 	h := w.Header()
-	h.Set("Cache-Control", tileCaching)
+	h.Set("Cache-Control", caching)
 	h.Set("Content-Length", strconv.Itoa(len(tile)))
 	writeBytes(w, http.StatusOK, tileType, tile)
 }

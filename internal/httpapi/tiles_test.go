@@ -105,7 +105,7 @@ func TestTilesReading(t *testing.T) {
 		<-leave
 		return []byte("bundle"), nil
 	}}
-	h := newTiles("entries", log, slog.New(slog.DiscardHandler))
+	h := newTiles("entries", log, tileCaching, slog.New(slog.DiscardHandler))
 	get := func(ctx context.Context) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/tile/entries/000", nil)
@@ -136,7 +136,7 @@ func TestTilesReading(t *testing.T) {
 func TestAnswersAreCounted(t *testing.T) {
 	large := make([]byte, smallAnswer+1)
 	log := tileLog{bundle: func(context.Context, uint64, int) ([]byte, error) { return large, nil }}
-	h := newTiles("entries", log, slog.New(slog.DiscardHandler))
+	h := newTiles("entries", log, tileCaching, slog.New(slog.DiscardHandler))
 	for name, c := range map[string]struct {
 		answer func(w http.ResponseWriter, r *http.Request) error
 		held   int64 // at least

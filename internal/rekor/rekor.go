@@ -32,8 +32,6 @@ type Config struct {
 	Since time.Time
 	// Operator says who runs the log; may be empty.
 	Operator string
-	// Frozen refuses entries for good; reading goes on.
-	Frozen bool
 	// Rows, if not nil, gives what tlog.Leaf.Rows is to be for an entry; there is no
 	// payload to it.
 	Rows func(b *entry.Body, payload []byte) func(index uint64) []store.Pair
@@ -108,13 +106,9 @@ func (s *Service) TransparencyLog() sigbox.TransparencyLog { return s.trust }
 // checked again: the leaf holds the signature, so that a leaf in the log is one
 // whose signature was found good.
 //
-// Errors are of kind Invalid or NotVerified for the entry, Frozen, Unavailable
-// when the log is overloaded, and Fatal when it has stopped.
+// Errors are of kind Invalid or NotVerified for the entry, Frozen for a log that is
+// sealed, Unavailable when it is overloaded, and Fatal when it has stopped.
 func (s *Service) Add(ctx context.Context, e sigbox.Entry) (sigbox.LogEntry, error) {
-	if s.cfg.Frozen {
-		return sigbox.LogEntry{}, sigbox.Errorf(sigbox.Frozen, "the log %s takes no further entries", s.cfg.Signer.Name()).
-			WithHint("refresh the trust root and use its successor")
-	}
 	leaf, err := entry.Leaf(e)
 	if err != nil {
 		return sigbox.LogEntry{}, err

@@ -238,7 +238,7 @@ func TestFrozen(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	s, _ = i.open(t, func(c *rekor.Config) { c.Frozen = true })
+	s, _ = i.open(t, func(c *rekor.Config) { seal(t, c.Log) })
 	if _, err := s.Add(t.Context(), e); err == nil || sigbox.KindOf(err) != sigbox.Frozen {
 		t.Errorf("expected a frozen log, found %v", err)
 	}
@@ -344,5 +344,13 @@ func TestRows(t *testing.T) {
 	}
 	if _, err := s.ByIndex(t.Context(), 3); sigbox.KindOf(err) != sigbox.NotFound {
 		t.Errorf("beyond the end: %v", err)
+	}
+}
+
+// seal has a log take no more entries.
+func seal(t testing.TB, l *tlog.Log) {
+	t.Helper()
+	if _, err := l.Seal(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }

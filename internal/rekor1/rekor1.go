@@ -47,8 +47,6 @@ type Config struct {
 	Since time.Time
 	// Operator says who runs the log; may be empty.
 	Operator string
-	// Frozen refuses entries for good; reading goes on.
-	Frozen bool
 	// Rows, if not nil, gives what tlog.Leaf.Rows is to be for an entry; the payload
 	// is that of its envelope. RowBytes bounds what they take, for tlog.Leaf.RowBytes.
 	Rows     func(b *entry.Body, payload []byte) func(index uint64) []store.Pair
@@ -147,13 +145,9 @@ type Entry struct {
 // Add logs p and returns the entry with its proof once it is durable. When the log
 // had it before, added is false and of the entry the ID alone is there.
 //
-// Errors are of kind Invalid or NotVerified for the entry, Frozen, Unavailable when
-// the log is overloaded, and Fatal when it has stopped.
+// Errors are of kind Invalid or NotVerified for the entry, Frozen for a log that is
+// sealed, Unavailable when it is overloaded, and Fatal when it has stopped.
 func (s *Service) Add(ctx context.Context, p *entry.Proposal) (e Entry, added bool, err error) {
-	if s.cfg.Frozen {
-		return Entry{}, false, sigbox.Errorf(sigbox.Frozen, "the log %s takes no further entries", s.cfg.Host).
-			WithHint("refresh the trust root and use its successor")
-	}
 	r, err := s.cfg.Log.Add(ctx, s.leaf(p))
 	if err != nil {
 		return Entry{}, false, err

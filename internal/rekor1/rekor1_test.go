@@ -313,7 +313,7 @@ func TestRefused(t *testing.T) {
 	if _, _, err := s.Add(t.Context(), two[1]); err == nil || sigbox.KindOf(err) != sigbox.Unavailable {
 		t.Errorf("a closed log: %v", err)
 	}
-	s, _ = i.open(t, func(c *rekor1.Config) { c.Frozen = true })
+	s, _ = i.open(t, func(c *rekor1.Config) { seal(t, c.Log) })
 	if _, _, err := s.Add(t.Context(), p); err == nil || sigbox.KindOf(err) != sigbox.Frozen {
 		t.Errorf("a frozen log: %v", err)
 	}
@@ -506,5 +506,13 @@ func BenchmarkAdd(b *testing.B) {
 			b.Fatal(err)
 		}
 		n++
+	}
+}
+
+// seal has a log take no more entries.
+func seal(t testing.TB, l *tlog.Log) {
+	t.Helper()
+	if _, err := l.Seal(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
