@@ -110,7 +110,7 @@ func (a *authority) testStaticReads(t *testing.T, root, input []byte) {
 		t.Fatalf("%v: %s", err, r.body)
 	}
 	r = a.do(t, "GET", "/ctlog/tile/data/000.p/3", "", "")
-	if r.status != http.StatusOK || r.header.Get("Cache-Control") != shardCaching {
+	if r.status != http.StatusOK || r.header.Get("Cache-Control") != "public, max-age=60" {
 		t.Fatalf("status %d, %v", r.status, r.header)
 	}
 	split := check[[][]byte](t)(cert.SplitTile(r.body))

@@ -348,7 +348,7 @@ func TestRows(t *testing.T) {
 }
 
 // seal has a log take no more entries.
-func seal(t testing.TB, l *tlog.Log) {
+func seal(t testing.TB, l *engine.Log) {
 	t.Helper()
 	if _, err := l.Seal(t.Context()); err != nil {
 		t.Fatal(err)

@@ -510,7 +510,7 @@ func BenchmarkAdd(b *testing.B) {
 }
 
 // seal has a log take no more entries.
-func seal(t testing.TB, l *tlog.Log) {
+func seal(t testing.TB, l *engine.Log) {
 	t.Helper()
 	if _, err := l.Seal(t.Context()); err != nil {
 		t.Fatal(err)
