@@ -35,9 +35,9 @@ func (s *services) trustedRoot() *sigbox.TrustedRoot {
 	}
 	return &sigbox.TrustedRoot{
 		Logs:                   logs,
-		CertificateAuthorities: []sigbox.CertificateAuthority{s.ca.CertificateAuthority()},
+		CertificateAuthorities: s.ca.CertificateAuthorities(),
 		CTLogs:                 []sigbox.TransparencyLog{s.ctLog.TransparencyLog()},
-		TimestampAuthorities:   []sigbox.CertificateAuthority{s.tsa.CertificateAuthority()},
+		TimestampAuthorities:   s.tsa.CertificateAuthorities(),
 	}
 }
 

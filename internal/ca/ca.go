@@ -87,8 +87,8 @@ type Service struct {
 	ctlog  sigbox.CTLog
 	// signer issues. A certificate is made by one signer from its beginning to its end.
 	signer atomic.Pointer[signer]
-	// trusted are the chains that the trust bundle holds.
-	trusted atomic.Pointer[[][][]byte]
+	// trusted are the authorities whose certificates are to be trusted.
+	trusted atomic.Pointer[[]sigbox.CertificateAuthority]
 }
 
 var _ sigbox.CA = (*Service)(nil)
@@ -116,36 +116,38 @@ func New(c Config) (*Service, error) {
 	return s, nil
 }
 
-// SetAuthority has certificates issued with another key and its chain from now on, and
-// the trust bundle hold the chains of other authorities besides: of those that were, and
-// of one that will be. Nothing changes when the key does not belong to the chain.
-func (s *Service) SetAuthority(key crypto.Signer, chain [][]byte, others [][][]byte) error {
+// SetAuthority has certificates issued with another key and its chain from now on. All
+// are the authorities whose certificates are to be trusted, those that were and one that
+// will be as well; nil is the one of chain alone. Nothing changes when the key does not
+// belong to the chain.
+func (s *Service) SetAuthority(key crypto.Signer, chain [][]byte, all []sigbox.CertificateAuthority) error {
 	c := s.config
 	c.Key, c.Chain = key, chain
 	signer, err := newSigner(c)
 	if err != nil {
 		return err
 	}
-	trusted := append([][][]byte{chain}, others...)
+	if all == nil {
+		all = []sigbox.CertificateAuthority{trustIn(signer.issuer, chain, c.URL, c.Operator)}
+	}
 	s.signer.Store(signer)
-	s.trusted.Store(&trusted)
+	s.trusted.Store(&all)
 	return nil
+}
+
+// CheckAuthority says why a key and a chain cannot be an authority's; see [Config].
+func CheckAuthority(key crypto.Signer, chain [][]byte) error {
+	_, err := newSigner(Config{Key: key, Chain: chain})
+	return err
 }
 
 // Chain gives the authority's certificates, DER, the issuing one first and the
 // self-signed root last. They are not to be changed.
 func (s *Service) Chain() [][]byte { return s.signer.Load().chain }
 
-// Trusted gives the chains of all authorities whose certificates are to be trusted,
-// that of the present one first. They are not to be changed.
-func (s *Service) Trusted() [][][]byte { return *s.trusted.Load() }
-
-// CertificateAuthority is the authority's place in a trust root. It is valid as
-// long as its issuing certificate.
-func (s *Service) CertificateAuthority() sigbox.CertificateAuthority {
-	signer := s.signer.Load()
-	return trustIn(signer.issuer, signer.chain, s.config.URL, s.config.Operator)
-}
+// CertificateAuthorities are the places in a trust root of this authority, of those that
+// were before it and of one that will follow. They are not to be changed.
+func (s *Service) CertificateAuthorities() []sigbox.CertificateAuthority { return *s.trusted.Load() }
 
 // Err says why the authority can issue nothing now, whoever asks; nil if it can.
 func (s *Service) Err() error { return s.signer.Load().check(s.now()) }

@@ -427,7 +427,7 @@ func TestChain(t *testing.T) {
 
 func TestCertificateAuthority(t *testing.T) {
 	i := newInstance(t)
-	got := i.CertificateAuthority()
+	got := i.CertificateAuthorities()[0]
 	if got.Organization != "sigbox" || got.CommonName != "sigbox intermediate" || len(got.Chain) != 2 ||
 		!got.ValidFor.Start.Equal(start().Add(-5*time.Minute).Truncate(time.Second)) || !got.ValidFor.End.IsZero() {
 		t.Errorf("%+v", got)

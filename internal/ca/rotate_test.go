@@ -56,6 +56,7 @@ func TestSetAuthority(t *testing.T) {
 		t.Fatalf("a key of another chain: %v", err)
 	}
 	token := i.idp.token(t, alice())
+	trusted := append(i.CertificateAuthorities(), must(ca.TrustIn(chains[0], "", "")))
 	var issuing sync.WaitGroup
 	for range 4 {
 		issuing.Go(func() {
@@ -70,13 +71,13 @@ func TestSetAuthority(t *testing.T) {
 		})
 	}
 	for n := range 50 {
-		if err := i.SetAuthority(keys[n%2], chains[n%2], [][][]byte{first}); err != nil {
+		if err := i.SetAuthority(keys[n%2], chains[n%2], trusted); err != nil {
 			t.Error(err)
 		}
 	}
 	issuing.Wait()
-	if trusted := i.Trusted(); len(trusted) != 2 || !bytes.Equal(trusted[0][0], chains[1][0]) || !bytes.Equal(trusted[1][0], first[0]) {
-		t.Errorf("the trust bundle has %d chains", len(trusted))
+	if found := i.CertificateAuthorities(); len(found) != 2 || !bytes.Equal(found[0].Chain[0], first[0]) || !bytes.Equal(i.Chain()[0], chains[1][0]) {
+		t.Errorf("found %d authorities", len(found))
 	}
 	if a := must(ca.TrustIn(chains[0], "https://ca.example", "us")); a.CommonName != "sigbox intermediate 2" || a.URI != "https://ca.example" || a.Operator != "us" || a.ValidFor.Start.IsZero() {
 		t.Errorf("found %+v", a)

@@ -94,8 +94,8 @@ func (h *Fulcio) trustBundle(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (h *Fulcio) bundle() (b fulcio.TrustBundle) {
-	for _, chain := range h.Service.Trusted() {
-		b.Chains = append(b.Chains, fulcio.NewChain(chain))
+	for _, a := range h.Service.CertificateAuthorities() {
+		b.Chains = append(b.Chains, fulcio.NewChain(a.Chain))
 	}
 	return b
 }

@@ -64,7 +64,7 @@ func TestTimestampForms(t *testing.T) {
 		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/timestamp-reply" {
 			t.Fatalf("%s: status %d, %s", contentType, w.Code, w.Body)
 		}
-		if _, err := timestamp.Verify(w.Body.Bytes(), sig, s.CertificateAuthority()); err != nil {
+		if _, err := timestamp.Verify(w.Body.Bytes(), sig, s.CertificateAuthorities()[0]); err != nil {
 			t.Errorf("%s: %v", contentType, err)
 		}
 	}

@@ -200,6 +200,11 @@ func checkIssuer(issuer string, allowHTTP bool) (*url.URL, error) {
 // Keys gives the public keys that verify the provider's tokens.
 func (p *Provider) Keys() []jose.JSONWebKey { return p.minter.Keys() }
 
+// SetKeys has tokens signed with another key from now on; see [Minter.SetKeys].
+func (p *Provider) SetKeys(key crypto.Signer, others ...crypto.PublicKey) error {
+	return p.minter.SetKeys(key, others...)
+}
+
 // Users gives the accounts.
 func (p *Provider) Users() *Users { return p.users }
 

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -57,34 +58,58 @@ type MinterConfig struct {
 // concurrent use if the key is.
 type Minter struct {
 	issuer string
-	key    signingKey
-	signer jose.Signer
+	keys   atomic.Pointer[minterKeys]
 	now    func() time.Time
 	rand   io.Reader
 }
 
+// minterKeys are the key that signs and those that verify.
+type minterKeys struct {
+	signer jose.Signer
+	public []jose.JSONWebKey // the signing one's first
+}
+
 // NewMinter checks the key. Errors: Invalid for a key that clients would refuse.
 func NewMinter(c MinterConfig) (*Minter, error) {
-	key, err := newSigningKey(c.Key)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
-	if err != nil {
-		return nil, fmt.Errorf("preparing the token signer: %w", err)
-	}
-	m := &Minter{issuer: c.Issuer, key: key, signer: signer, now: c.Now, rand: c.Rand}
+	m := &Minter{issuer: c.Issuer, now: c.Now, rand: c.Rand}
 	if m.now == nil {
 		m.now = time.Now
 	}
 	if m.rand == nil {
 		m.rand = rand.Reader
 	}
+	if err := m.SetKeys(c.Key); err != nil {
+		return nil, err
+	}
 	return m, nil
 }
 
+// SetKeys has tokens signed with key from now on. The others verify besides: one that
+// has signed, or that will. Errors: Invalid for a key that clients would refuse; then
+// nothing changes.
+func (m *Minter) SetKeys(key crypto.Signer, others ...crypto.PublicKey) error {
+	signing, err := newSigningKey(key)
+	if err != nil {
+		return err
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: signing}, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		return fmt.Errorf("preparing the token signer: %w", err)
+	}
+	keys := &minterKeys{signer, []jose.JSONWebKey{signing.public}}
+	for _, other := range others {
+		public, err := newPublicKey(other)
+		if err != nil {
+			return err
+		}
+		keys.public = append(keys.public, public)
+	}
+	m.keys.Store(keys)
+	return nil
+}
+
 // Keys gives the public keys that verify the tokens, with their IDs.
-func (m *Minter) Keys() []jose.JSONWebKey { return []jose.JSONWebKey{m.key.public} }
+func (m *Minter) Keys() []jose.JSONWebKey { return m.keys.Load().public }
 
 // MintToken makes a token that says that its bearer is email. audience "" is
 // DefaultAudience, lifetime 0 is DefaultLifetime. Errors: Invalid.
@@ -137,7 +162,7 @@ func (m *Minter) mint(c claims, lifetime time.Duration) (string, error) {
 	c.NotBefore = jwt.NewNumericDate(now.Add(-clockSkew))
 	c.Expiry = jwt.NewNumericDate(now.Add(lifetime))
 	c.ID = base64.RawURLEncoding.EncodeToString(id[:])
-	token, err := jwt.Signed(m.signer).Claims(c).Serialize()
+	token, err := jwt.Signed(m.keys.Load().signer).Claims(c).Serialize()
 	if err != nil {
 		return "", fmt.Errorf("signing a token: %w", err)
 	}
@@ -153,7 +178,7 @@ func (m *Minter) open(token string, audiences []string) (claims, error) {
 	}
 	var c claims
 	var standard jwt.Claims
-	if err := t.Claims(m.key.public.Key, &c, &standard); err != nil {
+	if err := t.Claims(&jose.JSONWebKeySet{Keys: m.Keys()}, &c, &standard); err != nil {
 		return claims{}, bad.WithCause(err)
 	}
 	want := jwt.Expected{Issuer: m.issuer, AnyAudience: audiences, Time: m.now()}
@@ -179,22 +204,28 @@ func newSigningKey(signer crypto.Signer) (signingKey, error) {
 	if signer == nil {
 		return signingKey{}, sigbox.Errorf(sigbox.Invalid, "the OpenID provider has no signing key")
 	}
-	pub, ok := signer.Public().(*rsa.PublicKey)
+	public, err := newPublicKey(signer.Public())
+	return signingKey{signer, public}, err
+}
+
+// newPublicKey checks a key and names it.
+func newPublicKey(key crypto.PublicKey) (jose.JSONWebKey, error) {
+	pub, ok := key.(*rsa.PublicKey)
 	if !ok {
-		return signingKey{}, sigbox.Mismatch(sigbox.Invalid, "the OpenID provider cannot sign with this key",
-			"an RSA key, since cosign takes no tokens but RS256", fmt.Sprintf("%T", signer.Public()))
+		return jose.JSONWebKey{}, sigbox.Mismatch(sigbox.Invalid, "the OpenID provider cannot sign with this key",
+			"an RSA key, since cosign takes no tokens but RS256", fmt.Sprintf("%T", key))
 	}
 	if bits := pub.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-		return signingKey{}, sigbox.Mismatch(sigbox.Invalid, "the OpenID provider's RSA key has an unsuitable size",
+		return jose.JSONWebKey{}, sigbox.Mismatch(sigbox.Invalid, "the OpenID provider's RSA key has an unsuitable size",
 			fmt.Sprintf("%d to %d bits", minRSABits, maxRSABits), bits)
 	}
 	jwk := jose.JSONWebKey{Key: pub, Algorithm: string(jose.RS256), Use: "sig"}
 	thumb, err := jwk.Thumbprint(crypto.SHA256) // RFC 7638
 	if err != nil {
-		return signingKey{}, fmt.Errorf("naming the token key: %w", err)
+		return jose.JSONWebKey{}, fmt.Errorf("naming the token key: %w", err)
 	}
 	jwk.KeyID = base64.RawURLEncoding.EncodeToString(thumb)
-	return signingKey{signer, jwk}, nil
+	return jwk, nil
 }
 
 // Public implements jose.OpaqueSigner.

@@ -15,8 +15,7 @@
 //	ending     its successor signs; what it has signed last is still being used
 //	retired    its private key is given up; what it has signed verifies for ever
 //
-// One that is taken back before it has signed anything is abandoned instead, and
-// nobody trusts it any longer.
+// One that is taken back before it has signed anything is abandoned instead.
 //
 // Everything here is a function of what was recorded and of the time: what an
 // operator is shown beforehand is what is done.
@@ -95,9 +94,9 @@ func (g Generation) Phase() Phase {
 	return Made
 }
 
-// Trusted reports whether clients are told to trust the generation, if only for what
-// it has signed.
-func (g Generation) Trusted() bool { return g.Phase() != Abandoned }
+// Trusted reports whether clients are told of the generation: that they trust it for what
+// it has signed, or will sign. One of which they were told stays, with its end.
+func (g Generation) Trusted() bool { return g.Phase() != Abandoned || !g.Published.IsZero() }
 
 // Held reports whether its private key is there to be used.
 func (g Generation) Held() bool { return g.Retired.IsZero() }

@@ -140,8 +140,15 @@ func TestAbandon(t *testing.T) {
 	if gens, err = rotation.Abandon(catchUp(t, gens, r, now), now.Add(day)); err != nil {
 		t.Fatal(err)
 	}
-	if gens = catchUp(t, gens, r, now.Add(day)); phases(gens) != "signing abandoned" || gens[1].Held() || gens[1].Trusted() {
+	if gens = catchUp(t, gens, r, now.Add(day)); phases(gens) != "signing abandoned" || gens[1].Held() || !gens[1].Trusted() {
 		t.Errorf("found %v", gens)
+	}
+	unknown, err := rotation.Begin(gens, rotation.Generation{}, r, now.Add(day))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if unknown, err = rotation.Abandon(unknown, now.Add(day)); err != nil || unknown[2].Trusted() {
+		t.Errorf("never published: %v, %v", unknown, err)
 	}
 	if _, err := rotation.Abandon(gens, now); sigbox.KindOf(err) != sigbox.NotFound {
 		t.Errorf("twice: found %v", err)

@@ -33,10 +33,10 @@ func TestSetAuthority(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SetAuthority(first, next); err == nil || !bytes.Equal(s.Chain()[0], chain[0]) {
+	if err := s.SetAuthority(first, next, nil); err == nil || !bytes.Equal(s.Chain()[0], chain[0]) {
 		t.Fatalf("a key of another chain: %v", err)
 	}
-	if err := s.SetAuthority(second, next); err != nil {
+	if err := s.SetAuthority(second, next, nil); err != nil {
 		t.Fatal(err)
 	}
 	after, err := s.Stamp(t.Context(), request(t, nil))
@@ -47,7 +47,7 @@ func TestSetAuthority(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	new := s.CertificateAuthority()
+	new := s.CertificateAuthorities()[0]
 	if new.CommonName != "sigbox timestamp authority 2" || !new.ValidFor.Start.Equal(c.now.Truncate(time.Second).Add(-5*time.Minute)) {
 		t.Errorf("found %+v", new)
 	}

@@ -56,6 +56,8 @@ type Service struct {
 	cfg Config // Key and Chain are those of New
 	// authority signs.
 	authority atomic.Pointer[authority]
+	// trusted are the authorities whose timestamps are to be trusted.
+	trusted atomic.Pointer[[]sigbox.CertificateAuthority]
 	// latest is the newest time that has been, in seconds since 1970; 0 if none is
 	// known.
 	latest atomic.Int64
@@ -77,7 +79,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	cfg.Rand = cmp.Or(cfg.Rand, rand.Reader)
 	s := &Service{cfg: cfg}
-	if err := s.SetAuthority(cfg.Key, cfg.Chain); err != nil {
+	if err := s.SetAuthority(cfg.Key, cfg.Chain, nil); err != nil {
 		return nil, err
 	}
 	if !cfg.Past.IsZero() {
@@ -86,22 +88,43 @@ func New(cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// SetAuthority has timestamps signed with another key and its chain from now on. Nothing
-// changes when clients would not accept them.
-func (s *Service) SetAuthority(key crypto.Signer, chain [][]byte) error {
-	if key == nil || len(chain) == 0 {
-		return sigbox.Errorf(sigbox.Internal, "timestamp authority: no key or no chain")
-	}
-	signer, err := timestamp.NewSigner(timestamp.SignerConfig{Key: key, Chain: chain, Policy: s.cfg.Policy, Rand: s.cfg.Rand})
+// SetAuthority has timestamps signed with another key and its chain from now on. All are
+// the authorities whose timestamps are to be trusted, those that were and one that will be
+// as well; nil is the one of chain alone. Nothing changes when clients would not accept
+// key and chain.
+func (s *Service) SetAuthority(key crypto.Signer, chain [][]byte, all []sigbox.CertificateAuthority) error {
+	next, err := s.cfg.authority(key, chain)
 	if err != nil {
 		return err
 	}
+	if all == nil {
+		all = []sigbox.CertificateAuthority{trustIn(next.leaf, chain, s.cfg.URL)}
+	}
+	s.authority.Store(next)
+	s.trusted.Store(&all)
+	return nil
+}
+
+// CheckAuthority says why clients would not accept a key and a chain; see [Config].
+func CheckAuthority(key crypto.Signer, chain [][]byte) error {
+	_, err := (&Config{}).authority(key, chain)
+	return err
+}
+
+// authority prepares a key with its chain.
+func (cfg *Config) authority(key crypto.Signer, chain [][]byte) (*authority, error) {
+	if key == nil || len(chain) == 0 {
+		return nil, sigbox.Errorf(sigbox.Internal, "timestamp authority: no key or no chain")
+	}
+	signer, err := timestamp.NewSigner(timestamp.SignerConfig{Key: key, Chain: chain, Policy: cfg.Policy, Rand: cfg.Rand})
+	if err != nil {
+		return nil, err
+	}
 	leaf, err := x509.ParseCertificate(chain[0])
 	if err != nil {
-		return sigbox.Errorf(sigbox.Invalid, "timestamp authority: %w", err)
+		return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority: %w", err)
 	}
-	s.authority.Store(&authority{signer, leaf, chain})
-	return nil
+	return &authority{signer, leaf, chain}, nil
 }
 
 // Stamp answers a DER TimeStampReq. A request that is well-formed and asks for
@@ -211,14 +234,12 @@ func (s *Service) ChainPEM() []byte {
 	return b
 }
 
-// CertificateAuthority is the authority's entry in a trust root: valid from the
-// leaf's first second on, with an open end.
-func (s *Service) CertificateAuthority() sigbox.CertificateAuthority {
-	now := s.authority.Load()
-	return trustIn(now.leaf, now.chain, s.cfg.URL)
-}
+// CertificateAuthorities are the entries in a trust root of this authority, of those that
+// were before it and of one that will follow. They are not to be changed.
+func (s *Service) CertificateAuthorities() []sigbox.CertificateAuthority { return *s.trusted.Load() }
 
-// TrustIn is the entry in a trust root of an authority by its chain, DER, leaf first.
+// TrustIn is the entry in a trust root of an authority by its chain, DER, leaf first: valid
+// from the leaf's first second on, with an open end. URL is as in [Config].
 func TrustIn(chain [][]byte, url string) (sigbox.CertificateAuthority, error) {
 	if len(chain) == 0 {
 		return sigbox.CertificateAuthority{}, sigbox.Errorf(sigbox.Internal, "timestamp authority: no chain")

@@ -74,7 +74,7 @@ func TestStamp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at, err := timestamp.Verify(resp, signature, s.CertificateAuthority())
+		at, err := timestamp.Verify(resp, signature, s.CertificateAuthorities()[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func TestStamp(t *testing.T) {
 func TestNewChain(t *testing.T) {
 	c := newClock()
 	s := newService(t, c)
-	ca := s.CertificateAuthority()
+	ca := s.CertificateAuthorities()[0]
 	want := c.now.Truncate(time.Second).Add(-5 * time.Minute)
 	if !ca.ValidFor.Start.Equal(want) || !ca.ValidFor.End.IsZero() {
 		t.Errorf("expected a period from %v on, found %v", want, ca.ValidFor)
@@ -236,7 +236,7 @@ func TestStampAtOnce(t *testing.T) {
 			for range 20 {
 				resp, err := s.Stamp(t.Context(), der)
 				if err == nil {
-					_, err = timestamp.Verify(resp, signature, s.CertificateAuthority())
+					_, err = timestamp.Verify(resp, signature, s.CertificateAuthorities()[0])
 				}
 				if err != nil {
 					t.Error(err)
