@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sigbox/sigbox/interop/worker"
 )
 
 // A client is a program that signs and verifies with Sigstore, driven the way
@@ -74,6 +76,9 @@ func command(home string, env []string, name string, args ...string) error {
 // refused reports whether err is a program's own refusal: it ran to its end and
 // said no. A program that could not be started, was killed or crashed is none.
 func refused(err error) bool {
+	if _, ok := errors.AsType[worker.Refusal](err); ok {
+		return true
+	}
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	return ok && exit.Exited() && exit.ExitCode() > 0 && !strings.Contains(err.Error(), "goroutine 1 [")
 }
@@ -168,47 +173,35 @@ func (c goClient) verify(in *instance, file, bundle, email, issuer string) error
 }
 
 // jsClient is sigstore-js, through js/client.mjs.
-type jsClient struct {
-	node, script, home string
-	env                []string
-}
+type jsClient struct{ worker, old *worker.Worker }
 
 func (c jsClient) name() string { return "sigstore-js" }
 
-func (c jsClient) run(in *instance, verb string, args ...string) error {
-	return command(c.home, c.env, c.node, append([]string{c.script, verb, in.url + "/tuf", in.rootFile, c.home + "/tuf"}, args...)...)
+func (c jsClient) v1(string) client { return jsClient{worker: c.old} }
+
+func (c jsClient) trust(*instance) error { return c.worker.Ask([]string{"trust"}) }
+
+func (c jsClient) sign(_ *instance, token, file, bundle string) error {
+	return c.worker.Ask([]string{"sign", token, file, bundle})
 }
 
-func (c jsClient) v1(string) client {
-	c.env = []string{"REKOR_VERSION=1"}
-	return c
+func (c jsClient) attest(_ *instance, token, statement, bundle string) error {
+	return c.worker.Ask([]string{"attest", token, statement, bundle})
 }
 
-func (c jsClient) trust(in *instance) error { return c.run(in, "trust") }
-
-func (c jsClient) sign(in *instance, token, file, bundle string) error {
-	return c.run(in, "sign", token, file, bundle)
+func (c jsClient) verify(_ *instance, file, bundle, email, issuer string) error {
+	return c.worker.Ask([]string{"verify", file, bundle, email, issuer})
 }
 
-func (c jsClient) attest(in *instance, token, statement, bundle string) error {
-	return c.run(in, "attest", token, statement, bundle)
-}
-
-func (c jsClient) verify(in *instance, file, bundle, email, issuer string) error {
-	return c.run(in, "verify", file, bundle, email, issuer)
-}
-
-// pythonClient is sigstore-python's command.
+// pythonClient is sigstore-python's command, through python/client.py.
 type pythonClient struct {
-	binary, home string
-	signing      []string // further flags
+	worker  *worker.Worker
+	signing []string // further flags
 }
 
 func (c pythonClient) name() string { return "sigstore-python" }
 
-func (c pythonClient) run(args ...string) error {
-	return command(c.home, nil, c.binary, args...)
-}
+func (c pythonClient) run(args ...string) error { return c.worker.Ask(args) }
 
 func (c pythonClient) trust(in *instance) error {
 	return c.run("--instance", in.url+"/tuf", "trust-instance", in.rootFile)
@@ -229,41 +222,26 @@ func (c pythonClient) verify(in *instance, file, bundle, email, issuer string) e
 
 // javaClient is sigstore-java, through java/. It asks the authority by gRPC, at the
 // address of its HTTP API and over TLS alone.
-type javaClient struct {
-	classes, trustStore, home string
-	env                       []string
-}
+type javaClient struct{ worker, old *worker.Worker }
 
 func (c javaClient) name() string { return "sigstore-java" }
 
-func (c javaClient) run(in *instance, verb string, args ...string) error {
-	java := []string{
-		"-XX:TieredStopAtLevel=1", // what runs for a second gains nothing by being compiled well
-		"-Djavax.net.ssl.trustStore=" + c.trustStore, "-Djavax.net.ssl.trustStorePassword=" + trustStorePassword, "-Duser.home=" + c.home,
-		"-cp", c.classes, "Client", in.url + "/tuf", in.rootFile, filepath.Join(c.home, "tuf"), verb,
-	}
-	return command(c.home, c.env, "java", append(java, args...)...)
-}
-
-// trust does nothing: the client trusts the root that each call names.
+// trust does nothing: the client trusts the root that it was started with.
 func (c javaClient) trust(*instance) error { return nil }
 
 // v1 gives a client that only signs: statements it records in logs of v2 alone.
-func (c javaClient) v1(string) client {
-	c.env = []string{"REKOR_VERSION=1"}
-	return struct{ client }{c}
+func (c javaClient) v1(string) client { return struct{ client }{javaClient{worker: c.old}} }
+
+func (c javaClient) sign(_ *instance, token, file, bundle string) error {
+	return c.worker.Ask([]string{"sign", token, file, bundle})
 }
 
-func (c javaClient) sign(in *instance, token, file, bundle string) error {
-	return c.run(in, "sign", token, file, bundle)
+func (c javaClient) attest(_ *instance, token, statement, bundle string) error {
+	return c.worker.Ask([]string{"attest", token, statement, bundle})
 }
 
-func (c javaClient) attest(in *instance, token, statement, bundle string) error {
-	return c.run(in, "attest", token, statement, bundle)
-}
-
-func (c javaClient) verify(in *instance, file, bundle, email, issuer string) error {
-	return c.run(in, "verify", file, bundle, email, issuer)
+func (c javaClient) verify(_ *instance, file, bundle, email, issuer string) error {
+	return c.worker.Ask([]string{"verify", file, bundle, email, issuer})
 }
 
 // rsClient is the sigstore-rs library, through rs/.

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sigbox/sigbox/interop/worker"
 )
 
 var update = flag.Bool("update", false, "write the table of this run into the README")
@@ -171,29 +173,45 @@ func trustStore(t *testing.T, certificate string) string {
 
 func clients(t *testing.T, in *instance) []client {
 	home := func() string { return t.TempDir() }
-	script, err := filepath.Abs("js/client.mjs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Modules resolve from beside the script, so it runs from where npm
-	// installed them.
-	installed := filepath.Join(tools(t, "js"), "client.mjs")
-	text, err := os.ReadFile(script)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(installed, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
 	return []client{
 		sigboxClient{binary: in.binary, home: home()},
 		cosignClient{binary: tools(t, "bin", "cosign"), home: home()},
 		goClient{binary: tools(t, "bin", "sigstorego"), home: home()},
-		jsClient{node: tools(t, "bin", "node"), script: installed, home: home()},
-		pythonClient{binary: tools(t, "python", "bin", "sigstore"), home: home()},
-		javaClient{classes: filepath.Join(tools(t, "java", "target"), "client.jar") + ":" + filepath.Join(tools(t, "java", "target", "lib"), "*"), trustStore: trustStore(t, in.certificate), home: home()},
+		newJSClient(t, in),
+		pythonClient{worker: worker.New(t, home(), nil, tools(t, "python", "bin", "python"), filepath.Join("python", "client.py"))},
+		newJavaClient(t, in),
 		rsClient{binary: tools(t, "bin", "sigstorers"), home: home()},
 	}
+}
+
+// newJSClient puts the script to where npm installed the modules: they resolve from
+// beside it.
+func newJSClient(t *testing.T, in *instance) jsClient {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("js", "client.mjs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := write(t, filepath.Join(tools(t, "js"), "client.mjs"), string(text))
+	start := func(env ...string) *worker.Worker {
+		home := t.TempDir()
+		return worker.New(t, home, env, tools(t, "bin", "node"), script, in.url+"/tuf", in.rootFile, filepath.Join(home, "tuf"))
+	}
+	return jsClient{start(), start("REKOR_VERSION=1")}
+}
+
+func newJavaClient(t *testing.T, in *instance) javaClient {
+	t.Helper()
+	store := trustStore(t, in.certificate)
+	classes := filepath.Join(tools(t, "java", "target"), "client.jar") + ":" + filepath.Join(tools(t, "java", "target", "lib"), "*")
+	start := func(env ...string) *worker.Worker {
+		home := t.TempDir()
+		return worker.New(t, home, env, "java",
+			"-XX:TieredStopAtLevel=1", // what runs for a moment gains nothing by being compiled well
+			"-Djavax.net.ssl.trustStore="+store, "-Djavax.net.ssl.trustStorePassword="+trustStorePassword, "-Duser.home="+home,
+			"-cp", classes, "Client", in.url+"/tuf", in.rootFile, filepath.Join(home, "tuf"))
+	}
+	return javaClient{start(), start("REKOR_VERSION=1")}
 }
 
 func write(t *testing.T, path, text string) string {

@@ -1,3 +1,5 @@
+import com.google.gson.Gson;
+import com.google.gson.GsonBuilder;
 import dev.sigstore.AlgorithmRegistry;
 import dev.sigstore.KeylessSigner;
 import dev.sigstore.KeylessVerifier;
@@ -11,61 +13,73 @@ import dev.sigstore.oidc.client.TokenStringOidcClient;
 import dev.sigstore.strings.StringMatcher;
 import dev.sigstore.tuf.RootProvider;
 import dev.sigstore.tuf.SigstoreTufClient;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Collections;
 
 /**
  * Signs and verifies with sigstore-java.
  *
- * <p>usage: Client TUF-URL ROOT CACHE sign TOKEN FILE BUNDLE | attest TOKEN STATEMENT BUNDLE | verify
- * FILE BUNDLE EMAIL ISSUER. With REKOR_VERSION=1 it signs with the log of Rekor v1.
+ * <p>usage: Client TUF-URL ROOT CACHE. It stays: each line that it reads is a JSON array, sign TOKEN
+ * FILE BUNDLE | attest TOKEN STATEMENT BUNDLE | verify FILE BUNDLE IDENTITY ISSUER, and is answered
+ * with one line, {"error": null} if that went well. With REKOR_VERSION=1 it signs with the log of
+ * Rekor v1.
  */
 public final class Client {
   private Client() {}
 
-  public static void main(String[] args) {
-    try {
-      run(args);
-    } catch (Exception e) {
-      e.printStackTrace();
-      System.exit(1); // a thread of the library may still live
+  private static final Gson JSON = new GsonBuilder().serializeNulls().create();
+
+  public static void main(String[] args) throws Exception {
+    var lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    for (var line = lines.readLine(); line != null; line = lines.readLine()) {
+      String error = null;
+      try {
+        run(args, JSON.fromJson(line, String[].class));
+      } catch (Exception e) {
+        e.printStackTrace();
+        error = e.toString();
+      }
+      System.out.println(JSON.toJson(Collections.singletonMap("error", error)));
     }
-    System.exit(0);
+    System.exit(0); // a thread of the library may still live
   }
 
-  private static void run(String[] args) throws Exception {
+  private static void run(String[] instance, String[] call) throws Exception {
     var tuf =
         SigstoreTufClient.builder()
-            .tufMirror(URI.create(args[0] + "/"), RootProvider.fromFile(Path.of(args[1])))
-            .tufCacheLocation(Path.of(args[2]));
-    switch (args[3]) {
+            .tufMirror(URI.create(instance[0] + "/"), RootProvider.fromFile(Path.of(instance[1])))
+            .tufCacheLocation(Path.of(instance[2]));
+    switch (call[0]) {
       case "sign" -> {
-        try (var signer = signer(tuf, args[4])) {
-          write(args[6], signer.signFile(Path.of(args[5])));
+        try (var signer = signer(tuf, call[1])) {
+          write(call[3], signer.signFile(Path.of(call[2])));
         }
       }
       case "attest" -> {
-        try (var signer = signer(tuf, args[4])) {
-          write(args[6], signer.attest(Files.readString(Path.of(args[5]))));
+        try (var signer = signer(tuf, call[1])) {
+          write(call[3], signer.attest(Files.readString(Path.of(call[2]))));
         }
       }
       case "verify" -> {
         var who =
             CertificateMatcher.fulcio()
-                .subjectAlternativeName(StringMatcher.string(args[6]))
-                .issuer(StringMatcher.string(args[7]))
+                .subjectAlternativeName(StringMatcher.string(call[3]))
+                .issuer(StringMatcher.string(call[4]))
                 .build();
         KeylessVerifier.builder()
             .trustedRootProvider(TrustedRootProvider.from(tuf))
             .build()
             .verify(
-                Path.of(args[4]),
-                Bundle.from(Path.of(args[5]), StandardCharsets.UTF_8),
+                Path.of(call[1]),
+                Bundle.from(Path.of(call[2]), StandardCharsets.UTF_8),
                 VerificationOptions.builder().addCertificateMatchers(who).build());
       }
-      default -> throw new IllegalArgumentException(args[3]);
+      default -> throw new IllegalArgumentException(call[0]);
     }
   }
 
