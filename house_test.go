@@ -42,6 +42,7 @@ func service(name string, below ...string) room {
 var rooms = []room{
 	{path: "cmd", floor: 6},
 	{path: "internal/app", floor: 5, knows: []string{"internal/app"}},
+	{path: "internal/doctor", floor: 5, knows: []string{"internal/app"}, below: []string{"", "wire", "internal/remote"}},
 
 	{path: "internal/httpapi", floor: 4},
 	{path: "internal/remote", floor: 4, below: []string{"", "wire", "sign", "internal/atomicfile", "internal/instance", "internal/ca"}}, // ca has the shape of issuers' keys

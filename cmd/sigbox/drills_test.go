@@ -59,6 +59,9 @@ func TestHandingOutTrust(t *testing.T) {
 	runSection(t, "Handing out trust", "sh", "tar", "sha256sum")
 }
 
+// TestIsItWell runs the commands of that section.
+func TestIsItWell(t *testing.T) { runSection(t, "Is it well?", "sh") }
+
 // runSection runs the commands of a section of docs/operations.md, one after the other,
 // if there are the programs that they need.
 func runSection(t *testing.T, title string, programs ...string) {

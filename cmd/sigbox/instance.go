@@ -312,7 +312,7 @@ func (j instanceJSON) age(now time.Time) string {
 func newInstanceShowCommand(e *env) *cobra.Command {
 	var output outputFlag
 	cmd := &cobra.Command{
-		Use: "show [NAME]", Short: "Show what is trusted of an instance", Args: maxArgs(1),
+		Use: "show [NAME]", Short: "Show what is trusted of an instance", Args: optionalArg,
 		RunE:              func(_ *cobra.Command, args []string) error { return e.showInstance(output, first(args)) },
 		ValidArgsFunction: e.completeInstanceArg,
 	}
@@ -456,7 +456,7 @@ func newInstanceUseCommand(e *env) *cobra.Command {
 
 func newInstanceRefreshCommand(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use: "refresh [NAME]", Short: "Fetch an instance's trust material now", Args: maxArgs(1),
+		Use: "refresh [NAME]", Short: "Fetch an instance's trust material now", Args: optionalArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, i, err := e.findInstance(first(args))
 			if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/app"
 	"github.com/sigbox/sigbox/internal/app/apptest"
+	"github.com/sigbox/sigbox/internal/doctor"
 	"github.com/sigbox/sigbox/oci"
 )
 
@@ -29,7 +30,7 @@ func printed() map[string]any {
 		"sign": signReport{}, "verify": verifyReport{}, "inspect": inspection{}, "instance list": []instanceJSON{},
 		"tree": treeReport{}, "copy": copyReport{}, "download": downloadReport{}, "clean": cleanReport{},
 		"log get": []provenJSON{}, "log search": searchJSON{}, "log prove": proofJSON{}, "log prove --from": continuationJSON{},
-		"log fsck": []fsckJSON{}, "log stats": statsJSON{}, "instance show": shownJSON{}, "status": app.Status{}, "user list": []app.User{}, "token": tokenJSON{}, "token explain": explainedJSON{}, "version": versionInfo{}, "trust export": exportJSON{},
+		"log fsck": []fsckJSON{}, "log stats": statsJSON{}, "instance show": shownJSON{}, "status": app.Status{}, "doctor": doctor.Report{}, "user list": []app.User{}, "token": tokenJSON{}, "token explain": explainedJSON{}, "version": versionInfo{}, "trust export": exportJSON{},
 	}
 }
 
@@ -201,6 +202,7 @@ func TestJSONPrinted(t *testing.T) {
 		{"instance list", exitOK, nil},
 		{"instance show", exitOK, nil},
 		{"status", exitOK, []string{"--data", a.Data()}},
+		{"doctor", exitOK, []string{"--data", a.Data()}},
 		{"user list", exitOK, []string{"--data", a.Data()}},
 		{"token", exitOK, []string{"--data", a.Data(), "--email", "ada@example.com"}},
 		{"token explain", exitOK, []string{"--data", a.Data(), token}},

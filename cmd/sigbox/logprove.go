@@ -35,7 +35,7 @@ checked: prove --check FILE does that, with the entry in the file or that of --l
 prove --from OLD proves that the log continues the checkpoint in the file OLD;
 with --to NEW, that the checkpoint in NEW does.`,
 		Example: "  sigbox log prove 4711 --out 4711.tlog-proof\n  sigbox log prove --check 4711.tlog-proof\n  sigbox log prove --from monday.checkpoint",
-		Args:    maxArgs(1),
+		Args:    optionalArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return e.prove(cmd.Context(), &f, first(args))
 		},

@@ -63,6 +63,7 @@ func verbs() []verb {
 		{"completion", newCompletionCommand},
 		{"serve", newServeCommand},
 		{"status", newStatusCommand},
+		{"doctor", newDoctorCommand},
 		{"trust", newTrustCommand},
 		{"token", newTokenCommand},
 		{"user", newUserCommand},
@@ -249,14 +250,12 @@ func minArgs(n int) cobra.PositionalArgs {
 	}
 }
 
-// maxArgs wants at most n arguments.
-func maxArgs(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) <= n {
-			return nil
-		}
-		return wrongArgs(cmd, "at most "+count(n, "argument", "arguments"), len(args))
+// optionalArg wants one argument or none.
+func optionalArg(cmd *cobra.Command, args []string) error {
+	if len(args) <= 1 {
+		return nil
 	}
+	return wrongArgs(cmd, "at most 1 argument", len(args))
 }
 
 func wrongArgs(cmd *cobra.Command, want string, got int) error {

@@ -29,6 +29,20 @@ func Load(path string, pass Passphrase) (crypto.Signer, error) {
 	return key, nil
 }
 
+// IsEncrypted reports whether a key file takes a passphrase to be used. Errors: as of
+// [Load], as far as they show without one.
+func IsEncrypted(path string) (bool, error) {
+	file, err := readPrivate(path, maxSize)
+	if err != nil {
+		return false, err
+	}
+	block, err := decode(file)
+	if err != nil {
+		return false, sigbox.Errorf(sigbox.KindOf(err), "%s: %w", path, err)
+	}
+	return block.Type == encryptedType || block.Type == cosignType, nil
+}
+
 // LoadKind is Load for a key of one kind: another is refused. With a passphrase,
 // a key that stands in the clear is encrypted in its place.
 func LoadKind(path string, details sigbox.KeyDetails, pass Passphrase) (crypto.Signer, error) {
