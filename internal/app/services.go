@@ -103,7 +103,8 @@ func (s *services) openGround(ctx context.Context) error {
 	a.later(keeper.Close)
 	var g errgroup.Group
 	g.Go(func() (err error) {
-		s.keys, err = keeper.openKeys(ctx, a.keyKinds(), a.freshKey)
+		st := a.state.get()
+		s.keys, err = keeper.openKeys(ctx, st.keyKinds(a.settings.rekorV1()), st.fresh)
 		return err
 	})
 	err = s.openStores(ctx)
@@ -111,21 +112,6 @@ func (s *services) openGround(ctx context.Context) error {
 		err = keysErr
 	}
 	return err
-}
-
-// keyKinds are the keys that this instance has. That of the v1 log is made when the
-// log is first wanted.
-func (a *App) keyKinds() map[string]sigbox.KeyDetails {
-	kinds := keyKinds()
-	if a.state.get().RekorV1.IsZero() && !a.settings.rekorV1() {
-		delete(kinds, rekorV1Key)
-	}
-	return kinds
-}
-
-// freshKey reports whether nobody can have seen a key yet, so that it may be made.
-func (a *App) freshKey(name string) bool {
-	return !a.state.get().Complete || name == rekorV1Key && a.state.get().RekorV1.IsZero()
 }
 
 func (s *services) openStores(ctx context.Context) error {

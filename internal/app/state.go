@@ -20,6 +20,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/atomicfile"
+	"github.com/sigbox/sigbox/internal/rotation"
 	"github.com/sigbox/sigbox/internal/store"
 )
 
@@ -55,6 +56,9 @@ type state struct {
 	// RekorV1 is when the validity of the Rekor v1 log began, zero while there is
 	// none. Its key exists from then on.
 	RekorV1 time.Time `json:"rekorV1,omitzero"`
+	// Generations are the keys of the roles that were rotated, by the name of the
+	// role's first key, in their order. Of a log each is a shard.
+	Generations map[string][]rotation.Generation `json:"generations,omitempty"`
 	// URL is the public one of the last start.
 	URL string `json:"url"`
 	// Complete says that the first start came to its end, so that all keys and
@@ -117,7 +121,7 @@ func loadState(dir string) (state, error) {
 	if s.Schema < 1 || s.LogHostname == "" || s.ValidFrom.IsZero() || s.URL == "" {
 		return state{}, sigbox.Errorf(sigbox.Invalid, "%s is damaged: fields are missing", path).WithHint("restore the data directory from a backup")
 	}
-	return s, nil
+	return s, s.checkGenerations(path)
 }
 
 // openState reads the instance's state, or makes that of a new one, and notes

@@ -45,7 +45,7 @@ type Generation struct {
 	// Number counts a role's keys from 1. It is never given twice.
 	Number int `json:"number"`
 	// Overlap is how long this key is published before it signs.
-	Overlap time.Duration `json:"overlap,omitzero,format:units"`
+	Overlap Span `json:"overlap,omitzero"`
 	// Made is when the key was made, Published since when clients are told to trust
 	// it, Signing since when it signs.
 	Made      time.Time `json:"made,omitzero"`
@@ -62,6 +62,22 @@ type Generation struct {
 	// Root is the generation of the root that certifies this key, for roles that have
 	// one; the first one's if 0.
 	Root int `json:"root,omitzero"`
+}
+
+// Span is a time.Duration that is written as text, such as 24h0m0s.
+type Span time.Duration
+
+// MarshalText gives the text.
+func (s Span) MarshalText() ([]byte, error) { return []byte(time.Duration(s).String()), nil }
+
+// UnmarshalText reads it.
+func (s *Span) UnmarshalText(text []byte) error {
+	d, err := time.ParseDuration(string(text))
+	if err != nil {
+		return sigbox.Errorf(sigbox.Invalid, "expected a time span like 24h, found %.40q", text)
+	}
+	*s = Span(d)
+	return nil
 }
 
 // Phase is how far a generation has come.
@@ -158,7 +174,7 @@ func Plan(gens []Generation, rules Rules, now time.Time) (steps []Step) {
 				published = now
 				steps = append(steps, Step{now, Publish, g.Number})
 			}
-			at := later(published.Add(g.Overlap), now)
+			at := later(published.Add(time.Duration(g.Overlap)), now)
 			before := Current(gens)
 			steps = append(steps, Step{at, Switch, g.Number}, Step{later(ends(before, rules, at), at), Retire, before.Number})
 		case !g.Ends.IsZero() && g.Held():

@@ -44,7 +44,7 @@ func phases(gens []rotation.Generation) string {
 // TestRotation follows one rotation from its beginning to its end.
 func TestRotation(t *testing.T) {
 	r, now := rules(), begun().Add(300*day)
-	gens, err := rotation.Begin(rotation.First(begun()), rotation.Generation{Overlap: r.Overlap}, r, now)
+	gens, err := rotation.Begin(rotation.First(begun()), rotation.Generation{Overlap: rotation.Span(r.Overlap)}, r, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestRotation(t *testing.T) {
 // TestUnderWay: a role that is being rotated is not rotated again.
 func TestUnderWay(t *testing.T) {
 	r, now := rules(), begun().Add(day)
-	gens, err := rotation.Begin(rotation.First(begun()), rotation.Generation{Overlap: r.Overlap}, r, now)
+	gens, err := rotation.Begin(rotation.First(begun()), rotation.Generation{Overlap: rotation.Span(r.Overlap)}, r, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestCompromised(t *testing.T) {
 // TestCompromisedUnderWay: a key that waits already is the successor.
 func TestCompromisedUnderWay(t *testing.T) {
 	r, now := rules(), begun().Add(day)
-	gens, err := rotation.Begin(rotation.First(begun()), rotation.Generation{Overlap: r.Overlap, Root: 2}, r, now)
+	gens, err := rotation.Begin(rotation.First(begun()), rotation.Generation{Overlap: rotation.Span(r.Overlap), Root: 2}, r, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestCompromisedUnderWay(t *testing.T) {
 
 func TestAbandon(t *testing.T) {
 	r, now := rules(), begun().Add(day)
-	gens, err := rotation.Begin(rotation.First(begun()), rotation.Generation{Overlap: r.Overlap}, r, now)
+	gens, err := rotation.Begin(rotation.First(begun()), rotation.Generation{Overlap: rotation.Span(r.Overlap)}, r, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestHistories(t *testing.T) {
 			before := slices.Clone(gens)
 			switch rapid.SampledFrom([]string{"begin", "at once", "stolen", "abandon", "one step", "catch up", "sign"}).Draw(t, "event") {
 			case "begin":
-				if next, err := rotation.Begin(gens, rotation.Generation{Overlap: r.Overlap}, r, now); err == nil {
+				if next, err := rotation.Begin(gens, rotation.Generation{Overlap: rotation.Span(r.Overlap)}, r, now); err == nil {
 					gens = next
 				}
 			case "at once":
@@ -242,7 +242,7 @@ func TestHistories(t *testing.T) {
 			if g.Phase() == rotation.Signing && !g.Held() {
 				t.Fatalf("%+v signs without a key", g)
 			}
-			if !g.Signing.IsZero() && (g.Published.IsZero() || g.Signing.Before(g.Published.Add(g.Overlap))) {
+			if !g.Signing.IsZero() && (g.Published.IsZero() || g.Signing.Before(g.Published.Add(time.Duration(g.Overlap)))) {
 				t.Fatalf("%+v signed before clients could know it", g)
 			}
 			if !g.Retired.IsZero() && g.Retired.Before(g.Ends) {
@@ -268,7 +268,7 @@ func TestPlanIsWhatHappens(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r, now := rules(), begun().Add(day)
 		overlap := time.Duration(rapid.Int64Range(0, 20*int64(day)).Draw(t, "overlap"))
-		gens, err := rotation.Begin(rotation.First(begun()), rotation.Generation{Overlap: overlap.Truncate(time.Second)}, r, now)
+		gens, err := rotation.Begin(rotation.First(begun()), rotation.Generation{Overlap: rotation.Span(overlap.Truncate(time.Second))}, r, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -283,4 +283,19 @@ func TestPlanIsWhatHappens(t *testing.T) {
 			t.Fatalf("found %s", phases(gens))
 		}
 	})
+}
+
+// TestSpan: a span is written as text, and read again.
+func TestSpan(t *testing.T) {
+	text, err := rotation.Span(36 * time.Hour).MarshalText()
+	if err != nil || string(text) != "36h0m0s" {
+		t.Fatalf("found %q, %v", text, err)
+	}
+	var s rotation.Span
+	if err := s.UnmarshalText(text); err != nil || time.Duration(s) != 36*time.Hour {
+		t.Errorf("found %v, %v", s, err)
+	}
+	if err := s.UnmarshalText([]byte("tomorrow")); err == nil || sigbox.KindOf(err) != sigbox.Invalid {
+		t.Errorf("found %v", err)
+	}
 }

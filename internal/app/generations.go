@@ -1,0 +1,89 @@
+package app
+
+import (
+	"maps"
+	"path/filepath"
+
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/rotation"
+)
+
+// generations gives the keys of a role, the first of which every instance has.
+func (s state) generations(role string) []rotation.Generation {
+	if gens := s.Generations[role]; gens != nil {
+		return gens
+	}
+	since := s.ValidFrom
+	if role == rekorV1Key {
+		since = s.RekorV1
+	}
+	return rotation.First(since)
+}
+
+// setGenerations replaces the keys of a role. States that were copied from s before keep
+// theirs.
+func (s *state) setGenerations(role string, gens []rotation.Generation) {
+	s.Generations = maps.Clone(s.Generations)
+	if s.Generations == nil {
+		s.Generations = map[string][]rotation.Generation{}
+	}
+	s.Generations[role] = gens
+}
+
+// generation gives one of a role's keys.
+func (s state) generation(role string, number int) (rotation.Generation, bool) {
+	for _, g := range s.generations(role) {
+		if g.Number == number {
+			return g, true
+		}
+	}
+	return rotation.Generation{}, false
+}
+
+// checkGenerations refuses what no rotation has made.
+func (s state) checkGenerations(path string) error {
+	for role, gens := range s.Generations {
+		err := rotation.Check(gens)
+		if _, known := keyKinds()[role]; !known {
+			err = sigbox.Errorf(sigbox.Invalid, "there is no such role")
+		}
+		if err == nil {
+			continue
+		}
+		return sigbox.Errorf(sigbox.Invalid, "%s is damaged: the generations of %.40q: %w", filepath.Base(path), role, err).
+			WithHint("restore the data directory from a backup")
+	}
+	return nil
+}
+
+// keyKinds are the keys that are there to be used, with their algorithms. That of the v1
+// log is made when the log is first wanted.
+func (s state) keyKinds(rekorV1 bool) map[string]sigbox.KeyDetails {
+	kinds := keyKinds()
+	if s.RekorV1.IsZero() && !rekorV1 {
+		delete(kinds, rekorV1Key)
+	}
+	for role := range s.Generations {
+		kind := kinds[role]
+		delete(kinds, role)
+		for _, g := range s.generations(role) {
+			if g.Held() && g.Trusted() {
+				kinds[generationKey(role, g.Number)] = kind
+			}
+		}
+	}
+	return kinds
+}
+
+// fresh reports whether nobody can have seen a key yet, so that it may be made.
+func (s state) fresh(key string) bool {
+	if !s.Complete || key == rekorV1Key && s.RekorV1.IsZero() {
+		return true
+	}
+	for _, g := range s.generations(roleKey(key)) {
+		if generationKey(roleKey(key), g.Number) == key {
+			return g.Phase() == rotation.Made
+		}
+	}
+	return false
+}
