@@ -4,11 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"html"
-	"io"
-	"net/http"
-	"net/http/cookiejar"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -73,43 +68,6 @@ var (
 	formAction = regexp.MustCompile(`<form method="post" action="([^"]*)"`)
 	formField  = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
 )
-
-func (p person) browse(login string) error {
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		return err
-	}
-	client := &http.Client{Jar: jar}
-	resp, err := client.Get(login)
-	if err != nil {
-		return err
-	}
-	page, err := io.ReadAll(resp.Body)
-	if err := resp.Body.Close(); err != nil {
-		return err
-	}
-	action := formAction.FindSubmatch(page)
-	if err != nil || action == nil {
-		return fmt.Errorf("no login page: %s, %w", page, err)
-	}
-	form := url.Values{"email": {p.email}, "password": {p.password}, "action": {"allow"}}
-	for _, f := range formField.FindAllSubmatch(page, -1) {
-		form.Set(html.UnescapeString(string(f[1])), html.UnescapeString(string(f[2])))
-	}
-	target, err := resp.Request.URL.Parse(html.UnescapeString(string(action[1])))
-	if err != nil {
-		return err
-	}
-	resp, err = client.PostForm(target.String(), form) // follows the redirect to sigbox's own listener
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if said, _ := io.ReadAll(resp.Body); !strings.Contains(string(said), "You are logged in") {
-		return fmt.Errorf("after the login: %s", said)
-	}
-	return nil
-}
 
 // TestBrowserLogin: an account of the instance's own provider, a login in the
 // browser, a signature.

@@ -210,7 +210,7 @@ func (o *offline) Token(ctx context.Context, req TokenRequest) (token string, er
 func (o *offline) ExplainToken(ctx context.Context, token string) (x TokenExplanation, err error) {
 	return x, o.withMinter(func(m *oidc.Minter, s Settings) error {
 		tokens, err := ca.NewTokens(ca.TokensConfig{
-			Issuers: append([]ca.Issuer{ownIssuer(o.state.URL, m.Keys)}, s.Issuers...), Providers: s.Providers,
+			Issuers: s.issuers(o.state.URL, m.Keys), Providers: s.Providers,
 			Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: o.cfg.Now,
 		})
 		if err != nil {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"time"
+
+	"github.com/sigbox/sigbox/internal/oidc"
 )
 
 // watch reloads when a file has changed and then stayed the same for a while, so
@@ -74,8 +76,9 @@ func (a *App) Reload() {
 	fixed, was := s, a.settings
 	fixed.Issuers, was.Issuers = nil, nil
 	fixed.Providers, was.Providers = nil, nil
+	fixed.Login, was.Login = oidc.Logins{}, oidc.Logins{}
 	if !reflect.DeepEqual(fixed, was) {
-		log.Warn("the settings have changed in more than issuers and CI providers; restart sigbox for the rest")
+		log.Warn("the settings have changed in more than issuers, CI providers and logins; restart sigbox for the rest")
 	}
 	log.Info("settings reloaded", "issuers", len(s.Issuers))
 }

@@ -158,10 +158,12 @@ func (s *services) openProvider(context.Context) error {
 	}
 	s.pages = web.New(u.Host)
 	s.users = openUsers(s.kv, s.app.cfg.Now)
-	s.provider, err = oidc.New(oidc.Config{
+	cfg := oidc.Config{
 		Issuer: issuerURL(s.app.state.get().URL), AllowHTTP: u.Scheme == "http", Key: s.keys[oidcKey],
 		Users: s.users, Pages: s.pages, Now: s.app.cfg.Now, Logger: s.app.cfg.Logger,
-	})
+	}
+	s.app.broker(&cfg)
+	s.provider, err = oidc.New(cfg)
 	return err
 }
 
@@ -201,7 +203,7 @@ func (s *services) openCA(ctx context.Context) error {
 	}
 	s.ca, err = ca.New(ca.Config{
 		Gate: bound,
-		Key:  s.keys[caKey], Chain: chain, CTLog: s.ctLog, URL: a.state.get().URL, Issuers: s.issuers(a.settings.Issuers), Providers: a.settings.Providers, Spent: used,
+		Key:  s.keys[caKey], Chain: chain, CTLog: s.ctLog, URL: a.state.get().URL, Issuers: s.issuers(a.settings), Providers: a.settings.Providers, Spent: used,
 		Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: a.cfg.Now, Logger: a.cfg.Logger,
 	})
 	return err
@@ -212,19 +214,31 @@ const ctLogPath = "/ctlog"
 
 // issuers are the outside issuers and the built-in provider, which is asked for
 // its keys in this process.
-func (s *services) issuers(outside []ca.Issuer) []ca.Issuer {
-	return append([]ca.Issuer{ownIssuer(s.app.state.get().URL, s.provider.Keys)}, outside...)
+func (s *services) issuers(from Settings) []ca.Issuer {
+	return from.issuers(s.app.state.get().URL, s.provider.Keys)
 }
 
-// ownIssuer is the built-in provider of an instance.
-func ownIssuer(instanceURL string, keys func() []jose.JSONWebKey) ca.Issuer {
-	return ca.Issuer{URL: issuerURL(instanceURL), Type: ca.Email, Keys: ca.StaticKeys(keys)}
+// issuers are the built-in provider of an instance, whose keys are those given, and the
+// outside issuers.
+func (s Settings) issuers(instanceURL string, keys func() []jose.JSONWebKey) []ca.Issuer {
+	own := ca.Issuer{URL: issuerURL(instanceURL), Type: ca.Email, Keys: ca.StaticKeys(keys)}
+	if s.Login.CertificateIssuer == oidc.IssuerConnector {
+		own.IssuerClaim = oidc.FederatedIssuer
+	}
+	return append([]ca.Issuer{own}, s.Issuers...)
 }
 
-// setIssuers replaces the outside issuers whose tokens the CA takes, and what CI
-// providers there are.
+// setIssuers replaces the outside issuers whose tokens the CA takes, what CI providers
+// there are, and how people sign in.
 func (s *services) setIssuers(from Settings) error {
-	return s.ca.SetIssuers(s.issuers(from.Issuers), from.Providers)
+	apply, err := s.provider.SetLogins(privateLogins(from.Login))
+	if err == nil {
+		err = s.ca.SetIssuers(s.issuers(from), from.Providers)
+	}
+	if err == nil {
+		apply()
+	}
+	return err
 }
 
 func (s *services) openTSA(context.Context) error {

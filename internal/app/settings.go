@@ -13,6 +13,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ca"
+	"github.com/sigbox/sigbox/internal/oidc"
 	"github.com/sigbox/sigbox/internal/store/s3"
 )
 
@@ -54,6 +55,9 @@ type Settings struct {
 	// the built-in ones and in the place of those with the same name. They are read
 	// again with the issuers.
 	Providers map[string]ca.Provider `yaml:"ci-providers"`
+	// Login says how people sign in at the built-in provider. It is read again with the
+	// issuers.
+	Login oidc.Logins `yaml:"login"`
 	// RekorV1 has the instance run a log of Rekor v1 beside that of v2; nil is true.
 	// Turned off again, the log takes no more entries, and what it has stays
 	// readable and trusted.
@@ -156,6 +160,9 @@ func (s *Settings) check() error {
 	if _, err := s.Keys.parse(); err != nil {
 		return err
 	}
+	if err := checkLogins(s.Login); err != nil {
+		return err
+	}
 	if s.PublishInterval < 0 || s.PublishInterval > time.Hour {
 		return sigbox.Errorf(sigbox.Invalid, "publish-interval: expected up to an hour")
 	}
@@ -190,6 +197,9 @@ func (s Settings) over(flags Settings) Settings {
 	}
 	s.InsecureHTTP = s.InsecureHTTP || flags.InsecureHTTP
 	s.Issuers = append(s.Issuers, flags.Issuers...)
+	if flags.Login.Connectors != nil {
+		s.Login = flags.Login
+	}
 	if flags.RekorV1 != nil {
 		s.RekorV1 = flags.RekorV1
 	}

@@ -165,7 +165,7 @@ func newIssuer(in Issuer, providers map[string]Provider) (*issuer, error) {
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(in.URL, "?#") {
 		return nil, sigbox.Errorf(sigbox.Invalid, "url: expected a scheme, a host and perhaps a path")
 	}
-	i.AllowPrivate = in.AllowPrivate || in.InCluster || isPrivateHost(u.Hostname())
+	i.AllowPrivate = in.AllowPrivate || in.InCluster || PrivateHost(u.Hostname())
 	if err := i.checkScheme(u); err != nil {
 		return nil, err
 	}
@@ -294,9 +294,9 @@ func sameOwner(domain, issuer string) error {
 	return sigbox.Errorf(sigbox.Invalid, "subject-domain: %q and the issuer's host %q differ in their last two labels", domain, issuer)
 }
 
-// isPrivateHost says whether a URL's host is written out as a loopback, private
+// PrivateHost says whether a URL's host is written out as a loopback, private
 // or link-local address.
-func isPrivateHost(host string) bool {
+func PrivateHost(host string) bool {
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-json-experiment/json"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/store"
@@ -201,6 +202,17 @@ func (s *Tokens) authenticate(ctx context.Context, token string, x *Explanation)
 		return nil, err
 	}
 	return t, nil
+}
+
+// Verify checks a token as far as it concerns everybody: its form, that its issuer is
+// one of those that are accepted, signature, audience and times. It gives the claims as
+// JSON; what they are good for is the caller's to judge.
+func (s *Tokens) Verify(ctx context.Context, token string) ([]byte, error) {
+	t, err := s.authenticate(ctx, token, nil)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(t.claims)
 }
 
 // miss notes all claims that a token lacks: who refuses it names the first alone.

@@ -30,41 +30,47 @@ func PassphraseFrom(source string) (Passphrase, error) {
 	if source == "" {
 		return nil, nil
 	}
+	return SecretFrom("passphrase", source)
+}
+
+// SecretFrom reads where a secret is that is called what: as PassphraseFrom, but it has
+// to be somewhere. Errors name the source and never what is there.
+func SecretFrom(what, source string) (func() ([]byte, error), error) {
 	kind, name, _ := strings.Cut(source, ":")
 	switch {
 	case name == "":
 	case kind == "env":
-		return func() ([]byte, error) { return usable(source, []byte(os.Getenv(name))) }, nil
+		return func() ([]byte, error) { return usable(what, source, []byte(os.Getenv(name))) }, nil
 	case kind == "file":
-		return func() ([]byte, error) { return fromFile(source, name) }, nil
+		return func() ([]byte, error) { return fromFile(what, source, name) }, nil
 	case kind == "credential" && filepath.IsLocal(name):
-		return func() ([]byte, error) { return fromCredential(source, name) }, nil
+		return func() ([]byte, error) { return fromCredential(what, source, name) }, nil
 	}
-	return nil, sigbox.Errorf(sigbox.Invalid, "passphrase source %.60q: expected %s", source, sources)
+	return nil, sigbox.Errorf(sigbox.Invalid, "%s source %.60q: expected %s", what, source, sources)
 }
 
-func fromCredential(source, name string) ([]byte, error) {
+func fromCredential(what, source, name string) ([]byte, error) {
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if dir == "" {
-		return nil, sigbox.Errorf(sigbox.Unauthenticated, "passphrase %s: CREDENTIALS_DIRECTORY is not set", source).
+		return nil, sigbox.Errorf(sigbox.Unauthenticated, "%s %s: CREDENTIALS_DIRECTORY is not set", what, source).
 			WithHint("start sigbox from a systemd unit with LoadCredential=%s:PATH", name)
 	}
-	return fromFile(source, filepath.Join(dir, name))
+	return fromFile(what, source, filepath.Join(dir, name))
 }
 
-func fromFile(source, path string) ([]byte, error) {
+func fromFile(what, source, path string) ([]byte, error) {
 	b, err := readPrivate(path, maxPassphrase)
 	if err != nil {
-		return nil, sigbox.Errorf(sigbox.KindOf(err), "passphrase %s: %w", source, err)
+		return nil, sigbox.Errorf(sigbox.KindOf(err), "%s %s: %w", what, source, err)
 	}
-	return usable(source, b)
+	return usable(what, source, b)
 }
 
 // usable takes the last line end off and refuses what is empty.
-func usable(source string, b []byte) ([]byte, error) {
+func usable(what, source string, b []byte) ([]byte, error) {
 	b = bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r"))
 	if len(b) == 0 {
-		return nil, sigbox.Errorf(sigbox.Unauthenticated, "passphrase %s: it is empty or not set", source)
+		return nil, sigbox.Errorf(sigbox.Unauthenticated, "%s %s: it is empty or not set", what, source)
 	}
 	return b, nil
 }

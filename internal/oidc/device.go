@@ -37,18 +37,18 @@ type device struct {
 	mu       sync.Mutex
 	polled   time.Time // last, or zero; guarded by mu
 	denied   bool      // guarded by mu
-	email    string    // who consented, or ""; guarded by mu
+	who      *account  // who consented, or nil; guarded by mu
 	authTime time.Time // when; guarded by mu
 }
 
-// answer settles the request; only the first answer counts. No email is a no.
-func (d *device) answer(email string, now time.Time) bool {
+// answer settles the request; only the first answer counts. Nobody is a no.
+func (d *device) answer(who *account, now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.denied || d.email != "" {
+	if d.denied || d.who != nil {
 		return false
 	}
-	d.denied, d.email, d.authTime = email == "", email, now
+	d.denied, d.who, d.authTime = who == nil, who, now
 	return true
 }
 
@@ -64,10 +64,10 @@ func (d *device) poll(now time.Time) (*grant, error) {
 		return nil, oidc.ErrAccessDenied()
 	case early:
 		return nil, oidc.ErrSlowDown()
-	case d.email == "":
+	case d.who == nil:
 		return nil, oidc.ErrAuthorizationPending()
 	}
-	return &grant{email: d.email, clientID: d.clientID, authTime: d.authTime}, nil
+	return &grant{who: *d.who, clientID: d.clientID, authTime: d.authTime}, nil
 }
 
 // DeviceAuthorization implements op.Server.
@@ -204,23 +204,23 @@ func (p *Provider) findDevice(w http.ResponseWriter, r *http.Request) (d *device
 	return d, http.StatusOK, ""
 }
 
-func (p *Provider) allowDevice(w http.ResponseWriter, d *device, user User) {
+func (p *Provider) allowDevice(w http.ResponseWriter, d *device, who account) {
 	now := p.now()
 	p.waiting.take(d.userCode, now)
-	if _, lives := p.devices.get(d.code, now); !lives || !d.answer(user.Email, now) {
+	if _, lives := p.devices.get(d.code, now); !lives || !d.answer(&who, now) {
 		p.ended(w)
 		return
 	}
 	p.pages.Message(w, http.StatusOK, MessageView{
 		Title: "You are signed in",
-		Text:  "The program with the code " + d.userCode + " goes on as " + user.Email + ". You can close this page.",
+		Text:  "The program with the code " + d.userCode + " goes on as " + who.email + ". You can close this page.",
 	})
 }
 
 func (p *Provider) denyDevice(d *device) {
 	now := p.now()
 	p.waiting.take(d.userCode, now)
-	d.answer("", now)
+	d.answer(nil, now)
 }
 
 // newUserCode draws a code like BCDF-GHJK.

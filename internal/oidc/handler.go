@@ -53,6 +53,8 @@ func (p *Provider) Handler() http.Handler {
 	mux.Handle("POST "+authorizePath, noStore(p.authorize(lib)))
 	mux.Handle("GET "+loginPath, noStore(http.HandlerFunc(p.getLogin)))
 	mux.Handle("POST "+loginPath, noStore(p.sameOrigin(p.postLogin)))
+	mux.Handle("GET "+loginPath+"/{connector}", noStore(http.HandlerFunc(p.getConnector)))
+	mux.Handle("GET "+callbackPath+"/{connector}", noStore(http.HandlerFunc(p.getCallback)))
 	mux.Handle("GET "+devicePath, noStore(http.HandlerFunc(p.getDevice)))
 	mux.Handle("POST "+devicePath, noStore(p.sameOrigin(p.postDevice)))
 	return http.StripPrefix(p.path, mux)

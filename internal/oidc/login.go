@@ -24,6 +24,8 @@ type login struct {
 	redirect, state, nonce, challenge string
 
 	device *device // of the device flow, else nil
+
+	who *account // who has signed in at a connector, and has not consented yet; else nil
 }
 
 // begin notes a login and gives its ID.
@@ -110,12 +112,27 @@ func (p *Provider) getLogin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id := r.Form.Get("id")
-	if l, ok := p.ownLogin(w, r, id); ok {
-		p.showLogin(w, http.StatusOK, id, l, l.hint, "")
+	l, ok := p.ownLogin(w, r, id)
+	if !ok {
+		return
+	}
+	set, local, err := p.choosing(r.Context())
+	switch {
+	case err != nil:
+		p.broken(w, r, err)
+	case l.who == nil && !local && len(set.list) == 1:
+		p.toConnector(w, r, id, l, set.list[0]) // there is nothing to choose
+	default:
+		p.showLogin(w, r, http.StatusOK, id, l, l.hint, "")
 	}
 }
 
-func (p *Provider) showLogin(w http.ResponseWriter, status int, id string, l *login, email, problem string) {
+func (p *Provider) showLogin(w http.ResponseWriter, r *http.Request, status int, id string, l *login, email, problem string) {
+	set, local, err := p.choosing(r.Context())
+	if err != nil {
+		p.broken(w, r, err)
+		return
+	}
 	v := LoginView{
 		Action: p.path + loginPath, ID: id, CSRF: p.csrf(l.browser, id),
 		Email: email, Client: l.clientID, Problem: problem,
@@ -125,6 +142,11 @@ func (p *Provider) showLogin(w http.ResponseWriter, status int, id string, l *lo
 	}
 	if d := l.device; d != nil {
 		v.Device = &DeviceRequest{UserCode: d.userCode, Address: d.address, Age: p.now().Sub(d.created)}
+	}
+	if l.who == nil {
+		v.Accounts, v.Connectors = local, p.links(set, id)
+	} else {
+		v.Person = &Person{Email: l.who.email, At: set.titleOf(l.who.connector)}
 	}
 	p.pages.Login(w, status, v)
 }
@@ -147,18 +169,26 @@ func (p *Provider) postLogin(w http.ResponseWriter, r *http.Request) {
 	case "deny":
 		p.deny(w, r, id)
 	case "allow":
+		if l.who != nil {
+			p.allow(w, r, id, *l.who)
+			return
+		}
 		p.tryPassword(w, r, id, l)
 	default:
-		p.showLogin(w, http.StatusBadRequest, id, l, r.PostForm.Get("email"), "Choose one of the two buttons.")
+		p.showLogin(w, r, http.StatusBadRequest, id, l, r.PostForm.Get("email"), "Choose one of the two buttons.")
 	}
 }
 
 // tryPassword checks the password, within the limits on tries.
 func (p *Provider) tryPassword(w http.ResponseWriter, r *http.Request, id string, l *login) {
 	email, address := r.PostForm.Get("email"), p.address(r)
+	if !p.connectors.Load().local {
+		p.showLogin(w, r, http.StatusForbidden, id, l, email, "Nobody signs in here with a password.")
+		return
+	}
 	if wait, ok := p.takeTry(email, address); !ok {
 		retryAfter(w, wait)
-		p.showLogin(w, http.StatusTooManyRequests, id, l, email,
+		p.showLogin(w, r, http.StatusTooManyRequests, id, l, email,
 			fmt.Sprintf("Too many wrong passwords. Try again in %d seconds.", seconds(wait)))
 		return
 	}
@@ -166,18 +196,18 @@ func (p *Provider) tryPassword(w http.ResponseWriter, r *http.Request, id string
 	if err == nil {
 		p.giveBackTry(email, address)
 		p.log.InfoContext(r.Context(), "signed in", "user", user.Email, "client", l.clientID, "address", address)
-		p.allow(w, r, id, user)
+		p.allow(w, r, id, account{email: user.Email})
 		return
 	}
 	switch sigbox.KindOf(err) {
 	case sigbox.Unauthenticated:
 		// The address is not logged: people type passwords into that field.
 		p.log.InfoContext(r.Context(), "wrong password or user", "client", l.clientID, "address", address)
-		p.showLogin(w, http.StatusForbidden, id, l, email, "The email address or the password is wrong.")
+		p.showLogin(w, r, http.StatusForbidden, id, l, email, "The email address or the password is wrong.")
 	case sigbox.Unavailable:
 		p.giveBackTry(email, address)
 		retryAfter(w, time.Second)
-		p.showLogin(w, http.StatusServiceUnavailable, id, l, email, "Too many people sign in at this moment. Try again in a few seconds.")
+		p.showLogin(w, r, http.StatusServiceUnavailable, id, l, email, "Too many people sign in at this moment. Try again in a few seconds.")
 	default:
 		p.broken(w, r, err)
 	}
@@ -203,7 +233,7 @@ func (p *Provider) giveBackTry(email, address string) {
 
 // allow ends a login with consent. The login is taken, so a form that is sent
 // twice gives one code.
-func (p *Provider) allow(w http.ResponseWriter, r *http.Request, id string, user User) {
+func (p *Provider) allow(w http.ResponseWriter, r *http.Request, id string, who account) {
 	now := p.now()
 	l, ok := p.logins.take(id, now)
 	if !ok {
@@ -211,7 +241,7 @@ func (p *Provider) allow(w http.ResponseWriter, r *http.Request, id string, user
 		return
 	}
 	if l.device != nil {
-		p.allowDevice(w, l.device, user)
+		p.allowDevice(w, l.device, who)
 		return
 	}
 	code, err := p.random()
@@ -220,14 +250,14 @@ func (p *Provider) allow(w http.ResponseWriter, r *http.Request, id string, user
 		return
 	}
 	p.codes.put(code, &grant{
-		email: user.Email, clientID: l.clientID, redirect: l.redirect,
+		who: who, clientID: l.clientID, redirect: l.redirect,
 		challenge: l.challenge, nonce: l.nonce, authTime: now,
 	}, now)
 	if l.redirect == outOfBand {
 		p.pages.Message(w, http.StatusOK, MessageView{
 			Title: "Copy this code into your program",
 			Text: fmt.Sprintf("It is good once, for %d minutes. Give it to nobody: whoever has it may sign as %s.",
-				int(codeTTL.Minutes()), user.Email),
+				int(codeTTL.Minutes()), who.email),
 			Code: code,
 		})
 		return

@@ -21,6 +21,7 @@
 //	/userinfo                           user info
 //	/device_authorization               device authorization endpoint
 //	/login, /device                     pages for people
+//	/callback/ID                        where the provider of a connector answers
 //
 // ID and access tokens are JWTs with the same claims, signed with RS256, since
 // cosign takes nothing else and sigstore-python submits the access token.
@@ -29,6 +30,10 @@
 // What protects a code is therefore that it goes to a loopback address only, that
 // it is good once, for two minutes, with the PKCE verifier, and that it leaves in
 // the answer to the browser that began and nowhere else.
+//
+// People may also sign in elsewhere, at an OpenID provider or at GitHub ("connectors").
+// Then this provider is a client there, and its tokens name the address that the other
+// one has verified, and in federated_claims whose it is.
 //
 // Requests, codes and device authorizations live in memory, bounded, and end with
 // the process: a login under way must be begun again. Users and the key persist.
@@ -51,6 +56,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -61,12 +67,13 @@ import (
 
 // How many of each there may be at a time, and for how long.
 const (
-	maxLogins  = 4096
-	loginTTL   = 10 * time.Minute
-	maxCodes   = 4096
-	codeTTL    = 2 * time.Minute
-	maxDevices = 4096
-	deviceTTL  = 10 * time.Minute
+	maxLogins   = 4096
+	loginTTL    = 10 * time.Minute
+	maxCodes    = 4096
+	codeTTL     = 2 * time.Minute
+	maxAttempts = 4096
+	maxDevices  = 4096
+	deviceTTL   = 10 * time.Minute
 )
 
 // Config is what a Provider needs. Issuer, Key, Users and Pages are required.
@@ -81,6 +88,15 @@ type Config struct {
 	Users *Users
 	// Pages draws the login pages.
 	Pages Pages
+	// Logins says how people sign in; see [Provider.SetLogins].
+	Logins Logins
+	// Outside gives the line to a connector's provider. Nil is for Logins without any
+	// connector, as are IDTokens and Secrets.
+	Outside func(Connector) Outside
+	// IDTokens makes what verifies a provider's ID tokens for the client ID.
+	IDTokens func(Connector) (IDTokens, error)
+	// Secrets reads a client's secret from where the settings say that it is.
+	Secrets func(source string) (string, error)
 	// Clients are the client IDs, and so the audiences, that programs may use;
 	// nil is "sigstore".
 	Clients []string
@@ -114,10 +130,16 @@ type Provider struct {
 	log      *slog.Logger
 	csrfKey  [32]byte
 
-	logins  *expiring[*login]  // by ID
-	codes   *expiring[*grant]  // by authorization code
-	devices *expiring[*device] // by device code
-	waiting *expiring[*device] // the same by user code
+	outside    func(Connector) Outside
+	idTokens   func(Connector) (IDTokens, error)
+	secrets    func(source string) (string, error)
+	connectors atomic.Pointer[connectors]
+
+	logins   *expiring[*login]   // by ID
+	attempts *expiring[*attempt] // by state
+	codes    *expiring[*grant]   // by authorization code
+	devices  *expiring[*device]  // by device code
+	waiting  *expiring[*device]  // the same by user code
 
 	perUser    *limiter // failed logins
 	perAddress *limiter // failed logins
@@ -146,7 +168,9 @@ func New(c Config) (*Provider, error) {
 		issuer: c.Issuer, path: u.Path, secure: u.Scheme == "https", origins: http.NewCrossOriginProtection(),
 		minter: minter, users: c.Users, pages: c.Pages, clients: slices.Clone(c.Clients), lifetime: c.Lifetime,
 		address: c.ClientAddress, now: c.Now, rand: c.Rand, log: c.Logger,
+		outside: c.Outside, idTokens: c.IDTokens, secrets: c.Secrets,
 		logins:     newExpiring[*login](maxLogins, loginTTL),
+		attempts:   newExpiring[*attempt](maxAttempts, loginTTL),
 		codes:      newExpiring[*grant](maxCodes, codeTTL),
 		devices:    newExpiring[*device](maxDevices, deviceTTL),
 		waiting:    newExpiring[*device](maxDevices, deviceTTL),
@@ -162,6 +186,11 @@ func New(c Config) (*Provider, error) {
 	if _, err := io.ReadFull(c.Rand, p.csrfKey[:]); err != nil {
 		return nil, fmt.Errorf("making a form key: %w", err)
 	}
+	apply, err := p.SetLogins(c.Logins)
+	if err != nil {
+		return nil, err
+	}
+	apply()
 	return p, nil
 }
 

@@ -61,7 +61,7 @@ func (s *server) Discovery(context.Context, *op.Request[struct{}]) (*op.Response
 		TokenEndpointAuthMethodsSupported: []oidc.AuthMethod{oidc.AuthMethodNone},
 		CodeChallengeMethodsSupported:     []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256},
 		ClaimsSupported: []string{"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "nonce", "auth_time", "at_hash",
-			"email", "email_verified", "name"},
+			"email", "email_verified", "name", "federated_claims"},
 	}, true}), nil
 }
 
@@ -156,7 +156,7 @@ func (s *server) VerifyClient(_ context.Context, r *op.Request[op.ClientCredenti
 
 // grant is what somebody consented to: the meaning of an authorization code.
 type grant struct {
-	email     string
+	who       account
 	clientID  string
 	redirect  string
 	challenge string
@@ -191,17 +191,11 @@ func verifies(verifier, challenge string) bool {
 // tokens answers a grant with an access token and an ID token, if the user is
 // still there.
 func (s *server) tokens(ctx context.Context, g *grant) (*op.Response, error) {
-	user, err := s.p.users.Get(ctx, g.email)
-	if err != nil && sigbox.KindOf(err) == sigbox.NotFound {
-		return nil, oidc.ErrInvalidGrant().WithDescription("the user is gone")
-	}
+	c, err := s.p.claimsOf(ctx, g.who)
 	if err != nil {
-		return nil, serverError(err)
+		return nil, err
 	}
-	c := claims{
-		Subject: user.Email, Email: user.Email, Name: user.Name,
-		Audience: g.clientID, Nonce: g.nonce, AuthTime: jwt.NewNumericDate(g.authTime),
-	}
+	c.Audience, c.Nonce, c.AuthTime = g.clientID, g.nonce, jwt.NewNumericDate(g.authTime)
 	access, err := s.p.minter.mint(c, s.p.lifetime)
 	if err != nil {
 		return nil, serverError(err)
@@ -211,7 +205,7 @@ func (s *server) tokens(ctx context.Context, g *grant) (*op.Response, error) {
 	if err != nil {
 		return nil, serverError(err)
 	}
-	s.p.log.InfoContext(ctx, "tokens issued", "user", user.Email, "client", g.clientID)
+	s.p.log.InfoContext(ctx, "tokens issued", "user", c.Email, "issuer", c.Federated.ConnectorID, "client", g.clientID)
 	return op.NewResponse(oidc.AccessTokenResponse{
 		AccessToken: access,
 		IDToken:     id,
@@ -219,6 +213,34 @@ func (s *server) tokens(ctx context.Context, g *grant) (*op.Response, error) {
 		ExpiresIn:   uint64(s.p.lifetime / time.Second), //nolint:gosec // G115: New refuses negative ones
 		Scope:       oidc.SpaceDelimitedArray{oidc.ScopeOpenID, oidc.ScopeEmail},
 	}), nil
+}
+
+// claimsOf says who somebody is, if they still may be it: a local account must be
+// there, and a connector must be one that vouches for the address.
+func (p *Provider) claimsOf(ctx context.Context, who account) (claims, error) {
+	gone := oidc.ErrInvalidGrant().WithDescription("the user is gone")
+	set := p.connectors.Load()
+	if who.connector == "" {
+		user, err := p.users.Get(ctx, who.email)
+		switch {
+		case err != nil && sigbox.KindOf(err) != sigbox.NotFound:
+			return claims{}, serverError(err)
+		case err != nil || !set.local:
+			return claims{}, gone
+		}
+		return claims{Subject: user.Email, Email: user.Email, Name: user.Name, Federated: p.minter.own(user.Email)}, nil
+	}
+	c := set.find(who.connector)
+	if c == nil {
+		return claims{}, gone
+	}
+	if err := p.admit(ctx, set, c, who.email); err != nil {
+		if sigbox.KindOf(err) == sigbox.Denied {
+			return claims{}, gone.WithParent(err)
+		}
+		return claims{}, serverError(err)
+	}
+	return claims{Subject: who.email, Email: who.email, Federated: federated{c.issuer, who.userID}}, nil
 }
 
 // userInfo is the answer of the userinfo endpoint (OpenID Connect Core §5.3.2).

@@ -125,8 +125,11 @@ func (m *Minter) MintToken(ctx context.Context, email, audience string, lifetime
 	if lifetime < time.Second || lifetime > MaxLifetime {
 		return "", sigbox.Mismatch(sigbox.Invalid, "a token cannot live that long", "between 1s and "+MaxLifetime.String(), lifetime)
 	}
-	return m.mint(claims{Subject: email, Email: email, Audience: audience}, lifetime)
+	return m.mint(claims{Subject: email, Email: email, Audience: audience, Federated: m.own(email)}, lifetime)
 }
+
+// own is where an address of this provider's own comes from.
+func (m *Minter) own(email string) federated { return federated{m.issuer, email} }
 
 // claims are those of ID and access tokens alike, since clients submit either.
 // The subject is the address: it is the only identity that there is here, and so
@@ -147,6 +150,15 @@ type claims struct {
 	// AccessTokenHash binds an ID token to the access token beside it
 	// (OpenID Connect Core §3.1.3.6).
 	AccessTokenHash string `json:"at_hash,omitempty"`
+	// Federated says whose account the address is; see [FederatedIssuer].
+	Federated federated `json:"federated_claims"`
+}
+
+// federated is a claim that Dex has made usual: the provider that vouches for a
+// person, here by its URL, and how that one knows them.
+type federated struct {
+	ConnectorID string `json:"connector_id"`
+	UserID      string `json:"user_id"`
 }
 
 // mint fills in what all tokens have, and signs.

@@ -96,9 +96,7 @@ func (u *Users) Add(ctx context.Context, email, password, name string) error {
 // List gives all users, by address.
 func (u *Users) List(ctx context.Context) ([]User, error) {
 	var all []User
-	end := []byte(userPrefix)
-	end[len(end)-1]++
-	for pair, err := range u.kv.Scan(ctx, []byte(userPrefix), end) {
+	for pair, err := range u.kv.Scan(ctx, []byte(userPrefix), usersEnd()) {
 		if err != nil {
 			return nil, fmt.Errorf("listing users: %w", err)
 		}
@@ -109,6 +107,21 @@ func (u *Users) List(ctx context.Context) ([]User, error) {
 		all = append(all, r.user())
 	}
 	return all, nil
+}
+
+// any says whether there is a user at all.
+func (u *Users) any(ctx context.Context) (bool, error) {
+	for _, err := range u.kv.Scan(ctx, []byte(userPrefix), usersEnd()) {
+		return err == nil, err
+	}
+	return false, nil
+}
+
+// usersEnd is behind the keys of all users.
+func usersEnd() []byte {
+	end := []byte(userPrefix)
+	end[len(end)-1]++
+	return end
 }
 
 // Get gives one user, or NotFound.

@@ -31,8 +31,27 @@ type LoginView struct {
 	Redirect string
 	// Device is set when another device waits for the login.
 	Device *DeviceRequest
+	// Accounts says that people may sign in with an address and a password.
+	Accounts bool
+	// Connectors are where they may sign in besides.
+	Connectors []ConnectorLink
+	// Person is set when somebody has signed in at a connector: then there is
+	// nothing to fill in, and the buttons alone are left.
+	Person *Person
 	// Problem is what went wrong with the last try, or "".
 	Problem string
+}
+
+// ConnectorLink is a provider at which people may sign in.
+type ConnectorLink struct {
+	// Title is its name for people, Path where a link to it goes.
+	Title, Path string
+}
+
+// Person is somebody who has signed in at a connector.
+type Person struct {
+	// Email is their address, At the connector's title.
+	Email, At string
 }
 
 // DeviceRequest is what is known of a program that waits for a login elsewhere.

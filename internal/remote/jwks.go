@@ -273,49 +273,82 @@ func readSmall(path string, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// fetch reads a document of at most limit bytes.
+// fetch reads a document of at most limit bytes; a redirect is as wrong as any other
+// status.
 func (r issuerReader) fetch(ctx context.Context, at string, limit int64) ([]byte, http.Header, error) {
-	u, err := url.Parse(at)
-	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && (u.Scheme != "http" || !r.private)) {
-		return nil, nil, sigbox.Errorf(sigbox.Invalid, "%.200q is no URL to fetch keys from: expected https", at)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
-		return nil, nil, sigbox.Errorf(sigbox.Invalid, "%.200q is no URL to fetch keys from", at).WithCause(err)
+		return nil, nil, noIssuerURL(at).WithCause(err)
 	}
-	req.Header.Set("User-Agent", "sigbox")
 	req.Header.Set("Accept", "application/json")
+	a, err := r.do(req, limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	if a.status != http.StatusOK {
+		return nil, nil, sigbox.Errorf(sigbox.Unavailable, "%.200s answers with the status %d, expected 200 (redirects are not followed)", at, a.status)
+	}
+	if t, _, err := mime.ParseMediaType(a.header.Get("Content-Type")); err == nil && t == "text/html" {
+		return nil, nil, sigbox.Errorf(sigbox.Invalid, "%.200s answers with a web page, expected JSON", at)
+	}
+	return a.body, a.header, nil
+}
+
+// do sends a request and reads at most limit bytes of the answer, whatever its status.
+func (r issuerReader) do(req *http.Request, limit int64) (response, error) {
+	u := req.URL
+	if u.Host == "" || u.User != nil || (u.Scheme != "https" && (u.Scheme != "http" || !r.private)) {
+		return response{}, noIssuerURL(u.Redacted())
+	}
+	at := u.String()
+	req.Header.Set("User-Agent", "sigbox")
 	if r.bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+r.bearer)
 	}
-	resp, err := r.client.Do(req)
+	resp, err := r.client.Do(req) //nolint:gosec // G704: where it leads is what the client looks at
 	if errors.Is(err, errPrivate) {
-		return nil, nil, sigbox.Errorf(sigbox.Denied, "%.200s is at a private address", at).WithCause(err).
+		return response{}, sigbox.Errorf(sigbox.Denied, "%.200s is at a private address", at).WithCause(err).
 			WithHint("if that is meant, set allow-private for the issuer")
 	}
 	if err != nil {
-		return nil, nil, sigbox.Errorf(sigbox.Unavailable, "cannot reach %.200s", at).WithCause(rootCause(err))
+		return response{}, sigbox.Errorf(sigbox.Unavailable, "cannot reach %.200s", at).WithCause(rootCause(err))
 	}
 	defer func() { _ = resp.Body.Close() }() // only read from
-	return readIssuer(resp, at, limit)
-}
-
-// readIssuer reads an answer; a redirect is as wrong as any other status.
-func readIssuer(resp *http.Response, at string, limit int64) ([]byte, http.Header, error) {
-	if resp.StatusCode != http.StatusOK {
-		return nil, nil, sigbox.Errorf(sigbox.Unavailable, "%.200s answers with the status %d, expected 200 (redirects are not followed)", at, resp.StatusCode)
-	}
-	if t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && t == "text/html" {
-		return nil, nil, sigbox.Errorf(sigbox.Invalid, "%.200s answers with a web page, expected JSON", at)
-	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return nil, nil, sigbox.Errorf(sigbox.Unavailable, "%.200s broke off", at).WithCause(err)
+		return response{}, sigbox.Errorf(sigbox.Unavailable, "%.200s broke off", at).WithCause(err)
 	}
 	if int64(len(body)) > limit {
-		return nil, nil, sigbox.Errorf(sigbox.TooLarge, "%.200s answers with more than %d bytes", at, limit)
+		return response{}, sigbox.Errorf(sigbox.TooLarge, "%.200s answers with more than %d bytes", at, limit)
 	}
-	return body, resp.Header, nil
+	return response{resp.StatusCode, resp.Header, body}, nil
+}
+
+func noIssuerURL(at string) *sigbox.Error {
+	return sigbox.Errorf(sigbox.Invalid, "%.200q is no URL to ask an issuer at: expected https", at)
+}
+
+// Issuer is the line to one issuer, for other requests than those for its keys, and
+// under the same rules.
+type Issuer struct {
+	keys *IssuerKeys
+	req  ca.KeyRequest
+}
+
+// Issuer gives the line to an issuer.
+func (k *IssuerKeys) Issuer(req ca.KeyRequest) Issuer { return Issuer{k, req} }
+
+// Do sends a request and reads at most limit bytes of the answer, whatever its status.
+// Errors: Unavailable when there is no answer, TooLarge, Denied for a private address,
+// Invalid for a URL that is not asked.
+func (i Issuer) Do(req *http.Request, limit int64) (status int, body []byte, err error) {
+	r, err := i.keys.reader(i.req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer r.done()
+	a, err := r.do(req, limit)
+	return a.status, a.body, err
 }
 
 // maxAge reads how long an answer may be kept (RFC 9111 §5.2.2.1), 0 if it does

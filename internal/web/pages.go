@@ -54,26 +54,58 @@ func logo() g.Node {
 }
 
 func login(v oidc.LoginView, listener string) page {
-	return page{title: "Sign in", main: g.Group{
+	content := g.Group{
 		h.H1(g.Text("Sign in")),
 		whoAsks(v, listener),
 		h.P(h.Class("quiet"), g.Text("It learns your name and email address, and can sign as you for some minutes.")),
 		problem(v.Problem),
-		form(v.Action,
-			hidden("id", v.ID),
-			hidden("csrf", v.CSRF),
-			h.Label(h.For("email"), g.Text("Email address")),
-			h.Input(h.ID("email"), h.Name("email"), h.Type("email"), h.MaxLength("254"), h.AutoComplete("username"),
-				g.Attr("spellcheck", "false"), h.Required(), h.Value(v.Email), g.If(v.Email == "", h.AutoFocus())),
-			h.Label(h.For("password"), g.Text("Password")),
-			h.Input(h.ID("password"), h.Name("password"), h.Type("password"), h.MaxLength("1024"), h.AutoComplete("current-password"),
-				h.Required(), g.If(v.Email != "", h.AutoFocus())),
-			h.Div(h.Class("buttons"),
-				h.Button(h.Name("action"), h.Value("allow"), g.Text("Sign in and allow")),
-				h.Button(h.Name("action"), h.Value("deny"), h.Class("second"), h.FormNoValidate(), g.Text("Deny")),
-			),
+	}
+	switch {
+	case v.Person != nil:
+		content = append(content, consent(v))
+	case len(v.Connectors) == 0 || v.Accounts:
+		content = append(content, connectors(v), password(v))
+	default:
+		content = append(content, connectors(v), buttons(v, nil))
+	}
+	return page{title: "Sign in", main: content}
+}
+
+// connectors links to the providers at which people may sign in.
+func connectors(v oidc.LoginView) g.Node {
+	return g.If(len(v.Connectors) > 0, h.Div(h.Class("connectors"), g.Map(v.Connectors, func(c oidc.ConnectorLink) g.Node {
+		return h.A(h.Class("button"), h.Href(ownPath(c.Path)), g.Text("Sign in with "+c.Title))
+	})))
+}
+
+// password asks for an address and a password.
+func password(v oidc.LoginView) g.Node {
+	return buttons(v, g.Group{
+		h.Label(h.For("email"), g.Text("Email address")),
+		h.Input(h.ID("email"), h.Name("email"), h.Type("email"), h.MaxLength("254"), h.AutoComplete("username"),
+			g.Attr("spellcheck", "false"), h.Required(), h.Value(v.Email), g.If(v.Email == "", h.AutoFocus())),
+		h.Label(h.For("password"), g.Text("Password")),
+		h.Input(h.ID("password"), h.Name("password"), h.Type("password"), h.MaxLength("1024"), h.AutoComplete("current-password"),
+			h.Required(), g.If(v.Email != "", h.AutoFocus())),
+	}, h.Button(h.Name("action"), h.Value("allow"), g.Text("Sign in and allow")))
+}
+
+// consent asks whether the program may act in the name of who has signed in.
+func consent(v oidc.LoginView) g.Node {
+	return buttons(v, h.P(g.Text("You are "), h.B(g.Text(v.Person.Email)), g.Text(", signed in with "), h.B(g.Text(v.Person.At)), g.Text(".")),
+		h.Button(h.Name("action"), h.Value("allow"), h.AutoFocus(), g.Text("Allow")))
+}
+
+// buttons is the form of the login page: what is to be filled in, and how to end.
+func buttons(v oidc.LoginView, fields g.Node, first ...g.Node) g.Node {
+	return form(v.Action,
+		hidden("id", v.ID),
+		hidden("csrf", v.CSRF),
+		fields,
+		h.Div(h.Class("buttons"), g.Group(first),
+			h.Button(h.Name("action"), h.Value("deny"), h.Class("second"), h.FormNoValidate(), g.Text("Deny")),
 		),
-	}}
+	)
 }
 
 // whoAsks says which program wants the login, and what to beware of. The listener
