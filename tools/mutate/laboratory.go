@@ -107,7 +107,7 @@ func (t *test) run(ctx context.Context, env ...string) (passed bool, output []by
 	if t.rapid {
 		args = append(args, "-rapid.seed=1", "-rapid.nofailfile", "-rapid.shrinktime=0s")
 	}
-	cmd := exec.CommandContext(ctx, "sh", args...)
+	cmd := exec.CommandContext(ctx, "sh", args...) // #nosec G204 -- tests that were built here
 	cmd.Dir, cmd.Env = t.pkg.dir, append(os.Environ(), env...)
 	cmd.WaitDelay = time.Second
 	output, err := cmd.CombinedOutput()
@@ -121,8 +121,7 @@ func (l *laboratory) trace(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer os.Remove(f.Name())
-		defer f.Close()
+		defer func() { _, _ = f.Close(), os.Remove(f.Name()) }() // it has been read
 		if err := f.Truncate(int64(l.sites()) + 1); err != nil {
 			return err
 		}

@@ -76,7 +76,7 @@ func run() error {
 		if dir, err = os.MkdirTemp("", "mutate"); err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }() // in the system's temporary directory
 	}
 	wanted, err := regexp.Compile(*only)
 	if err != nil {
