@@ -54,6 +54,14 @@ func TestDrills(t *testing.T) {
 	runShell(t, line, script)
 }
 
+// TestHostsApart runs the commands of that section.
+func TestHostsApart(t *testing.T) {
+	t.Setenv("CA", freeAddress(t))
+	t.Setenv("LOGS", freeAddress(t))
+	t.Setenv("TRUST", freeAddress(t))
+	runSection(t, "Hosts apart", "sh", "curl")
+}
+
 // TestHandingOutTrust runs the commands of that section of docs/operations.md.
 func TestHandingOutTrust(t *testing.T) {
 	runSection(t, "Handing out trust", "sh", "tar", "sha256sum")
@@ -81,21 +89,31 @@ func runSection(t *testing.T, title string, programs ...string) {
 // LISTEN is an address that is free.
 func runShell(t *testing.T, line []string, script string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().String()
-	listener.Close()
+	addr := freeAddress(t)
 	dir := t.TempDir()
 	line = append(line, "sh", "-xc", "set -eu\ntrap 'kill $pid 2>/dev/null || true' EXIT\n"+script)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "LISTEN="+addr, "SIGBOX_HOME="+filepath.Join(dir, "home"), "GORACE="+gorace)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "log"))
-		t.Fatalf("%v\n%s\nthe log of the instance:\n%s", err, lastLines(string(out), 40), lastLines(string(log), 20))
+		logs, _ := filepath.Glob(filepath.Join(dir, "*log"))
+		for _, path := range logs {
+			log, _ := os.ReadFile(path)
+			t.Logf("%s:\n%s", filepath.Base(path), lastLines(string(log), 20))
+		}
+		t.Fatalf("%v\n%s", err, lastLines(string(out), 40))
 	}
+}
+
+// freeAddress is one that nothing listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
 }
 
 // lastLines gives the end of a text.

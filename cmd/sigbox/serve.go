@@ -24,6 +24,7 @@ const drainTime = 10 * time.Second
 type serveFlags struct {
 	dataFlags
 	settings  app.Settings
+	only      []string
 	accept    []string
 	logFormat string
 	logLevel  string
@@ -53,15 +54,17 @@ was acknowledged is durable at any time.`,
 	fs := cmd.Flags()
 	fs.StringVar(&f.settings.Listen, "listen", "", "`ADDR` to listen on, HOST:PORT (default "+app.DefaultListen+"; with port 0 any free one)")
 	fs.StringVar(&f.settings.URL, "url", "", "`URL` at which clients reach the instance (default: from --listen)")
+	fs.StringSliceVar(&f.only, "only", nil, "the `ROLES` that this host has: some of ca, ctlog, log, log-v1, tsa, tuf, oidc (default all); other hosts have the others")
 	fs.StringVar(&f.settings.TLS.Cert, "tls-cert", "", "`FILE` with the TLS certificate and its chain, PEM; read again when it changes")
 	fs.StringVar(&f.settings.TLS.Key, "tls-key", "", "`FILE` with the key of --tls-cert, PEM")
 	fs.BoolVar(&f.settings.InsecureHTTP, "insecure-http", false, "listen beyond loopback without TLS: only behind something that speaks TLS")
 	fs.StringVar(&f.settings.Passphrase, "passphrase", "", "`SOURCE` of the key files' passphrase: env:NAME, file:PATH or credential:NAME")
 	fs.StringVar(&f.settings.Anchor, "anchor", "", "`PLACE` that the logs' heads are brought to, so that an older copy of the data is noticed: a directory on another disk, or s3://BUCKET/PREFIX")
-	fs.StringSliceVar(&f.accept, "accept", nil, "take upon yourself `WHAT` keeps the logs shut: move, anchor or clock; docs/operations.md says when")
+	fs.StringSliceVar(&f.accept, "accept", nil, "take upon yourself `WHAT` keeps the logs shut: move, anchor, clock or trust; docs/operations.md says when")
 	fs.StringVar(&f.logFormat, "log-format", "text", "`FORMAT` of the logs on standard error: text or json")
 	fs.StringVar(&f.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
-	_ = cmd.RegisterFlagCompletionFunc("accept", cobra.FixedCompletions([]string{"move", "anchor", "clock"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("only", cobra.FixedCompletions([]string{"ca", "ctlog", "log", "log-v1", "tsa", "tuf", "oidc"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("accept", cobra.FixedCompletions([]string{"move", "anchor", "clock", "trust"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -75,6 +78,9 @@ func (f *serveFlags) run(e *env, cmd *cobra.Command) error {
 	accept, err := app.ParseAccept(f.accept)
 	if err != nil {
 		return err
+	}
+	for _, role := range f.only {
+		f.settings.Only = append(f.settings.Only, app.Role(role))
 	}
 	dir, err := f.settle(e)
 	if err != nil {
@@ -148,8 +154,19 @@ To log in with a password instead of a token:
   sigbox user add --data %[3]s you@example.com
 `
 
+const readyPartText = `sigbox is ready at %[1]s with a part of an instance: %[2]s
+
+What it has is described in %[3]s. Copy that file to the
+instance's other hosts, and name it under "parts" in their settings. Clients trust
+the instance by the root of the host that has the TUF repository.
+`
+
 // printReady says that the instance is up, how to trust it and how to sign.
 func printReady(w io.Writer, a *app.App) error {
+	if roles := a.Only(); roles != "" {
+		_, err := fmt.Fprintf(w, readyPartText, a.URL(), roles, shellQuote(a.PartFile()))
+		return err
+	}
 	_, err := fmt.Fprintf(w, readyText, a.URL(), shellQuote(a.RootFile()), shellQuote(a.Data()))
 	return err
 }

@@ -104,6 +104,9 @@ type LogStatus struct {
 type accounts struct{ users *oidc.Users }
 
 func (a accounts) Users(ctx context.Context) ([]User, error) {
+	if a.users == nil {
+		return nil, elsewhere(RoleOIDC, "OpenID provider")
+	}
 	found, err := a.users.List(ctx)
 	if err != nil {
 		return nil, err
@@ -116,10 +119,16 @@ func (a accounts) Users(ctx context.Context) ([]User, error) {
 }
 
 func (a accounts) AddUser(ctx context.Context, u NewUser) error {
+	if a.users == nil {
+		return elsewhere(RoleOIDC, "OpenID provider")
+	}
 	return a.users.Add(ctx, u.Email, u.Password, u.Name)
 }
 
 func (a accounts) RemoveUser(ctx context.Context, email string) error {
+	if a.users == nil {
+		return elsewhere(RoleOIDC, "OpenID provider")
+	}
 	return a.users.Remove(ctx, email)
 }
 
@@ -132,10 +141,16 @@ type local struct {
 var _ Admin = local{}
 
 func (l local) Token(ctx context.Context, req TokenRequest) (string, error) {
+	if l.app.services.provider == nil {
+		return "", elsewhere(RoleOIDC, "OpenID provider")
+	}
 	return l.app.services.provider.MintToken(ctx, req.Email, req.Audience, req.Lifetime)
 }
 
 func (l local) ExplainToken(ctx context.Context, token string) (TokenExplanation, error) {
+	if l.app.services.ca == nil {
+		return TokenExplanation{}, elsewhere(RoleCA, "certificate authority")
+	}
 	return explainToken(ctx, l.app.services.ca.Tokens, token)
 }
 

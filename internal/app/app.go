@@ -186,10 +186,10 @@ func (a *App) open(ctx context.Context) (err error) {
 	if a.state, err = openRecord(a.cfg.Data, publicURL, a.cfg.Now()); err != nil {
 		return err
 	}
-	if err := a.openServices(ctx); err != nil || a.state.get().Complete {
+	if err := a.openServices(ctx); err != nil {
 		return err
 	}
-	return a.state.change(func(s *state) { s.Complete = true })
+	return a.begin(a.settings.roles())
 }
 
 // lockDir keeps other processes off a data directory.

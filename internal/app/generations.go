@@ -77,7 +77,7 @@ func (s state) keyKinds(rekorV1 bool) map[string]sigbox.KeyDetails {
 
 // fresh reports whether nobody can have seen a key yet, so that it may be made.
 func (s state) fresh(key string) bool {
-	if !s.Complete || key == rekorV1Key && s.RekorV1.IsZero() {
+	if !s.begun(roleOf(key)) || key == rekorV1Key && s.RekorV1.IsZero() {
 		return true
 	}
 	for _, g := range s.generations(roleKey(key)) {

@@ -110,7 +110,9 @@ func (k *keeper) openKeys(ctx context.Context, kinds map[string]sigbox.KeyDetail
 			return nil
 		}
 	}
-	g.Go(open(oidcKey, kinds[oidcKey])) // the slow one first
+	if slow, ok := kinds[oidcKey]; ok {
+		g.Go(open(oidcKey, slow)) // first
+	}
 	for name, details := range kinds {
 		if name != oidcKey {
 			g.Go(open(name, details))

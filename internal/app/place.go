@@ -29,9 +29,11 @@ type Accept struct {
 	Anchor bool
 	// Clock: the logs' time goes back to the clock's.
 	Clock bool
+	// Trust: clients may lose their trust in a log or an authority.
+	Trust bool
 }
 
-// ParseAccept reads the names of what is accepted: move, anchor, clock.
+// ParseAccept reads the names of what is accepted: move, anchor, clock, trust.
 func ParseAccept(names []string) (a Accept, err error) {
 	for _, name := range names {
 		switch name {
@@ -41,8 +43,10 @@ func ParseAccept(names []string) (a Accept, err error) {
 			a.Anchor = true
 		case "clock":
 			a.Clock = true
+		case "trust":
+			a.Trust = true
 		default:
-			return Accept{}, sigbox.Errorf(sigbox.Invalid, "cannot accept %.40q: expected move, anchor or clock", name)
+			return Accept{}, sigbox.Errorf(sigbox.Invalid, "cannot accept %.40q: expected move, anchor, clock or trust", name)
 		}
 	}
 	return a, nil

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/sigbox/sigbox/internal/oidc"
@@ -24,7 +25,7 @@ func (a *App) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := a.stamps()
-		if settled := now == last; settled && now != loaded {
+		if slices.Equal(now, last) && !slices.Equal(now, loaded) {
 			loaded = now
 			a.Reload()
 		}
@@ -32,25 +33,33 @@ func (a *App) watch(ctx context.Context) {
 	}
 }
 
-// stamp tells one content of a file from another.
+// stamp tells one content of a file from another: also where a symbolic link leads to
+// another file now, which is how certificates are often renewed.
 type stamp struct {
-	size int64
-	time time.Time
+	path   string
+	device uint64
+	inode  uint64
+	size   int64
+	time   time.Time
 }
 
-// stamps looks at the files that are read again: settings, certificate, key.
-func (a *App) stamps() [3]stamp {
+// stamps looks at the files that are read again: settings, certificate, key, and the
+// parts of other hosts.
+func (a *App) stamps() []stamp {
 	file := a.cfg.File
 	if file == "" {
 		file = filepath.Join(a.cfg.Data, settingsFile)
 	}
-	var s [3]stamp
-	for i, path := range []string{file, a.settings.TLS.Cert, a.settings.TLS.Key} {
+	paths := append([]string{file, a.settings.TLS.Cert, a.settings.TLS.Key}, a.services.parts.Load().paths...)
+	stamps := make([]stamp, len(paths))
+	for i, path := range paths {
+		stamps[i].path = path
 		if info, err := os.Stat(path); err == nil {
-			s[i] = stamp{info.Size(), info.ModTime()}
+			stamps[i].size, stamps[i].time = info.Size(), info.ModTime()
+			stamps[i].device, stamps[i].inode = inode(path)
 		}
 	}
-	return s
+	return stamps
 }
 
 // Reload reads the settings and the TLS certificate again. What cannot be used
@@ -73,7 +82,11 @@ func (a *App) Reload() {
 		log.Error("the settings were not reloaded, the old ones stay", "err", err)
 		return
 	}
+	if err := a.reloadParts(s.Parts); err != nil {
+		log.Error("the parts of other hosts were not reloaded, the old ones stay", "err", err)
+	}
 	fixed, was := s, a.settings
+	fixed.Parts, was.Parts = nil, nil
 	fixed.Issuers, was.Issuers = nil, nil
 	fixed.Providers, was.Providers = nil, nil
 	fixed.Login, was.Login = oidc.Logins{}, oidc.Logins{}
@@ -81,4 +94,13 @@ func (a *App) Reload() {
 		log.Warn("the settings have changed in more than issuers, CI providers and logins; restart sigbox for the rest")
 	}
 	log.Info("settings reloaded", "issuers", len(s.Issuers))
+}
+
+// reloadParts reads the parts of other hosts again.
+func (a *App) reloadParts(paths []string) error {
+	p, err := readParts(paths)
+	if err != nil {
+		return err
+	}
+	return a.services.setParts(p)
 }

@@ -26,9 +26,10 @@ func (s *services) openIndex(ctx context.Context, log *tlog.Log, kinds ...string
 
 // searched is what searches the logs, v2 first.
 func (s *services) searched() *httpapi.Search {
-	h := &httpapi.Search{Logger: s.app.cfg.Logger, Logs: []httpapi.SearchedLog{
-		{Name: "v2", Trust: s.rekor.TransparencyLog(), Index: s.rekorIndex, Prove: s.rekor.ByIndex},
-	}}
+	h := &httpapi.Search{Logger: s.app.cfg.Logger}
+	if s.rekor != nil {
+		h.Logs = append(h.Logs, httpapi.SearchedLog{Name: "v2", Trust: s.rekor.TransparencyLog(), Index: s.rekorIndex, Prove: s.rekor.ByIndex})
+	}
 	if s.rekorV1 != nil {
 		h.Logs = append(h.Logs, httpapi.SearchedLog{
 			Name: "v1", Trust: s.rekorV1.TransparencyLog(), Tree: s.rekorV1.Info().Tree, Index: s.rekorV1Index,
@@ -44,7 +45,10 @@ func (s *services) searched() *httpapi.Search {
 // run does what the services do by themselves, until ctx ends.
 func (s *services) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.tuf.Run(ctx) })
+	if s.tuf != nil {
+		g.Go(func() error { return s.tuf.Run(ctx) })
+	}
+	g.Go(func() error { return s.outerCT.run(ctx) })
 	for _, key := range s.keys.watched() {
 		g.Go(func() error { return key.Watch(ctx) })
 	}

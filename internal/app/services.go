@@ -2,16 +2,21 @@ package app
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +28,7 @@ import (
 	"github.com/sigbox/sigbox/internal/ca"
 	"github.com/sigbox/sigbox/internal/ctlog"
 	"github.com/sigbox/sigbox/internal/httpapi"
+	"github.com/sigbox/sigbox/internal/keys"
 	"github.com/sigbox/sigbox/internal/oidc"
 	"github.com/sigbox/sigbox/internal/rekor"
 	"github.com/sigbox/sigbox/internal/rekor1"
@@ -37,6 +43,7 @@ import (
 	"github.com/sigbox/sigbox/internal/web"
 	"github.com/sigbox/sigbox/wire/entry"
 	"github.com/sigbox/sigbox/wire/note"
+	"github.com/sigbox/sigbox/wire/trust"
 )
 
 // The parts of the one kv store, and of the one blob store. None begins another.
@@ -49,8 +56,8 @@ const (
 	ctLogPart      = "ctlog/"
 )
 
-// services are the parts of an instance; they know of each other by the
-// interfaces of the root package alone.
+// services are the parts of an instance that this host has, nil where another host has
+// them; they know of each other by the interfaces of the root package alone.
 type services struct {
 	app  *App
 	keys keyring
@@ -61,7 +68,10 @@ type services struct {
 	users    *oidc.Users
 	provider *oidc.Provider
 	ctLog    *ctlog.Service
+	outerCT  outerCT // stands for ctLog where another host has it
+	parts    atomic.Pointer[parts]
 	ca       *ca.Service
+	chain    [][]byte // ca's
 	tsa      *tsa.Service
 	rekor    *rekor.Service
 	rekorV1  *rekor1.Service // nil when the instance has none
@@ -81,15 +91,39 @@ func issuerURL(instanceURL string) string { return instanceURL + "/oidc" }
 func (a *App) openServices(ctx context.Context) error {
 	s := &services{app: a}
 	a.services = s
+	other, err := readParts(a.settings.Parts)
+	if err != nil {
+		return err
+	}
+	if err := s.setParts(other); err != nil {
+		return err
+	}
+	at, err := url.Parse(a.state.get().URL)
+	if err != nil {
+		return sigbox.Errorf(sigbox.Internal, "%w", err)
+	}
+	s.pages = web.New(at.Host)
 	if err := s.openGround(ctx); err != nil {
 		return err
 	}
-	for _, open := range []func(context.Context) error{s.openProvider, s.openCA, s.openRekor, s.openRekorV1, s.openTSA, s.openTUF, s.recordRoot} {
-		if err := open(ctx); err != nil {
+	for _, part := range []struct {
+		role Role
+		open func(context.Context) error
+	}{
+		{RoleOIDC, s.openProvider}, {RoleCA, s.openChain}, {RoleCTLog, s.openCTLog}, {RoleCA, s.openCA},
+		{RoleLog, s.openRekor}, {RoleLogV1, s.openRekorV1}, {RoleTSA, s.openTSA}, {RoleTUF, s.openTUF},
+	} {
+		if !a.settings.has(part.role) {
+			continue
+		}
+		if err := part.open(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := s.writePart(); err != nil {
+		return err
+	}
+	return s.recordRoot(ctx)
 }
 
 // openGround opens keys and stores, at the same time: a new instance spends most
@@ -104,7 +138,9 @@ func (s *services) openGround(ctx context.Context) error {
 	var g errgroup.Group
 	g.Go(func() (err error) {
 		st := a.state.get()
-		s.keys, err = keeper.openKeys(ctx, st.keyKinds(a.settings.rekorV1()), st.fresh)
+		kinds := st.keyKinds(a.settings.rekorV1())
+		maps.DeleteFunc(kinds, func(name string, _ sigbox.KeyDetails) bool { return !a.settings.has(roleOf(name)) })
+		s.keys, err = keeper.openKeys(ctx, kinds, st.fresh)
 		return err
 	})
 	err = s.openStores(ctx)
@@ -151,15 +187,11 @@ func openUsers(kv store.KV, now func() time.Time) *oidc.Users {
 	return oidc.NewUsers(oidc.UsersConfig{KV: store.WithPrefix(kv, usersPart), Now: now})
 }
 
-func (s *services) openProvider(context.Context) error {
-	u, err := url.Parse(s.app.state.get().URL)
-	if err != nil {
-		return sigbox.Errorf(sigbox.Internal, "%w", err)
-	}
-	s.pages = web.New(u.Host)
+func (s *services) openProvider(context.Context) (err error) {
+	at := s.app.state.get().URL
 	s.users = openUsers(s.kv, s.app.cfg.Now)
 	cfg := oidc.Config{
-		Issuer: issuerURL(s.app.state.get().URL), AllowHTTP: u.Scheme == "http", Key: s.keys[oidcKey],
+		Issuer: issuerURL(at), AllowHTTP: strings.HasPrefix(at, "http://"), Key: s.keys[oidcKey],
 		Users: s.users, Pages: s.pages, Now: s.app.cfg.Now, Logger: s.app.cfg.Logger,
 	}
 	s.app.broker(&cfg)
@@ -167,16 +199,18 @@ func (s *services) openProvider(context.Context) error {
 	return err
 }
 
-// openCA opens the certificate authority and the log that its precertificates
-// have to be in first.
-func (s *services) openCA(ctx context.Context) error {
+// openChain opens the certificates of the certificate authority.
+func (s *services) openChain(context.Context) (err error) {
 	a := s.app
-	chain, err := openChain(a.cfg.Data, "ca", a.state.get().Complete, func() ([][]byte, error) {
+	s.chain, err = openChain(a.cfg.Data, "ca", a.state.get().begun(RoleCA), func() ([][]byte, error) {
 		return ca.NewChain(ca.ChainConfig{Root: s.keys[caRootKey], Intermediate: s.keys[caKey].Public(), Now: a.cfg.Now})
 	})
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// openCTLog opens the log of certificates.
+func (s *services) openCTLog(ctx context.Context) error {
+	a := s.app
 	logConfig, err := ctlog.LogConfig(a.state.get().LogHostname+ctLogPath, s.keys[ctLogKey])
 	if err != nil {
 		return err
@@ -185,7 +219,7 @@ func (s *services) openCA(ctx context.Context) error {
 		return err
 	}
 	if s.ctLog, err = ctlog.New(ctlog.Config{
-		Log: s.ctTree, Key: s.keys[ctLogKey], Chains: [][][]byte{chain}, URL: a.state.get().URL + ctLogPath, Since: a.state.get().ValidFrom,
+		Log: s.ctTree, Key: s.keys[ctLogKey], Chains: s.chains(), URL: a.state.get().URL + ctLogPath, Since: a.state.get().ValidFrom,
 		Files: store.Sub(s.blob, ctLogPart),
 	}); err != nil {
 		return err
@@ -193,6 +227,13 @@ func (s *services) openCA(ctx context.Context) error {
 	if err := s.ctLog.PublishIssuers(ctx); err != nil {
 		a.cfg.Logger.Warn("the issuers' certificates were not published beside the CT log's tiles", "error", err) // they are served all the same
 	}
+	return nil
+}
+
+// openCA opens the certificate authority, which logs its precertificates here or on
+// another host.
+func (s *services) openCA(context.Context) error {
+	a := s.app
 	var used store.KV
 	if a.settings.OneTimeTokens {
 		used = store.WithPrefix(s.kv, usedTokensPart)
@@ -201,9 +242,16 @@ func (s *services) openCA(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var log sigbox.CTLog = s.ctLog
+	if s.ctLog == nil {
+		if err := s.outerCT.set(s.outerCTConfig(s.parts.Load())); err != nil {
+			return err
+		}
+		log = &s.outerCT
+	}
 	s.ca, err = ca.New(ca.Config{
 		Gate: bound,
-		Key:  s.keys[caKey], Chain: chain, CTLog: s.ctLog, URL: a.state.get().URL, Issuers: s.issuers(a.settings), Providers: a.settings.Providers, Spent: used,
+		Key:  s.keys[caKey], Chain: s.chain, CTLog: log, URL: a.state.get().URL, Issuers: s.issuers(a.settings), Providers: a.settings.Providers, Spent: used,
 		Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: a.cfg.Now, Logger: a.cfg.Logger,
 	})
 	return err
@@ -215,6 +263,9 @@ const ctLogPath = "/ctlog"
 // issuers are the outside issuers and the built-in provider, which is asked for
 // its keys in this process.
 func (s *services) issuers(from Settings) []ca.Issuer {
+	if s.provider == nil {
+		return from.Issuers
+	}
 	return from.issuers(s.app.state.get().URL, s.provider.Keys)
 }
 
@@ -231,8 +282,12 @@ func (s Settings) issuers(instanceURL string, keys func() []jose.JSONWebKey) []c
 // setIssuers replaces the outside issuers whose tokens the CA takes, what CI providers
 // there are, and how people sign in.
 func (s *services) setIssuers(from Settings) error {
-	apply, err := s.provider.SetLogins(privateLogins(from.Login))
-	if err == nil {
+	apply := func() {}
+	var err error
+	if s.provider != nil {
+		apply, err = s.provider.SetLogins(privateLogins(from.Login))
+	}
+	if err == nil && s.ca != nil {
 		err = s.ca.SetIssuers(s.issuers(from), from.Providers)
 	}
 	if err == nil {
@@ -242,7 +297,7 @@ func (s *services) setIssuers(from Settings) error {
 }
 
 func (s *services) openTSA(context.Context) error {
-	chain, err := openChain(s.app.cfg.Data, "tsa", s.app.state.get().Complete, func() ([][]byte, error) {
+	chain, err := openChain(s.app.cfg.Data, "tsa", s.app.state.get().begun(RoleTSA), func() ([][]byte, error) {
 		return tsa.NewChain(tsa.ChainConfig{Root: s.keys[tsaRootKey], Leaf: s.keys[tsaKey].Public(), Now: s.app.cfg.Now})
 	})
 	if err != nil {
@@ -268,11 +323,7 @@ func (s *services) past() (newest time.Time) {
 
 // trees are the logs of the engine that there are.
 func (s *services) trees() []*tlog.Log {
-	trees := []*tlog.Log{s.rekorTree, s.ctTree}
-	if s.rekorV1Tree != nil {
-		trees = append(trees, s.rekorV1Tree)
-	}
-	return trees
+	return slices.DeleteFunc([]*tlog.Log{s.rekorTree, s.ctTree, s.rekorV1Tree}, func(l *tlog.Log) bool { return l == nil })
 }
 
 func (s *services) openRekor(ctx context.Context) error {
@@ -373,7 +424,7 @@ func (s *services) openTUF(context.Context) error {
 	a := s.app
 	if s.tuf, err = tuf.Open(tuf.Config{
 		Dir: filepath.Join(a.cfg.Data, tufDir), RootKey: s.keys[tufRootKey], OnlineKey: s.keys[tufKey],
-		Targets: targets, Now: a.cfg.Now, Logger: a.cfg.Logger,
+		Targets: targets, Approve: a.approveTrust(), Now: a.cfg.Now, Logger: a.cfg.Logger,
 	}); err != nil {
 		return err
 	}
@@ -388,7 +439,7 @@ func (s *services) openTUF(context.Context) error {
 // clients the index 0 and the proof of a tree of one leaf, which is empty: cosign
 // then leaves the fields out, and sigstore-python wants them.
 func (s *services) recordRoot(ctx context.Context) error {
-	v2 := s.rekorTree.Head().Size == 0
+	v2 := s.rekorTree != nil && s.rekorTree.Head().Size == 0
 	v1 := s.rekorV1 != nil && s.app.settings.rekorV1() && s.rekorV1Tree.Head().Size == 0
 	if !v2 && !v1 {
 		return nil
@@ -429,16 +480,26 @@ func (s *services) rootNotRecorded(why error) error {
 }
 
 // rootEntry is the log entry of the TUF root, signed by the root's own key. A log
-// that begins when that is kept elsewhere has it by the repository's other key.
+// that begins when that is kept elsewhere has it by the repository's other key. Where
+// another host has the repository, a log begins with what it asks to be trusted for
+// itself, signed by a key that is not kept.
 func (s *services) rootEntry() (e sigbox.Entry, err error) {
-	key := s.keys[tufRootKey]
-	if key == nil {
+	var key crypto.Signer
+	var root []byte
+	if s.tuf == nil {
+		if root, err = trust.AppendRoot(nil, s.trustedRoot()); err == nil {
+			key, err = keys.Generate(sigbox.ECDSAP256SHA256)
+		}
+	} else if root, key = s.tuf.Root(), s.keys[tufRootKey]; key == nil {
 		key = s.keys[tufKey]
+	}
+	if err != nil {
+		return e, err
 	}
 	if e.Details, err = sigbox.DetailsOf(key.Public()); err != nil {
 		return e, err
 	}
-	e.Digest = e.Details.Hash().Sum(s.tuf.Root())
+	e.Digest = e.Details.Hash().Sum(root)
 	if e.Signature, err = key.Sign(rand.Reader, e.Digest.Value, e.Details.SignerOpts()); err != nil {
 		return e, sigbox.Errorf(sigbox.Internal, "signing the TUF root's log entry: %w", err)
 	}
@@ -451,17 +512,31 @@ func (s *services) rootEntry() (e sigbox.Entry, err error) {
 // register adds the routes of all services to mux.
 func (s *services) register(mux *http.ServeMux) {
 	log := s.app.cfg.Logger
-	(&httpapi.Fulcio{Service: s.ca, Logger: log}).Register(mux)
-	(&httpapi.CT{Service: s.ctLog, Logger: log, Prefix: ctLogPath}).Register(mux)
-	(&httpapi.Timestamp{Service: s.tsa, Logger: log}).Register(mux)
-	(&httpapi.Rekor{Service: s.rekor, Logger: log}).Register(mux)
+	if s.ca != nil {
+		(&httpapi.Fulcio{Service: s.ca, Logger: log}).Register(mux)
+	}
+	if s.ctLog != nil {
+		(&httpapi.CT{Service: s.ctLog, Logger: log, Prefix: ctLogPath}).Register(mux)
+	}
+	if s.tsa != nil {
+		(&httpapi.Timestamp{Service: s.tsa, Logger: log}).Register(mux)
+	}
+	if s.rekor != nil {
+		(&httpapi.Rekor{Service: s.rekor, Logger: log}).Register(mux)
+	}
 	if s.rekorV1 != nil {
 		(&httpapi.RekorV1{Service: s.rekorV1, Logger: log}).Register(mux)
 	}
-	s.searched().Register(mux)
-	(&httpapi.TUF{Repository: s.tuf, Logger: log}).Register(mux)
-	mux.Handle("/oidc/", s.provider.Handler())
-	mux.HandleFunc("GET /{$}", s.front)
+	if s.rekor != nil || s.rekorV1 != nil {
+		s.searched().Register(mux)
+	}
+	if s.tuf != nil {
+		(&httpapi.TUF{Repository: s.tuf, Logger: log}).Register(mux)
+		mux.HandleFunc("GET /{$}", s.front)
+	}
+	if s.provider != nil {
+		mux.Handle("/oidc/", s.provider.Handler())
+	}
 }
 
 func (s *services) front(w http.ResponseWriter, _ *http.Request) {
@@ -471,17 +546,20 @@ func (s *services) front(w http.ResponseWriter, _ *http.Request) {
 
 // checks are the services' own words on whether they can serve.
 func (s *services) checks() []httpapi.Check {
-	checks := []httpapi.Check{
-		{Name: "store", Err: s.kv.Err},
-		{Name: "certificate authority", Err: s.ca.Err},
-		{Name: "CT log", Err: s.ctLog.Err},
-		{Name: "transparency log", Err: s.rekorTree.Err},
-		{Name: "timestamp authority", Err: s.tsa.Err},
-		{Name: "TUF repository", Err: s.tuf.Err},
+	checks := []httpapi.Check{{Name: "store", Err: s.kv.Err}}
+	add := func(name string, here bool, err func() error) {
+		if here {
+			checks = append(checks, httpapi.Check{Name: name, Err: err})
+		}
 	}
-	if s.rekorV1 != nil {
-		checks = append(checks, httpapi.Check{Name: "transparency log, v1", Err: s.rekorV1Tree.Err})
-	}
+	add("certificate authority", s.ca != nil, func() error { return s.ca.Err() })
+	add("CT log", s.ctLog != nil, func() error { return s.ctLog.Err() })
+	add("CT log of another host", s.ca != nil && s.ctLog == nil, s.outerCT.Err)
+	add("transparency log", s.rekor != nil, func() error { return s.rekorTree.Err() })
+	add("timestamp authority", s.tsa != nil, func() error { return s.tsa.Err() })
+	add("TUF repository", s.tuf != nil, func() error { return s.tuf.Err() })
+	add("transparency log, v1", s.rekorV1 != nil, func() error { return s.rekorV1Tree.Err() })
+	add("parts of other hosts", len(s.app.settings.Only) > 0, func() error { return s.parts.Load().err() })
 	for _, key := range s.keys.watched() {
 		checks = append(checks, httpapi.Check{Name: "key " + key.Name(), Err: key.Err})
 	}
@@ -490,9 +568,12 @@ func (s *services) checks() []httpapi.Check {
 
 // logs says how far each log has come.
 func (s *services) logs() []LogStatus {
-	logs := []LogStatus{
-		{Origin: s.app.state.get().LogHostname, Size: s.rekorTree.Head().Size, Unindexed: s.rekorIndex.CompleteFrom()},
-		{Origin: s.app.state.get().LogHostname + ctLogPath, Size: s.ctTree.Head().Size},
+	var logs []LogStatus
+	if s.rekor != nil {
+		logs = append(logs, LogStatus{Origin: s.app.state.get().LogHostname, Size: s.rekorTree.Head().Size, Unindexed: s.rekorIndex.CompleteFrom()})
+	}
+	if s.ctLog != nil {
+		logs = append(logs, LogStatus{Origin: s.app.state.get().LogHostname + ctLogPath, Size: s.ctTree.Head().Size})
 	}
 	if s.rekorV1 != nil {
 		logs = append(logs, LogStatus{Origin: s.app.state.get().rekorV1Host(), Size: s.rekorV1Tree.Head().Size, Unindexed: s.rekorV1Index.CompleteFrom()})

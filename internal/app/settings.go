@@ -36,6 +36,12 @@ type Settings struct {
 	// name of the built-in OpenID provider, so that it stands in certificates.
 	// Derived from Listen if "".
 	URL string `yaml:"url"`
+	// Only are the roles that this host has, all of them if empty; other hosts of the
+	// instance have the others.
+	Only []Role `yaml:"only"`
+	// Parts are files with what the instance's other hosts have: each is a copy of that
+	// host's part.json. They are read again when they change.
+	Parts []string `yaml:"parts"`
 	// TLS names the certificate files; they are read again when they change.
 	TLS TLSFiles `yaml:"tls"`
 	// InsecureHTTP allows listening beyond loopback without TLS.
@@ -152,6 +158,12 @@ func (s *Settings) check() error {
 			return err
 		}
 	}
+	if err := checkRoles(s.Only); err != nil {
+		return err
+	}
+	if len(s.Parts) > maxParts {
+		return sigbox.Errorf(sigbox.Invalid, "parts: expected at most %d files, found %d", maxParts, len(s.Parts))
+	}
 	if strings.HasPrefix(s.Anchor, s3.Scheme) {
 		if _, err := s3.ParseURL(s.Anchor); err != nil {
 			return err
@@ -189,6 +201,10 @@ func (s Settings) over(flags Settings) Settings {
 	if flags.Keys != nil {
 		s.Keys = flags.Keys
 	}
+	if flags.Only != nil {
+		s.Only = flags.Only
+	}
+	s.Parts = append(s.Parts, flags.Parts...)
 	if flags.PublishInterval != 0 {
 		s.PublishInterval = flags.PublishInterval
 	}

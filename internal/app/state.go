@@ -30,6 +30,7 @@ const (
 	lockFile     = "lock"
 	socketFile   = "admin.sock"
 	rootFile     = "root.json"
+	partFile     = "part.json"
 	settingsFile = "config.yaml"
 	keyDir       = "keys"
 	dbDir        = "db"
@@ -59,6 +60,8 @@ type state struct {
 	// Generations are the keys of the roles that were rotated, by the name of the
 	// role's first key, in their order. Of a log each is a shard.
 	Generations map[string][]rotation.Generation `json:"generations,omitempty"`
+	// Roles are those that were begun here; none on record is all.
+	Roles []Role `json:"roles,omitempty"`
 	// URL is the public one of the last start.
 	URL string `json:"url"`
 	// Complete says that the first start came to its end, so that all keys and

@@ -6,18 +6,47 @@ import (
 	"github.com/sigbox/sigbox/wire/trust"
 )
 
-// targets are the files that the TUF repository publishes.
+// publish has clients see what there is now: what this host has, for its other hosts,
+// and where it has the TUF repository what all of them have.
+func (s *services) publish() error {
+	if err := s.writePart(); err != nil || s.tuf == nil {
+		return err
+	}
+	targets, err := s.targets()
+	if err != nil {
+		return err
+	}
+	return s.tuf.SetTargets(targets)
+}
+
+// approveTrust is what the TUF repository asks before the trust root changes.
+func (a *App) approveTrust() func(name string, published, next []byte) error {
+	if a.cfg.Accept.Trust {
+		return nil
+	}
+	return keepTrust
+}
+
+// own is what this host has of what clients trust and use.
+func (s *services) own() *trust.ClientTrustConfig {
+	return &trust.ClientTrustConfig{Root: s.trustedRoot(), Signing: s.signingConfig()}
+}
+
+// targets are the files that the TUF repository publishes: what all hosts have.
 func (s *services) targets() (map[string][]byte, error) {
-	trusted := s.trustedRoot()
-	root, err := trust.AppendRoot(nil, trusted)
+	all := s.own()
+	if err := s.parts.Load().addTo(all); err != nil {
+		return nil, err
+	}
+	root, err := trust.AppendRoot(nil, all.Root)
 	if err != nil {
 		return nil, err
 	}
-	ecdsa, err := trust.AppendRoot(nil, trust.OnlyECDSA(trusted))
+	ecdsa, err := trust.AppendRoot(nil, trust.OnlyECDSA(all.Root))
 	if err != nil {
 		return nil, err
 	}
-	config, err := trust.AppendSigningConfig(nil, s.signingConfig())
+	config, err := trust.AppendSigningConfig(nil, all.Signing)
 	if err != nil {
 		return nil, err
 	}
@@ -26,41 +55,50 @@ func (s *services) targets() (map[string][]byte, error) {
 	}, nil
 }
 
-// trustedRoot is what verifiers trust. It does not change with the public URL:
-// the logs go by hostnames of their own.
+// trustedRoot is what verifiers trust of this host. It does not change with the public
+// URL: the logs go by hostnames of their own.
 func (s *services) trustedRoot() *sigbox.TrustedRoot {
-	logs := []sigbox.TransparencyLog{s.rekor.TransparencyLog()}
+	root := new(sigbox.TrustedRoot)
+	if s.rekor != nil {
+		root.Logs = append(root.Logs, s.rekor.TransparencyLog())
+	}
 	if s.rekorV1 != nil {
-		logs = append(logs, s.rekorV1.TransparencyLog())
+		root.Logs = append(root.Logs, s.rekorV1.TransparencyLog())
 	}
-	return &sigbox.TrustedRoot{
-		Logs:                   logs,
-		CertificateAuthorities: s.ca.CertificateAuthorities(),
-		CTLogs:                 []sigbox.TransparencyLog{s.ctLog.TransparencyLog()},
-		TimestampAuthorities:   s.tsa.CertificateAuthorities(),
+	if s.ca != nil {
+		root.CertificateAuthorities = s.ca.CertificateAuthorities()
 	}
+	if s.ctLog != nil {
+		root.CTLogs = append(root.CTLogs, s.ctLog.TransparencyLog())
+	}
+	if s.tsa != nil {
+		root.TimestampAuthorities = s.tsa.CertificateAuthorities()
+	}
+	return root
 }
 
-// signingConfig tells signers where the services are now. Clients know the CA,
+// signingConfig tells signers where the services of this host are now. Clients know the CA,
 // the provider and the timestamp authority as version 1, whatever their paths
 // say, and sigstore-js takes no selector but ANY. Of the two logs a client takes
 // the first of the highest version that it knows.
 func (s *services) signingConfig() *sigbox.SigningConfig {
-	at := func(url string, version int) []sigbox.Service {
+	at := func(here bool, url string, version int) []sigbox.Service {
+		if !here {
+			return nil
+		}
 		return []sigbox.Service{{URL: url, MajorAPIVersion: version, ValidFor: sigbox.TimeRange{Start: s.app.state.get().ValidFrom}, Operator: operator}}
 	}
 	url := s.app.state.get().URL
-	logs := at(url, 2)
-	if s.rekorV1 != nil && s.app.settings.rekorV1() {
-		v1 := at(url, 1)
-		v1[0].ValidFor.Start = s.app.state.get().RekorV1
-		logs = append(logs, v1...)
+	logs := at(s.rekor != nil, url, 2)
+	for _, v1 := range at(s.rekorV1 != nil && s.app.settings.rekorV1(), url, 1) {
+		v1.ValidFor.Start = s.app.state.get().RekorV1
+		logs = append(logs, v1)
 	}
 	return &sigbox.SigningConfig{
-		CAs:         at(url, 1),
-		OIDC:        at(issuerURL(url), 1),
+		CAs:         at(s.ca != nil, url, 1),
+		OIDC:        at(s.provider != nil, issuerURL(url), 1),
 		Logs:        logs,
-		TSAs:        at(s.timestampURL(), 1),
+		TSAs:        at(s.tsa != nil, s.timestampURL(), 1),
 		LogSelector: sigbox.Selector{Mode: "ANY"},
 		TSASelector: sigbox.Selector{Mode: "ANY"},
 	}

@@ -34,7 +34,7 @@ import (
 	"github.com/sigbox/sigbox/wire/note"
 )
 
-// Config is what a Service needs. Log, Key and Chains are required.
+// Config is what a Service needs. Log and Key are required.
 type Config struct {
 	// Log is the log, opened with what LogConfig gives. Whoever opened it closes
 	// it.
@@ -154,8 +154,8 @@ func New(c Config) (*Service, error) {
 	return s, nil
 }
 
-// SetChains replaces the authorities whose certificates are logged; see Config.Chains.
-// Nothing changes when one of them is none.
+// SetChains replaces the authorities whose certificates are logged; see Config.Chains. A
+// log that knows of none takes nothing. Nothing changes when one of them is none.
 func (s *Service) SetChains(chains [][][]byte) error {
 	a, err := newAuthorities(chains)
 	if err != nil {

@@ -489,7 +489,6 @@ func TestNewRefuses(t *testing.T) {
 	for name, change := range map[string]func(*ctlog.Config){
 		"no log":          func(c *ctlog.Config) { c.Log = nil },
 		"no key":          func(c *ctlog.Config) { c.Key = nil },
-		"no chains":       func(c *ctlog.Config) { c.Chains = nil },
 		"an empty chain":  func(c *ctlog.Config) { c.Chains = [][][]byte{nil} },
 		"rubbish":         func(c *ctlog.Config) { c.Chains = [][][]byte{{{1}}} },
 		"no root":         func(c *ctlog.Config) { c.Chains = [][][]byte{i.ca.chain[:1]} },
@@ -533,5 +532,19 @@ func BenchmarkAddPreChain(b *testing.B) {
 	for b.Loop() {
 		must(i.AddPreChain(b.Context(), chains[n%len(chains)]))
 		n++
+	}
+}
+
+// TestNoChains: a log that knows of no authority takes nothing.
+func TestNoChains(t *testing.T) {
+	i := newInstance(t)
+	if err := i.SetChains(nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := i.AddPreChain(t.Context(), i.ca.pre(t)); sigbox.KindOf(err) != sigbox.Invalid {
+		t.Errorf("expected a refusal, found %v", err)
+	}
+	if roots := i.Roots(); len(roots) != 0 {
+		t.Errorf("found %d roots", len(roots))
 	}
 }

@@ -48,39 +48,46 @@ func (r *LogReader) getCT(ctx context.Context, base, route string, q url.Values,
 // findCT asks a certificate log without tiles for its tree head (RFC 6962 §4.3), and
 // gives it the form of a checkpoint (static-ct-api, Checkpoints).
 func (r *LogReader) findCT(ctx context.Context, base string) error {
-	var sth struct {
-		Size      uint64 `json:"tree_size"`
-		Timestamp uint64 `json:"timestamp"`
-		Root      []byte `json:"sha256_root_hash"`
-		Signature []byte `json:"tree_head_signature"`
-	}
+	var sth treeHeadCT
 	if err := r.getCT(ctx, base, "get-sth", nil, maxProofCT, &sth); err != nil {
 		if k := sigbox.KindOf(err); k == sigbox.NotFound || k == sigbox.Invalid {
 			return r.nothing(err)
 		}
 		return err
 	}
-	if len(sth.Root) != tlog.HashSize {
-		return r.nothing(sigbox.Mismatch(sigbox.Invalid, "bytes of the tree head's root", tlog.HashSize, len(sth.Root)))
-	}
 	_, origin, _ := strings.Cut(base, "://")
-	cp := sigbox.Checkpoint{Origin: origin, Size: sth.Size, Root: tlog.Hash(sth.Root)}
-	signed := append(binary.BigEndian.AppendUint64(nil, sth.Timestamp), sth.Signature...)
-	var sigs []note.Signature
 	for i := range r.cfg.Keys { // which of them has signed is seen when it is opened
 		v, err := note.NewTreeHeadVerifier(origin, r.cfg.Keys[i].pub)
-		if err == nil && (r.cfg.Keys[i].ct || r.cfg.Keys[i].anyLog) {
-			sigs = append(sigs, note.Signature{Name: v.Name(), Hash: v.KeyHash(), Bytes: signed})
+		if err != nil || !r.cfg.Keys[i].ct && !r.cfg.Keys[i].anyLog {
+			continue
 		}
-	}
-	for i := range sigs {
-		r.text = string(note.Append(nil, cp, sigs[i:i+1]))
+		if r.text, err = sth.text(v); err != nil {
+			return r.nothing(err)
+		}
 		if _, _, err := openBy(r.text, r.cfg.Keys); err == nil {
 			return nil
 		}
 	}
 	return sigbox.Errorf(sigbox.NotVerified, "no key that is trusted has signed the tree head of the certificate log at %s", base).
 		WithHint("name the instance whose trust root lists the log, or give the log's key: --key FILE")
+}
+
+// treeHeadCT is the answer to get-sth (RFC 6962 §4.3).
+type treeHeadCT struct {
+	Size      uint64 `json:"tree_size"`
+	Timestamp uint64 `json:"timestamp"`
+	Root      []byte `json:"sha256_root_hash"`
+	Signature []byte `json:"tree_head_signature"`
+}
+
+// text gives a tree head the form of a checkpoint that v has signed, if it has.
+func (h treeHeadCT) text(v *note.Verifier) (string, error) {
+	if len(h.Root) != tlog.HashSize {
+		return "", sigbox.Mismatch(sigbox.Invalid, "bytes of the tree head's root", tlog.HashSize, len(h.Root))
+	}
+	signed := append(binary.BigEndian.AppendUint64(nil, h.Timestamp), h.Signature...)
+	cp := sigbox.Checkpoint{Origin: v.Name(), Size: h.Size, Root: tlog.Hash(h.Root)}
+	return string(note.Append(nil, cp, []note.Signature{{Name: v.Name(), Hash: v.KeyHash(), Bytes: signed}})), nil
 }
 
 // hashList reads hashes of an answer.

@@ -32,7 +32,7 @@ import (
 
 const (
 	dialTimeout    = 10 * time.Second
-	attemptTimeout = 30 * time.Second
+	defaultTimeout = 30 * time.Second
 	defaultRetries = 4
 	firstBackoff   = 100 * time.Millisecond
 	maxBackoff     = 10 * time.Second
@@ -51,6 +51,8 @@ type Config struct {
 	Transport http.RoundTripper
 	// UserAgent is the header of that name; "" is "sigbox".
 	UserAgent string
+	// Timeout bounds one attempt at a request, 30 s if 0.
+	Timeout time.Duration
 	// Retries is how often a request is sent again when it failed for a passing
 	// reason (no connection, 429, 502, 503, 504); 0 is 4, negative is never.
 	Retries int
@@ -67,6 +69,7 @@ type Config struct {
 type Client struct {
 	http      http.Client
 	userAgent string
+	timeout   time.Duration
 	retries   int
 	sleep     func(context.Context, time.Duration) error
 	now       func() time.Time
@@ -80,6 +83,9 @@ func New(c Config) *Client {
 	}
 	if c.UserAgent == "" {
 		c.UserAgent = "sigbox"
+	}
+	if c.Timeout == 0 {
+		c.Timeout = defaultTimeout
 	}
 	if c.Retries == 0 {
 		c.Retries = defaultRetries
@@ -98,6 +104,7 @@ func New(c Config) *Client {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		userAgent: c.UserAgent,
+		timeout:   c.Timeout,
 		retries:   max(c.Retries, 0),
 		sleep:     c.Sleep,
 		now:       c.Now,
@@ -198,7 +205,7 @@ func (c *Client) expect(ctx context.Context, r request, statuses ...int) (respon
 
 // attempt sends r once.
 func (c *Client) attempt(ctx context.Context, r request) (response, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, r.method, r.url, bytes.NewReader(r.body))
 	if err != nil {
@@ -214,13 +221,13 @@ func (c *Client) attempt(ctx context.Context, r request) (response, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return response{}, unreachable(ctx, r, err)
+		return response{}, c.unreachable(ctx, r, err)
 	}
 	defer func() { _ = resp.Body.Close() }() // what was needed of it has been read
-	return readResponse(ctx, r, resp)
+	return c.readResponse(ctx, r, resp)
 }
 
-func readResponse(ctx context.Context, r request, resp *http.Response) (response, error) {
+func (c *Client) readResponse(ctx context.Context, r request, resp *http.Response) (response, error) {
 	out := response{status: resp.StatusCode, header: resp.Header}
 	limit := r.limit
 	if resp.StatusCode >= 300 {
@@ -231,7 +238,7 @@ func readResponse(ctx context.Context, r request, resp *http.Response) (response
 	case int64(len(body)) > limit && resp.StatusCode < 300:
 		return out, sigbox.Errorf(sigbox.TooLarge, "%s at %s answered more than %d bytes", r.service, r.url, limit)
 	case err != nil && resp.StatusCode < 300:
-		return out, unreachable(ctx, r, err)
+		return out, c.unreachable(ctx, r, err)
 	}
 	out.body = body[:min(int64(len(body)), limit)]
 	return out, nil
@@ -329,7 +336,7 @@ func interrupted(r request, err error) error {
 }
 
 // unreachable makes the error for a request that got no answer.
-func unreachable(ctx context.Context, r request, err error) error {
+func (c *Client) unreachable(ctx context.Context, r request, err error) error {
 	e := sigbox.Errorf(sigbox.Unavailable, "cannot reach %s at %s", r.service, r.url).WithCause(rootCause(err))
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -337,7 +344,7 @@ func unreachable(ctx context.Context, r request, err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return e.WithHint("nothing listens there: is the instance running?")
 	case errors.Is(err, context.DeadlineExceeded):
-		return e.WithHint("it did not answer in %v: try again later, or look at the proxy settings", attemptTimeout)
+		return e.WithHint("it did not answer in %v: try again later, or look at the proxy settings", c.timeout)
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return e.WithHint("if that server's certificate comes from your own authority, name its file in SSL_CERT_FILE")

@@ -1,6 +1,7 @@
 package tuf
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -146,6 +147,9 @@ func (p *publication) prepareTargets(targets map[string][]byte, force bool) (cha
 		sum := sha256.Sum256(data)
 		listed[name] = &metadata.TargetFiles{Length: int64(len(data)), Hashes: metadata.Hashes{"sha256": sum[:]}, Path: name}
 		path := targetPath(name, listed[name])
+		if err := p.approve(name, data); err != nil {
+			return false, err
+		}
 		if _, ok := p.files[path]; !ok {
 			p.put(path, data)
 		}
@@ -163,6 +167,19 @@ func (p *publication) prepareTargets(targets map[string][]byte, force bool) (cha
 	p.state.next.targets++
 	p.put(versioned(m.Signed.Version, metadata.TARGETS), data)
 	return true, nil
+}
+
+// approve asks whether a target may take the place of the one that is published, if
+// there is one that is another.
+func (p *publication) approve(name string, data []byte) error {
+	if p.repo.cfg.Approve == nil || p.state.targets == nil || p.state.targets.Signed.Targets[name] == nil {
+		return nil
+	}
+	published := p.files[targetPath(name, p.state.targets.Signed.Targets[name])]
+	if bytes.Equal(published, data) {
+		return nil
+	}
+	return p.repo.cfg.Approve(name, published, data)
 }
 
 // prepareSnapshot plans a snapshot when there are new targets or it is due.

@@ -79,6 +79,9 @@ type Config struct {
 	// Targets are the files to publish, by name. Names consist of letters, digits
 	// and ". _ -".
 	Targets map[string][]byte
+	// Approve is asked before a target takes the place of one that clients have; an error
+	// publishes nothing. Nil approves of everything.
+	Approve func(name string, published, next []byte) error
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Logger is told of what is signed and of what cannot be; nil is nobody.
