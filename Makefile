@@ -59,6 +59,7 @@ interop: ## cosign, sigstore-go, -js, -python, -java and -rs against an instance
 	$(GO) -C interop test -count=1 ./...
 	CGO_ENABLED=1 $(GO) -C pkcs11 test -count=1 ./...
 	@interop/conformance/run
+	@sed -n '/<!-- interop: [a-z]* -->/,/<!-- interop: end -->/{/<!--/d;p}' README.md docs/clients.md
 
 bench: ## the figures of the README, beside the peers
 	@bench/run

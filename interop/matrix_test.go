@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,7 +23,7 @@ import (
 	"github.com/sigbox/sigbox/interop/worker"
 )
 
-var update = flag.Bool("update", false, "write the table of this run into the README")
+var update = flag.Bool("update", false, "write the tables of this run into the documents")
 
 const email = "alice@example.com"
 
@@ -140,19 +141,19 @@ func serveWith(t *testing.T, scheme string, client *http.Client, flags ...string
 	return nil
 }
 
-// serveTLS is serve over TLS, by a certificate that all clients which are started
+// serveTLS is serve with further flags over TLS, by a certificate that all clients which are started
 // afterwards trust.
-func serveTLS(t *testing.T) *instance {
+func serveTLS(t *testing.T, flags ...string) *instance {
 	t.Helper()
 	dir := t.TempDir()
-	roots, flags := selfSigned(t, dir)
+	roots, tlsFlags := selfSigned(t, dir)
 	certificate := filepath.Join(dir, "cert.pem")
 	for _, name := range []string{"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"} {
 		t.Setenv(name, certificate)
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 	t.Cleanup(client.CloseIdleConnections)
-	in := serveWith(t, "https", client, flags...)
+	in := serveWith(t, "https", client, append(tlsFlags, flags...)...)
 	in.certificate = certificate
 	return in
 }
@@ -250,7 +251,7 @@ func TestMatrix(t *testing.T) {
 			}
 		})
 	}
-	checkTable(t, table(all, results))
+	checkTable(t, filepath.Join("..", "README.md"), "clients", table(all, results))
 }
 
 // matrix is what clients do with one log of an instance.
@@ -347,14 +348,7 @@ func table(all []client, results map[[2]string][]string) string {
 	for _, signer := range all {
 		fmt.Fprintf(&b, "| %s%s |", signer.name(), versions[signer.name()])
 		for _, verifier := range all {
-			cell := strings.Join(results[[2]string{signer.name(), verifier.name()}], ", ")
-			switch cell {
-			case "v2, v1":
-				cell = "✓"
-			case "":
-				cell = "✗"
-			}
-			fmt.Fprintf(&b, " %s |", cell)
+			fmt.Fprintf(&b, " %s |", mark(results[[2]string{signer.name(), verifier.name()}], "v2", "v1"))
 		}
 		b.WriteString("\n")
 	}
@@ -366,24 +360,35 @@ func table(all []client, results map[[2]string][]string) string {
 	return b.String()
 }
 
-// checkTable holds README's table to what was seen.
-func checkTable(t *testing.T, got string) {
-	const begin, end = "<!-- interop: begin -->\n", "<!-- interop: end -->"
-	readme := filepath.Join("..", "README.md")
-	text, err := os.ReadFile(readme)
+// mark is what a cell says of what went well, of all that can.
+func mark(good []string, all ...string) string {
+	switch {
+	case slices.Equal(good, all):
+		return "✓"
+	case len(good) == 0:
+		return "✗"
+	}
+	return strings.Join(good, ", ")
+}
+
+// checkTable holds the table of a name in a document to what was seen.
+func checkTable(t *testing.T, document, name, got string) {
+	t.Helper()
+	begin, end := "<!-- interop: "+name+" -->\n", "<!-- interop: end -->"
+	text, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, ok := strings.Cut(string(text), begin)
 	old, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		t.Fatalf("README.md has no table between %q and %q", begin, end)
+		t.Fatalf("%s has no table between %q and %q", document, begin, end)
 	}
 	if *update {
-		write(t, readme, before+begin+got+end+after)
+		write(t, document, before+begin+got+end+after)
 		return
 	}
 	if old != got {
-		t.Errorf("README.md's table is not what this run saw; -update writes it:\n%s", got)
+		t.Errorf("the table of %s is not what this run saw; -update writes it:\n%s", document, got)
 	}
 }

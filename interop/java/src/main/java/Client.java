@@ -1,5 +1,6 @@
 import com.google.gson.Gson;
 import com.google.gson.GsonBuilder;
+import com.google.gson.JsonObject;
 import dev.sigstore.AlgorithmRegistry;
 import dev.sigstore.KeylessSigner;
 import dev.sigstore.KeylessVerifier;
@@ -8,7 +9,11 @@ import dev.sigstore.TrustedRootProvider;
 import dev.sigstore.VerificationOptions;
 import dev.sigstore.VerificationOptions.CertificateMatcher;
 import dev.sigstore.bundle.Bundle;
+import dev.sigstore.oidc.client.ImmutableOidcToken;
+import dev.sigstore.oidc.client.OidcClient;
 import dev.sigstore.oidc.client.OidcClients;
+import dev.sigstore.oidc.client.OidcException;
+import dev.sigstore.oidc.client.OidcToken;
 import dev.sigstore.oidc.client.TokenStringOidcClient;
 import dev.sigstore.strings.StringMatcher;
 import dev.sigstore.tuf.RootProvider;
@@ -19,7 +24,9 @@ import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Base64;
 import java.util.Collections;
+import java.util.Map;
 
 /**
  * Signs and verifies with sigstore-java.
@@ -91,8 +98,36 @@ public final class Client {
         .enableRekorV2(!"1".equals(System.getenv("REKOR_VERSION")))
         .signingAlgorithm(AlgorithmRegistry.SigningAlgorithm.PKIX_ECDSA_P256_SHA_256)
         .minSigningCertificateLifetime(KeylessSigner.DEFAULT_MIN_SIGNING_CERTIFICATE_LIFETIME)
-        .forceCredentialProviders(OidcClients.of(TokenStringOidcClient.from(token)))
+        .forceCredentialProviders(OidcClients.of(named(token)))
         .build();
+  }
+
+  /**
+   * Gives the token as it is, with the name that the authority wants proven. TokenStringOidcClient
+   * takes that from the subject always; issuers of addresses want the address, as the library's
+   * WebOidcClient has it.
+   */
+  private static OidcClient named(String token) throws Exception {
+    var payload = Base64.getUrlDecoder().decode(token.split("\\.")[1]);
+    var email = JSON.fromJson(new String(payload, StandardCharsets.UTF_8), JsonObject.class).get("email");
+    var client = TokenStringOidcClient.from(token);
+    if (email == null) {
+      return client;
+    }
+    return new OidcClient() {
+      @Override
+      public boolean isEnabled(Map<String, String> env) {
+        return true;
+      }
+
+      @Override
+      public OidcToken getIDToken(Map<String, String> env) throws OidcException {
+        return ImmutableOidcToken.builder()
+            .from(client.getIDToken(env))
+            .subjectAlternativeName(email.getAsString())
+            .build();
+      }
+    };
   }
 
   private static void write(String path, Bundle bundle) throws Exception {
