@@ -61,8 +61,11 @@ func printStatus(out io.Writer, s app.Status, now time.Time) error {
 	}
 	for _, c := range s.Services {
 		state := "serving"
-		if c.Error != "" {
+		switch {
+		case c.Error != "":
 			state = c.Error
+		case c.Notice != "":
+			state += "; " + c.Notice
 		}
 		fmt.Fprintf(w, "%s\t%s\n", c.Name, printable(state))
 	}

@@ -85,10 +85,12 @@ type Status struct {
 	Logs        []LogStatus     `json:"logs,omitempty"`
 }
 
-// ServiceStatus is one service's own word; Error is "" while it can serve.
+// ServiceStatus is one service's own word; Error is "" while it can serve, and Notice
+// while nothing is about to change that.
 type ServiceStatus struct {
-	Name  string `json:"name"`
-	Error string `json:"error,omitempty"`
+	Name   string `json:"name"`
+	Error  string `json:"error,omitempty"`
+	Notice string `json:"notice,omitempty"`
 }
 
 // LogStatus is how far a log has come.

@@ -423,8 +423,8 @@ func (s *services) openTUF(context.Context) error {
 	}
 	a := s.app
 	if s.tuf, err = tuf.Open(tuf.Config{
-		Dir: filepath.Join(a.cfg.Data, tufDir), RootKey: s.keys[tufRootKey], OnlineKey: s.keys[tufKey],
-		Targets: targets, Approve: a.approveTrust(), Now: a.cfg.Now, Logger: a.cfg.Logger,
+		Dir: filepath.Join(a.cfg.Data, tufDir), RootKeys: s.tufRootKeys(), OnlineKey: s.keys[tufKey],
+		Targets: targets, Approve: a.approveTrust(), Now: a.cfg.Now, Logger: a.cfg.Logger, Metrics: a.registry,
 	}); err != nil {
 		return err
 	}
@@ -557,7 +557,9 @@ func (s *services) checks() []httpapi.Check {
 	add("CT log of another host", s.ca != nil && s.ctLog == nil, s.outerCT.Err)
 	add("transparency log", s.rekor != nil, func() error { return s.rekorTree.Err() })
 	add("timestamp authority", s.tsa != nil, func() error { return s.tsa.Err() })
-	add("TUF repository", s.tuf != nil, func() error { return s.tuf.Err() })
+	if s.tuf != nil {
+		checks = append(checks, httpapi.Check{Name: "TUF repository", Err: s.tuf.Err, Notice: s.tuf.Notice})
+	}
 	add("transparency log, v1", s.rekorV1 != nil, func() error { return s.rekorV1Tree.Err() })
 	add("parts of other hosts", len(s.app.settings.Only) > 0, func() error { return s.parts.Load().err() })
 	for _, key := range s.keys.watched() {

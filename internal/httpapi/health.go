@@ -21,12 +21,17 @@ type Check struct {
 	// Err is nil while the service can serve. It is called for every request and
 	// must answer at once.
 	Err func() error
+	// Notice says what will keep the service from serving if nobody does anything, nil
+	// for nothing. It may be nil itself.
+	Notice func() error
 }
 
-// CheckResult is what a [Check] said. Error is "" while the service can serve.
+// CheckResult is what a [Check] said. Error is "" while the service can serve, Notice
+// while it will go on to.
 type CheckResult struct {
-	Name  string `json:"name"`
-	Error string `json:"error,omitempty"`
+	Name   string `json:"name"`
+	Error  string `json:"error,omitempty"`
+	Notice string `json:"notice,omitempty"`
 }
 
 // Run asks every check, in order, and reports whether all can serve.
@@ -37,6 +42,8 @@ func (h *Health) Run() (results []CheckResult, ready bool) {
 		results[i].Name = c.Name
 		if err := c.Err(); err != nil {
 			results[i].Error, ready = publicText(err), false
+		} else if c.Notice != nil && c.Notice() != nil {
+			results[i].Notice = publicText(c.Notice())
 		}
 	}
 	return results, ready

@@ -199,14 +199,18 @@ func TestOrigins(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	var broken error
+	var broken, soon error
 	mux := http.NewServeMux()
-	(&Health{Checks: []Check{{"log", func() error { return broken }}}}).Register(mux)
+	(&Health{Checks: []Check{{Name: "log", Err: func() error { return broken }, Notice: func() error { return soon }}}}).Register(mux)
 	if w := do(mux, "GET", "/healthz"); w.Code != 200 || w.Body.String() != `{"status":"SERVING"}` {
 		t.Errorf("healthz: found %d %s", w.Code, w.Body)
 	}
 	if w := do(mux, "GET", "/readyz"); w.Code != 200 || !strings.Contains(w.Body.String(), `"SERVING"`) {
 		t.Errorf("readyz: found %d %s", w.Code, w.Body)
+	}
+	soon = sigbox.Errorf(sigbox.Unavailable, "the disk is nearly full").WithCause(errors.New("private"))
+	if w := do(mux, "GET", "/readyz"); w.Code != 200 || !strings.Contains(w.Body.String(), "the disk is nearly full") || strings.Contains(w.Body.String(), "private") {
+		t.Errorf("readyz with a notice: found %d %s", w.Code, w.Body)
 	}
 	for _, c := range []struct {
 		err   error

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -18,7 +19,7 @@ func TestTUF(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	repo, err := tuf.Open(tuf.Config{Dir: t.TempDir(), RootKey: key, OnlineKey: key, Targets: map[string][]byte{"trusted_root.json": []byte("{}")}})
+	repo, err := tuf.Open(tuf.Config{Dir: t.TempDir(), RootKeys: []crypto.Signer{key}, OnlineKey: key, Targets: map[string][]byte{"trusted_root.json": []byte("{}")}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -586,7 +587,7 @@ func TestTUFLockIsWaitedFor(t *testing.T) {
 // The client follows the repository of an instance through its life.
 func TestTUFOfAnInstance(t *testing.T) {
 	r := newTUFRepo(t)
-	cfg := tuf.Config{Dir: t.TempDir(), RootKey: r.key, OnlineKey: r.key, Now: r.clock, Targets: map[string][]byte{TrustedRootTarget: []byte("one"), SigningConfigTarget: []byte("config")}}
+	cfg := tuf.Config{Dir: t.TempDir(), RootKeys: []crypto.Signer{r.key}, OnlineKey: r.key, Now: r.clock, Targets: map[string][]byte{TrustedRootTarget: []byte("one"), SigningConfigTarget: []byte("config")}}
 	repo, err := tuf.Open(cfg)
 	if err != nil {
 		t.Fatal(err)

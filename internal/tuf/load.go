@@ -8,10 +8,11 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/tufroot"
 )
 
-// load reads what is published and checks it, expired or not: the root by its own
-// key, everything else by the root's, and that files are those that are referred to.
+// load reads what is published and checks it, expired or not: each root by the one
+// before and by itself, everything else by the root, and that files are those that are referred to.
 func (r *Repository) load() (files map[string][]byte, err error) {
 	roots, err := r.scan()
 	if err != nil {
@@ -75,25 +76,40 @@ func (l *loader) file(name string) []byte {
 
 // roots reads every root, since clients ask for all that follow theirs.
 func (l *loader) roots(n int64) {
-	var root *metadata.Metadata[metadata.RootType]
+	var root *tufroot.Root
 	for v := int64(1); v <= n && l.err == nil; v++ {
 		name := versioned(v, metadata.ROOT)
-		data := l.file(name)
-		next := parse[metadata.RootType](l, name, data)
+		next := l.root(name, l.file(name))
 		if l.err != nil {
 			return
 		}
-		if root == nil {
-			root = next
+		before := root
+		if before == nil { // the first vouches for itself
+			before = &tufroot.Root{Version: 0, Root: next.Root}
 		}
-		if next.Signed.Version != v || root.VerifyDelegate(metadata.ROOT, next) != nil || next.VerifyDelegate(metadata.ROOT, next) != nil {
+		if tufroot.Follows(before, next) != nil {
 			l.err = damaged(name)
 			return
 		}
 		root = next
-		l.files["root.json"] = data
+		l.files["root.json"] = l.files[name]
+		for _, k := range root.Root.Keys {
+			l.repo.rootKeys[k.ID] = true
+		}
 	}
 	l.repo.state.root = root
+}
+
+// root reads a root.
+func (l *loader) root(name string, data []byte) *tufroot.Root {
+	if l.err != nil {
+		return nil
+	}
+	root, err := tufroot.Parse(data)
+	if err != nil {
+		l.err = damaged(name)
+	}
+	return root
 }
 
 // metadata reads what timestamp.json leads to. Without it nothing was published
@@ -123,7 +139,7 @@ func (l *loader) metadata() {
 // unpublished reports whether what was written can be all of a first publication
 // that was not completed.
 func (st *state) unpublished() bool {
-	return st.root.Signed.Version == 1 && st.next.targets <= 2 && st.next.snapshot <= 2
+	return st.root.Version == 1 && st.next.targets <= 2 && st.next.snapshot <= 2
 }
 
 // follow reads the file of role that meta of a file describes.
@@ -151,9 +167,9 @@ func (l *loader) check() {
 	if st.signedBy(st.root) {
 		return
 	}
-	if before := st.root.Signed.Version - 1; before > 0 {
+	if before := st.root.Version - 1; before > 0 {
 		name := versioned(before, metadata.ROOT)
-		if root := parse[metadata.RootType](l, name, l.files[name]); l.err == nil && st.signedBy(root) {
+		if root := l.root(name, l.files[name]); l.err == nil && st.signedBy(root) {
 			st.age()
 			return
 		}
@@ -162,7 +178,8 @@ func (l *loader) check() {
 }
 
 // signedBy reports whether all that root delegates is signed with root's keys.
-func (st *state) signedBy(root *metadata.Metadata[metadata.RootType]) bool {
+func (st *state) signedBy(r *tufroot.Root) bool {
+	root := r.Metadata()
 	return root.VerifyDelegate(metadata.TIMESTAMP, st.timestamp) == nil &&
 		root.VerifyDelegate(metadata.SNAPSHOT, st.snapshot) == nil &&
 		root.VerifyDelegate(metadata.TARGETS, st.targets) == nil

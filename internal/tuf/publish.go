@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/tufroot"
 )
 
 // publication is one step from what is published to what should be: the new state,
@@ -23,6 +23,12 @@ type publication struct {
 	now    time.Time
 	files  map[string][]byte
 	writes []file
+	// online signs all but the root.
+	online signer
+	// accepted is a root that was signed elsewhere, nil for none.
+	accepted *tufroot.Root
+	// stuck is why a root that is due cannot be signed here, nil if it can.
+	stuck error
 }
 
 type file struct {
@@ -58,74 +64,115 @@ func (p *publication) halfGone(expires time.Time, period time.Duration) bool {
 	return expires.Sub(p.now) <= period/2
 }
 
-// prepareRoot plans a root when there is none, when half of its period has gone,
-// or when the online key is another one; rekeyed says the latter.
+// prepareRoot plans a root when there is none, when one was signed elsewhere, when half
+// of its period has gone, or when the online key is another one; rekeyed says the
+// latter. A root that is only due and cannot be signed keeps nothing else back.
 func (p *publication) prepareRoot() (rekeyed bool, err error) {
 	old := p.state.root
-	if old != nil && p.repo.root.key != nil && !signs(old, p.repo.root, metadata.ROOT) {
-		return false, sigbox.Errorf(sigbox.Invalid, "the TUF repository's root names another root key than the one given").WithHint("put the key back that made the repository")
+	if old == nil {
+		return false, p.begin()
 	}
-	if old != nil {
-		rekeyed = !signs(old, p.repo.online, metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP)
-		if !rekeyed && !p.halfGone(old.Signed.Expires, rootPeriod) {
-			return false, nil
+	p.stuck = p.cannotSign(old)
+	rekeyed = !names(old, p.online)
+	switch {
+	case p.accepted != nil:
+		return rekeyed || !old.Targets.Equal(p.accepted.Targets), p.putRoot(p.accepted)
+	case !rekeyed && !p.halfGone(old.Expires, rootPeriod):
+		return false, nil
+	}
+	err = p.stuck
+	if err == nil {
+		err = p.renewRoot(old)
+		if err != nil && sigbox.KindOf(err) == sigbox.Unavailable {
+			p.stuck = err
 		}
 	}
-	if p.repo.root.key == nil {
-		if old != nil && !rekeyed {
-			p.warnOfRoot(old.Signed.Expires)
-			return false, nil // the root's key is elsewhere: serve what there is
-		}
-		return false, sigbox.Errorf(sigbox.Invalid, "the TUF repository needs its root key to name the keys of the other roles").WithHint("put the key back")
-	}
-	err = p.putRoot(old)
-	if err != nil && sigbox.KindOf(err) == sigbox.Unavailable && old != nil && !rekeyed {
-		p.warnOfRoot(old.Signed.Expires)
-		return false, nil // the root's key cannot be asked: all else is signed without
+	if p.stuck != nil && !rekeyed {
+		err = nil // all else is signed without
 	}
 	return rekeyed, err
 }
 
-// warnOfRoot says when the root key has to come back.
-func (p *publication) warnOfRoot(expires time.Time) {
-	if expires.Sub(p.now) < rootAlarm {
-		p.repo.cfg.Logger.Warn("the TUF root cannot be signed again without the root key; clients refuse it once it has expired", "expires", expires)
-	}
+// names reports whether a root names s, and nothing else, for all but the root.
+func names(root *tufroot.Root, s signer) bool {
+	online, one := root.Online()
+	return one && online.Equal(tufroot.Only(s.public))
 }
 
-// putRoot plans the root that follows old. A single root key signs, the same as
-// before, so that it also satisfies the root before it.
-func (p *publication) putRoot(old *metadata.Metadata[metadata.RootType]) error {
-	root := metadata.Root(p.now.Add(rootPeriod))
-	if old != nil {
-		root.Signed.Version = old.Signed.Version + 1
-	}
-	for role, s := range map[string]signer{
-		metadata.ROOT: p.repo.root, metadata.TARGETS: p.repo.online,
-		metadata.SNAPSHOT: p.repo.online, metadata.TIMESTAMP: p.repo.online,
-	} {
-		if err := root.Signed.AddKey(s.public, role); err != nil {
-			return sigbox.Errorf(sigbox.Internal, "TUF root").WithCause(err)
+// atHand are the keys here that root names for itself.
+func (r *Repository) atHand(root *tufroot.Root) (list []signer) {
+	for _, s := range r.roots {
+		if root.Root.Has(s.public.ID) {
+			list = append(list, s)
 		}
 	}
-	data, err := seal(root, p.repo.root)
+	return list
+}
+
+// cannotSign says why a root that follows old cannot be signed here, nil if it can.
+func (p *publication) cannotSign(old *tufroot.Root) error {
+	here := len(p.repo.atHand(old))
+	if here >= old.Root.Threshold {
+		return nil
+	}
+	return sigbox.Errorf(sigbox.Invalid, "the TUF root is signed by %d of its keys, and %d of them are here", old.Root.Threshold, here).
+		WithHint("have it signed where its keys are: sigbox ceremony request --data DIR")
+}
+
+// begin plans the first root.
+func (p *publication) begin() error {
+	if len(p.repo.roots) == 0 {
+		return sigbox.Errorf(sigbox.Invalid, "the TUF repository needs a root key to begin with, or a root that was signed elsewhere").
+			WithHint("put the key back, or accept the answer of the ceremony")
+	}
+	policy := tufroot.Policy{Threshold: max(1, p.repo.cfg.Threshold)}
+	for _, s := range p.repo.roots {
+		policy.Keys = append(policy.Keys, s.public)
+	}
+	root, err := tufroot.New(1, p.now.Add(rootPeriod), policy, tufroot.Only(p.online.public))
 	if err != nil {
 		return err
 	}
-	p.state.root = root
-	p.put(versioned(root.Signed.Version, metadata.ROOT), data)
-	p.files["root.json"] = data
-	return nil
+	return p.signRoot(root, p.repo.roots)
 }
 
-// signs reports whether root names s, and nothing else, for each of the roles.
-func signs(root *metadata.Metadata[metadata.RootType], s signer, roles ...string) bool {
-	for _, role := range roles {
-		if named := root.Signed.Roles[role]; named == nil || !slices.Equal(named.KeyIDs, []string{s.id}) {
-			return false
+// renewRoot plans the root that follows old, with the same root keys.
+func (p *publication) renewRoot(old *tufroot.Root) error {
+	root, err := tufroot.New(old.Version+1, p.now.Add(rootPeriod), old.Root, tufroot.Only(p.online.public))
+	if err != nil {
+		return err
+	}
+	return p.signRoot(root, p.repo.atHand(old))
+}
+
+// signRoot plans a root that is signed here. Of more keys than are needed some may be
+// away.
+func (p *publication) signRoot(root *tufroot.Root, signers []signer) error {
+	var errs []error
+	for _, s := range signers {
+		if err := root.Sign(s.key); err != nil {
+			errs = append(errs, err)
 		}
 	}
-	return true
+	if err := root.Check(root.Root); err != nil {
+		if len(errs) > 0 {
+			return sigbox.Errorf(sigbox.KindOf(errs[0]), "the TUF root cannot be signed: %w", errs[0])
+		}
+		return err
+	}
+	return p.putRoot(root)
+}
+
+// putRoot plans a root that is signed.
+func (p *publication) putRoot(root *tufroot.Root) error {
+	data, err := root.Bytes()
+	if err != nil {
+		return err
+	}
+	p.state.root, p.stuck = root, p.cannotSign(root)
+	p.put(versioned(root.Version, metadata.ROOT), data)
+	p.files["root.json"] = data
+	return nil
 }
 
 // prepareTargets plans targets metadata when the targets are others than before,
@@ -159,7 +206,7 @@ func (p *publication) prepareTargets(targets map[string][]byte, force bool) (cha
 	}
 	m := metadata.Targets(p.now.Add(targetsPeriod))
 	m.Signed.Version, m.Signed.Targets = p.state.next.targets, listed
-	data, err := seal(m, p.repo.online)
+	data, err := seal(m, p.online)
 	if err != nil {
 		return false, err
 	}
@@ -192,7 +239,7 @@ func (p *publication) prepareSnapshot(force bool) (changed bool, err error) {
 	m.Signed.Version = p.state.next.snapshot
 	version := p.state.targets.Signed.Version
 	m.Signed.Meta = map[string]*metadata.MetaFiles{"targets.json": metaOf(version, p.files[versioned(version, metadata.TARGETS)])}
-	data, err := seal(m, p.repo.online)
+	data, err := seal(m, p.online)
 	if err != nil {
 		return false, err
 	}
@@ -215,7 +262,7 @@ func (p *publication) prepareTimestamp(force bool) error {
 	}
 	version := p.state.snapshot.Signed.Version
 	m.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": metaOf(version, p.files[versioned(version, metadata.SNAPSHOT)])}
-	data, err := seal(m, p.repo.online)
+	data, err := seal(m, p.online)
 	if err != nil {
 		return err
 	}

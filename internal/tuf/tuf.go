@@ -10,9 +10,10 @@
 //	targets/SHA256.NAME            the targets, with one hash only, since some
 //	                               clients take any one of several for the prefix
 //
-// Two keys sign: one the root, one everything else. ECDSA P-256 (keytype ecdsa,
-// PEM) and Ed25519 (hex) both work with the TUF libraries of Go, Python,
-// JavaScript, Java and Rust.
+// The root is signed by one key or by a threshold of several, which may be elsewhere: a
+// root that was signed there is taken by [Repository.Accept]. One key signs everything
+// else. ECDSA P-256 (keytype ecdsa, PEM) and Ed25519 (hex) both work with the TUF
+// libraries of Go, Python, JavaScript, Java and Rust.
 //
 // What clients do with it: cosign, sigstore-go and sigstore-js are given any root
 // and walk on from there by asking for the next one until they get a 404 (a 403
@@ -36,10 +37,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/atomicfile"
+	"github.com/sigbox/sigbox/wire/tufroot"
 )
 
 const (
@@ -53,10 +56,8 @@ const (
 	// Root, targets and snapshot are signed again when half of their period has
 	// gone, the timestamp when a day has.
 	timestampAge = 1 * day
-	// alarm is how close to its expiry metadata makes the repository unwell, and
-	// rootAlarm how close a root whose key is elsewhere is worth a warning.
-	alarm     = 2 * day
-	rootAlarm = 30 * day
+	// soon is how close to its expiry metadata that was not signed again is worth a word.
+	soon = 2 * day
 	// checkEvery is how often Run looks whether something is due.
 	checkEvery = time.Hour
 	// tryEvery is how often Run tries to sign what it could not.
@@ -70,12 +71,18 @@ const (
 type Config struct {
 	// Dir holds the repository; it is made when it does not exist. Required.
 	Dir string
-	// RootKey signs root metadata. It may be nil once there is a root: what is
-	// there is then served until it expires, of which Logger and Err tell in time.
-	RootKey crypto.Signer
+	// RootKeys sign root metadata, those that are at hand. With fewer than the root's
+	// threshold it is not signed again here, of which Logger, Notice and the metrics tell
+	// in time. A repository begins with all of them, and with Threshold of them to sign, 1
+	// if 0.
+	RootKeys  []crypto.Signer
+	Threshold int
 	// OnlineKey signs targets, snapshot and timestamp. Required. When it is not the
 	// one that the root names, a new root is made that does.
 	OnlineKey crypto.Signer
+	// Others may have been named by a root that was accepted shortly before a crash: the
+	// one that it names is used in the place of OnlineKey.
+	Others []crypto.Signer
 	// Targets are the files to publish, by name. Names consist of letters, digits
 	// and ". _ -".
 	Targets map[string][]byte
@@ -86,54 +93,40 @@ type Config struct {
 	Now func() time.Time
 	// Logger is told of what is signed and of what cannot be; nil is nobody.
 	Logger *slog.Logger
+	// Metrics takes when each role expires; nil is nobody.
+	Metrics prometheus.Registerer
 }
 
 // Repository is a TUF repository on disk. It is safe for concurrent use; one
 // process alone may have a directory open.
 type Repository struct {
-	cfg    Config
-	root   signer // zero without a root key
-	online signer
+	cfg   Config
+	roots []signer // those at hand
 
-	mu    sync.Mutex // held while state changes
-	state state      // what is published; guarded by mu
+	mu     sync.Mutex // held while state changes
+	state  state      // what is published; guarded by mu
+	online signer     // guarded by mu
+	alarm  alarm      // what was told of the root; guarded by mu
+	// rootKeys are all that ever signed roots, by their IDs; guarded by mu.
+	rootKeys map[string]bool
 	// unpublished are the targets that could not be signed yet, nil for none; guarded
 	// by mu.
 	unpublished map[string][]byte
 
 	// files is what clients see, by path; replaced as a whole, never changed.
 	files atomic.Pointer[map[string][]byte]
-	// expires is what ends first of what is published.
-	expires atomic.Pointer[expiry]
-}
-
-// expiry is when a role's metadata ends.
-type expiry struct {
-	role string
-	at   time.Time
+	// ends is when what is published does.
+	ends atomic.Pointer[ends]
 }
 
 // state is the current metadata. Versions of targets and snapshot are not taken
 // twice, also not after a crash: next is above all that were ever written.
 type state struct {
-	root      *metadata.Metadata[metadata.RootType]
+	root      *tufroot.Root
 	targets   *metadata.Metadata[metadata.TargetsType]
 	snapshot  *metadata.Metadata[metadata.SnapshotType]
 	timestamp *metadata.Metadata[metadata.TimestampType]
 	next      struct{ targets, snapshot int64 }
-}
-
-// expiry gives what ends first.
-func (st *state) expiry() *expiry {
-	first := &expiry{metadata.TIMESTAMP, st.timestamp.Signed.Expires}
-	for _, other := range []expiry{
-		{metadata.ROOT, st.root.Signed.Expires}, {metadata.TARGETS, st.targets.Signed.Expires}, {metadata.SNAPSHOT, st.snapshot.Signed.Expires},
-	} {
-		if other.at.Before(first.at) {
-			first = &other
-		}
-	}
-	return first
 }
 
 // Open starts or continues the repository in cfg.Dir and publishes what is new or
@@ -147,15 +140,13 @@ func Open(cfg Config) (*Repository, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Repository{cfg: cfg}
-	var err error
-	if r.online, err = newSigner(cfg.OnlineKey); err != nil {
-		return nil, err
-	}
-	if cfg.RootKey != nil {
-		if r.root, err = newSigner(cfg.RootKey); err != nil {
+	r := &Repository{cfg: cfg, rootKeys: map[string]bool{}}
+	for _, key := range cfg.RootKeys {
+		s, err := newSigner(key)
+		if err != nil {
 			return nil, err
 		}
+		r.roots = append(r.roots, s)
 	}
 	if err := atomicfile.MkdirAll(filepath.Join(cfg.Dir, "targets"), dirPerm); err != nil {
 		return nil, sigbox.Errorf(sigbox.Internal, "cannot make the TUF repository's directory: %w", err)
@@ -165,12 +156,16 @@ func Open(cfg Config) (*Repository, error) {
 		return nil, err
 	}
 	r.files.Store(&files)
+	if err := r.checkKeys(); err != nil {
+		return nil, err
+	}
+	r.measure()
 	err = r.SetTargets(cfg.Targets)
 	if err != nil && sigbox.KindOf(err) == sigbox.Unavailable && r.state.timestamp != nil {
 		// The key is elsewhere and cannot be asked: what is published is served.
 		cfg.Logger.Error("TUF metadata could not be signed again", "err", err)
 		r.unpublished, err = cfg.Targets, nil
-		r.expires.Store(r.state.expiry())
+		r.ends.Store(r.state.ends(nil))
 	}
 	if err != nil {
 		return nil, err
@@ -192,21 +187,6 @@ func (r *Repository) Get(name string) ([]byte, error) {
 		return nil, sigbox.Errorf(sigbox.NotFound, "the TUF repository has no file %.100q", name)
 	}
 	return b, nil
-}
-
-// Err says what is wrong when clients will soon, or do already, refuse the
-// repository because its metadata could not be signed again in time.
-func (r *Repository) Err() error {
-	first := r.expires.Load()
-	if r.cfg.Now().Before(first.at.Add(-alarm)) {
-		return nil
-	}
-	hint := "see the log for why; a full disk or a wrong clock are usual"
-	if first.role == metadata.ROOT && r.root.key == nil {
-		hint = "put the root key back and restart"
-	}
-	return sigbox.Errorf(sigbox.Unavailable, "the TUF repository's %s expires at %s and was not signed again", first.role, first.at.UTC().Format(time.RFC3339)).
-		WithHint("%s", hint)
 }
 
 // Run signs again what is due, until ctx ends. Failures are logged and tried again.
@@ -233,11 +213,29 @@ func (r *Repository) Renew() error { return r.SetTargets(nil) }
 func (r *Repository) SetTargets(targets map[string][]byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.publish(targets, r.online, nil)
+}
+
+// Rekey has another key sign targets, snapshot and timestamp, from a root that names it
+// on. The error is of kind Invalid when the root cannot be signed here: see
+// [Repository.Accept].
+func (r *Repository) Rekey(online crypto.Signer) error {
+	s, err := newSigner(online)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.publish(nil, s, nil)
+}
+
+// publish brings what is published up to date. r.mu is held.
+func (r *Repository) publish(targets map[string][]byte, online signer, accepted *tufroot.Root) error {
 	if targets == nil {
 		targets = r.unpublished
 	}
 	now := r.cfg.Now().UTC().Truncate(time.Second)
-	p := &publication{repo: r, state: r.state, now: now, files: maps.Clone(*r.files.Load())}
+	p := &publication{repo: r, state: r.state, now: now, files: maps.Clone(*r.files.Load()), online: online, accepted: accepted}
 	if err := p.prepare(targets); err != nil {
 		return err
 	}
@@ -247,9 +245,13 @@ func (r *Repository) SetTargets(targets map[string][]byte) error {
 		}
 		r.cfg.Logger.Info("TUF metadata published", "file", f.name)
 	}
-	r.state, r.unpublished = p.state, nil
+	r.state, r.online, r.unpublished = p.state, online, nil
+	for _, k := range p.state.root.Root.Keys {
+		r.rootKeys[k.ID] = true
+	}
 	r.files.Store(&p.files)
-	r.expires.Store(p.state.expiry())
+	r.ends.Store(p.state.ends(p.stuck))
+	r.warn(now)
 	return nil
 }
 
