@@ -28,6 +28,13 @@ type Admin interface {
 	AddUser(ctx context.Context, u NewUser) error
 	// RemoveUser removes an account. Errors: NotFound.
 	RemoveUser(ctx context.Context, email string) error
+	// Rotate replaces a key, or says what would come of it, and gives the keys of its
+	// role. Without a server on the instance, what is to be published and what follows
+	// waits for the next start. Errors: Conflict with the dates while the role is being
+	// rotated already, NotFound when what has to certify the key is kept elsewhere.
+	Rotate(ctx context.Context, req RotateRequest) (RoleKeys, error)
+	// Rotations gives the keys of all roles that can be rotated.
+	Rotations(ctx context.Context) ([]RoleKeys, error)
 	// Status says how the instance is.
 	Status(ctx context.Context) (Status, error)
 	// Close gives back what the Admin holds.
@@ -156,6 +163,14 @@ func (l local) ExplainToken(ctx context.Context, token string) (TokenExplanation
 	return explainToken(ctx, l.app.services.ca.Tokens, token)
 }
 
+func (l local) Rotate(ctx context.Context, req RotateRequest) (RoleKeys, error) {
+	return l.app.services.rotations.rotate(ctx, req)
+}
+
+func (l local) Rotations(context.Context) ([]RoleKeys, error) {
+	return l.app.services.rotations.status()
+}
+
 func (l local) Status(context.Context) (Status, error) {
 	results, ready := l.app.health.Run()
 	s := l.app.state.get().status(l.app.cfg.Data)
@@ -249,7 +264,7 @@ func (o *offline) withMinter(f func(*oidc.Minter, Settings) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, keeper.Close()) }()
-	key, err := keeper.lazily(oidcKey)
+	key, err := keeper.lazily(o.state.signing(oidcKey))
 	if err != nil {
 		return err
 	}
@@ -279,6 +294,49 @@ func (o *offline) RemoveUser(ctx context.Context, email string) error {
 		return err
 	}
 	return o.opened.RemoveUser(ctx, email)
+}
+
+func (o *offline) Rotate(ctx context.Context, req RotateRequest) (keys RoleKeys, err error) {
+	return keys, o.withRotator(!req.DryRun, func(r *rotator) error {
+		keys, err = r.begin(ctx, req)
+		return err
+	})
+}
+
+func (o *offline) Rotations(context.Context) (all []RoleKeys, err error) {
+	return all, o.withRotator(false, func(r *rotator) error {
+		all, err = r.status()
+		return err
+	})
+}
+
+// withRotator calls f with what begins rotations. Whoever changes something has the
+// directory alone.
+func (o *offline) withRotator(changes bool, f func(*rotator) error) (err error) {
+	s, err := o.cfg.load()
+	if err != nil {
+		return err
+	}
+	if changes {
+		held, err := lockDir(o.cfg.Data)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, held.Close()) }()
+	}
+	st, err := loadState(o.cfg.Data) // as it is under the lock
+	if err != nil {
+		return diskError(o.cfg.Data, err)
+	}
+	if !st.Complete {
+		return sigbox.Errorf(sigbox.Conflict, "the instance in %s has not been started to its end", o.cfg.Data).WithHint("start it once: sigbox serve --data %s", o.cfg.Data)
+	}
+	keeper, err := newKeeper(&o.cfg, &s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, keeper.Close()) }()
+	return f(&rotator{cfg: &o.cfg, settings: &s, keeper: keeper, state: &record{dir: o.cfg.Data, now: st}})
 }
 
 func (o *offline) Status(context.Context) (Status, error) { return o.state.status(o.cfg.Data), nil }

@@ -110,13 +110,14 @@ func (k *keeper) openKeys(ctx context.Context, kinds map[string]sigbox.KeyDetail
 			return nil
 		}
 	}
-	if slow, ok := kinds[oidcKey]; ok {
-		g.Go(open(oidcKey, slow)) // first
-	}
-	for name, details := range kinds {
-		if name != oidcKey {
-			g.Go(open(name, details))
+	slow := func(name string) int { // RSA
+		if roleKey(name) == oidcKey {
+			return 0
 		}
+		return 1
+	}
+	for _, name := range slices.SortedFunc(maps.Keys(kinds), func(a, b string) int { return slow(a) - slow(b) }) {
+		g.Go(open(name, kinds[name]))
 	}
 	return ring, g.Wait()
 }
@@ -161,7 +162,7 @@ const maxChain = 256 << 10
 // are made by fresh and kept there; later they are not replaced in silence, since
 // new ones would not have been valid when the old ones were used. DER.
 func openChain(dir, name string, complete bool, fresh func() ([][]byte, error)) ([][]byte, error) {
-	path := filepath.Join(dir, certDir, name+".pem")
+	path := chainPath(dir, name)
 	chain, err := readChain(path)
 	switch {
 	case err == nil:
@@ -169,23 +170,17 @@ func openChain(dir, name string, complete bool, fresh func() ([][]byte, error)) 
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, diskError(dir, err)
 	case complete:
-		return nil, sigbox.Errorf(sigbox.Fatal, "the certificates %s are gone, and clients trust what they vouch for", path).
-			WithHint("put them back from a backup")
+		return nil, lostChain(path)
 	}
 	if chain, err = fresh(); err != nil {
 		return nil, err
 	}
-	var file []byte
-	for _, der := range chain {
-		file = append(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
-	}
-	if err := atomicfile.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, diskError(dir, err)
-	}
-	if err := atomicfile.Create(path, file, 0o644); err != nil {
-		return nil, diskError(dir, err)
-	}
-	return chain, nil
+	return chain, writeChain(dir, name, chain, atomicfile.Create)
+}
+
+func lostChain(path string) error {
+	return sigbox.Errorf(sigbox.Fatal, "the certificates %s are gone, and clients trust what they vouch for", path).
+		WithHint("put them back from a backup")
 }
 
 func readChain(path string) ([][]byte, error) {
@@ -196,24 +191,32 @@ func readChain(path string) ([][]byte, error) {
 	if info.Size() > maxChain {
 		return nil, sigbox.Errorf(sigbox.TooLarge, "%s: larger than %d bytes", path, maxChain)
 	}
-	rest, err := os.ReadFile(path)
+	file, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
+	chain, err := parseChain(file)
+	if err != nil {
+		return nil, damagedChain(path)
+	}
+	return chain, nil
+}
+
+// parseChain reads certificates in PEM, and nothing else between them.
+func parseChain(rest []byte) (chain [][]byte, err error) {
 	blocks := bytes.Count(rest, []byte("-----BEGIN"))
-	var chain [][]byte
 	for {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return nil, damagedChain(path)
+			return nil, sigbox.Errorf(sigbox.Invalid, "certificate %d: %w", len(chain)+1, err)
 		}
 		chain = append(chain, block.Bytes)
 	}
 	if len(chain) == 0 || len(chain) != blocks { // what cannot be read is passed over
-		return nil, damagedChain(path)
+		return nil, sigbox.Errorf(sigbox.Invalid, "expected certificates in PEM")
 	}
 	return chain, nil
 }

@@ -236,10 +236,10 @@ func (s *services) useParts(p *parts) error {
 // chains are the authorities whose certificates the CT log takes.
 func (s *services) chains() [][][]byte {
 	others := s.parts.Load().chains()
-	if s.chain == nil {
-		return others
+	if own := s.issuing.Load(); own != nil {
+		return append(chainsOf(own.all), others...)
 	}
-	return append([][][]byte{s.chain}, others...)
+	return others
 }
 
 // writePart writes down what this host has, for the others. One that has everything
@@ -325,7 +325,7 @@ func (s *services) outerCTConfig(p *parts) remote.CTLogConfig {
 	if !ok {
 		return remote.CTLogConfig{}
 	}
-	return remote.CTLogConfig{URL: l.BaseURL, PublicKey: l.PublicKey, Root: s.chain[len(s.chain)-1], Logger: s.app.cfg.Logger}
+	return remote.CTLogConfig{URL: l.BaseURL, PublicKey: l.PublicKey, Root: s.issuing.Load().root(), Logger: s.app.cfg.Logger}
 }
 
 // set takes another log, unless it is the same.

@@ -49,9 +49,7 @@ func (s *services) run(ctx context.Context) error {
 		g.Go(func() error { return s.tuf.Run(ctx) })
 	}
 	g.Go(func() error { return s.outerCT.run(ctx) })
-	for _, key := range s.keys.watched() {
-		g.Go(func() error { return key.Watch(ctx) })
-	}
+	g.Go(func() error { return s.rotations.run(ctx) })
 	for _, x := range []*search.Index{s.rekorIndex, s.rekorV1Index} {
 		if x != nil {
 			g.Go(func() error { return x.Run(ctx) })

@@ -59,10 +59,12 @@ const (
 // services are the parts of an instance that this host has, nil where another host has
 // them; they know of each other by the interfaces of the root package alone.
 type services struct {
-	app  *App
-	keys keyring
-	kv   *pebble.KV
-	blob store.Blob
+	app    *App
+	keeper *keeper
+	keys   keyring  // those of the start; never changed
+	late   lateKeys // and those that came since
+	kv     *pebble.KV
+	blob   store.Blob
 
 	pages    *web.Pages
 	users    *oidc.Users
@@ -71,11 +73,13 @@ type services struct {
 	outerCT  outerCT // stands for ctLog where another host has it
 	parts    atomic.Pointer[parts]
 	ca       *ca.Service
-	chain    [][]byte // ca's
+	issuing  atomic.Pointer[authorities] // the CA's, nil on a host without it
 	tsa      *tsa.Service
 	rekor    *rekor.Service
 	rekorV1  *rekor1.Service // nil when the instance has none
 	tuf      *tuf.Repository
+	// rotations replace keys.
+	rotations *rotations
 
 	// The logs of the engine; the v1 log's is nil when the instance has none.
 	ctTree, rekorTree, rekorV1Tree *tlog.Log
@@ -123,7 +127,10 @@ func (a *App) openServices(ctx context.Context) error {
 	if err := s.writePart(); err != nil {
 		return err
 	}
-	return s.recordRoot(ctx)
+	if err := s.recordRoot(ctx); err != nil {
+		return err
+	}
+	return s.openRotations()
 }
 
 // openGround opens keys and stores, at the same time: a new instance spends most
@@ -135,6 +142,7 @@ func (s *services) openGround(ctx context.Context) error {
 		return err
 	}
 	a.later(keeper.Close)
+	s.keeper = keeper
 	var g errgroup.Group
 	g.Go(func() (err error) {
 		st := a.state.get()
@@ -187,25 +195,35 @@ func openUsers(kv store.KV, now func() time.Time) *oidc.Users {
 	return oidc.NewUsers(oidc.UsersConfig{KV: store.WithPrefix(kv, usersPart), Now: now})
 }
 
-func (s *services) openProvider(context.Context) (err error) {
-	at := s.app.state.get().URL
+func (s *services) openProvider(ctx context.Context) (err error) {
+	st := s.app.state.get()
 	s.users = openUsers(s.kv, s.app.cfg.Now)
 	cfg := oidc.Config{
-		Issuer: issuerURL(at), AllowHTTP: strings.HasPrefix(at, "http://"), Key: s.keys[oidcKey],
+		Issuer: issuerURL(st.URL), AllowHTTP: strings.HasPrefix(st.URL, "http://"), Key: s.keys[st.signing(oidcKey)],
 		Users: s.users, Pages: s.pages, Now: s.app.cfg.Now, Logger: s.app.cfg.Logger,
 	}
 	s.app.broker(&cfg)
-	s.provider, err = oidc.New(cfg)
-	return err
+	if s.provider, err = oidc.New(cfg); err != nil {
+		return err
+	}
+	return s.applyOIDC(ctx)
 }
 
 // openChain opens the certificates of the certificate authority.
 func (s *services) openChain(context.Context) (err error) {
 	a := s.app
-	s.chain, err = openChain(a.cfg.Data, "ca", a.state.get().begun(RoleCA), func() ([][]byte, error) {
+	st := a.state.get()
+	var now authorities
+	if now.chain, err = openChain(a.cfg.Data, st.signing(caKey), st.begun(RoleCA), func() ([][]byte, error) {
 		return ca.NewChain(ca.ChainConfig{Root: s.keys[caRootKey], Intermediate: s.keys[caKey].Public(), Now: a.cfg.Now})
-	})
-	return err
+	}); err != nil {
+		return err
+	}
+	if now.all, err = s.caTrust(st.generations(caKey)); err != nil {
+		return err
+	}
+	s.issuing.Store(&now)
+	return nil
 }
 
 // openCTLog opens the log of certificates.
@@ -242,6 +260,7 @@ func (s *services) openCA(context.Context) error {
 	if err != nil {
 		return err
 	}
+	key := s.keys[a.state.get().signing(caKey)]
 	var log sigbox.CTLog = s.ctLog
 	if s.ctLog == nil {
 		if err := s.outerCT.set(s.outerCTConfig(s.parts.Load())); err != nil {
@@ -251,10 +270,13 @@ func (s *services) openCA(context.Context) error {
 	}
 	s.ca, err = ca.New(ca.Config{
 		Gate: bound,
-		Key:  s.keys[caKey], Chain: s.chain, CTLog: log, URL: a.state.get().URL, Issuers: s.issuers(a.settings), Providers: a.settings.Providers, Spent: used,
+		Key:  key, Chain: s.issuing.Load().chain, CTLog: log, URL: a.state.get().URL, Issuers: s.issuers(a.settings), Providers: a.settings.Providers, Spent: used,
 		Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: a.cfg.Now, Logger: a.cfg.Logger,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.ca.SetAuthority(key, s.issuing.Load().chain, s.issuing.Load().all)
 }
 
 // ctLogPath is where the CT log's prefix is on the one port.
@@ -296,8 +318,9 @@ func (s *services) setIssuers(from Settings) error {
 	return err
 }
 
-func (s *services) openTSA(context.Context) error {
-	chain, err := openChain(s.app.cfg.Data, "tsa", s.app.state.get().begun(RoleTSA), func() ([][]byte, error) {
+func (s *services) openTSA(ctx context.Context) error {
+	st := s.app.state.get()
+	chain, err := openChain(s.app.cfg.Data, st.signing(tsaKey), st.begun(RoleTSA), func() ([][]byte, error) {
 		return tsa.NewChain(tsa.ChainConfig{Root: s.keys[tsaRootKey], Leaf: s.keys[tsaKey].Public(), Now: s.app.cfg.Now})
 	})
 	if err != nil {
@@ -307,8 +330,11 @@ func (s *services) openTSA(context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.tsa, err = tsa.New(tsa.Config{Gate: bound, Key: s.keys[tsaKey], Chain: chain, URL: s.timestampURL(), Past: s.past(), Now: s.app.cfg.Now})
-	return err
+	s.tsa, err = tsa.New(tsa.Config{Gate: bound, Key: s.keys[st.signing(tsaKey)], Chain: chain, URL: s.timestampURL(), Past: s.past(), Now: s.app.cfg.Now})
+	if err != nil {
+		return err
+	}
+	return s.applyTSA(ctx)
 }
 
 // past is the newest time that the logs have on record.
@@ -562,7 +588,7 @@ func (s *services) checks() []httpapi.Check {
 	}
 	add("transparency log, v1", s.rekorV1 != nil, func() error { return s.rekorV1Tree.Err() })
 	add("parts of other hosts", len(s.app.settings.Only) > 0, func() error { return s.parts.Load().err() })
-	for _, key := range s.keys.watched() {
+	for _, key := range s.watched() {
 		checks = append(checks, httpapi.Check{Name: "key " + key.Name(), Err: key.Err})
 	}
 	return checks

@@ -147,6 +147,13 @@ func newAdminServer(admin Admin, log *slog.Logger) *http.Server {
 		log.InfoContext(r.Context(), "removing user", "email", r.PathValue("email"))
 		return struct{}{}, admin.RemoveUser(r.Context(), r.PathValue("email"))
 	}))
+	mux.Handle("POST /rotate", adminRoute(func(r *http.Request, req RotateRequest) (any, error) {
+		log.InfoContext(r.Context(), "rotating a key", "role", req.Role, "dryRun", req.DryRun, "compromised", req.Compromised, "abandon", req.Abandon)
+		return admin.Rotate(r.Context(), req)
+	}))
+	mux.Handle("GET /rotations", adminRoute(func(r *http.Request, _ struct{}) (any, error) {
+		return admin.Rotations(r.Context())
+	}))
 	mux.Handle("GET /status", adminRoute(func(r *http.Request, _ struct{}) (any, error) {
 		return admin.Status(r.Context())
 	}))
@@ -256,6 +263,14 @@ func (c *adminClient) AddUser(ctx context.Context, u NewUser) error {
 
 func (c *adminClient) RemoveUser(ctx context.Context, email string) error {
 	return c.call(ctx, http.MethodDelete, "/users/"+url.PathEscape(email), nil, &struct{}{})
+}
+
+func (c *adminClient) Rotate(ctx context.Context, req RotateRequest) (keys RoleKeys, err error) {
+	return keys, c.call(ctx, http.MethodPost, "/rotate", req, &keys)
+}
+
+func (c *adminClient) Rotations(ctx context.Context) (all []RoleKeys, err error) {
+	return all, c.call(ctx, http.MethodGet, "/rotations", nil, &all)
 }
 
 func (c *adminClient) Status(ctx context.Context) (s Status, err error) {

@@ -38,7 +38,7 @@ const (
 	tufDir       = "tuf"
 	certDir      = "certs"
 
-	maxState = 64 << 10
+	maxState = 1 << 20
 )
 
 // backdate is by how much the services' validity starts before they are first
@@ -167,7 +167,7 @@ type record struct {
 	dir string
 
 	mu  sync.Mutex // held while the file changes
-	now state      // guarded by mu; what its slices hold is never changed
+	now state      // guarded by mu; its maps and slices are replaced, never changed
 }
 
 // openRecord is openState for an instance that is started.
