@@ -62,6 +62,7 @@ func verbs() []verb {
 		{"instance", newInstanceCommand},
 		{"completion", newCompletionCommand},
 		{"serve", newServeCommand},
+		{"rotate", newRotateCommand},
 		{"status", newStatusCommand},
 		{"doctor", newDoctorCommand},
 		{"trust", newTrustCommand},

@@ -332,7 +332,7 @@ func (s *services) outerCTConfig(p *parts) remote.CTLogConfig {
 func (o *outerCT) set(c remote.CTLogConfig) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.config.URL == c.URL && bytes.Equal(o.config.PublicKey, c.PublicKey) {
+	if o.config.URL == c.URL && bytes.Equal(o.config.PublicKey, c.PublicKey) && bytes.Equal(o.config.Root, c.Root) {
 		return nil
 	}
 	var log *remote.CTLog

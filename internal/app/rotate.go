@@ -181,8 +181,8 @@ type KeyStatus struct {
 	// Name is the key's, as in the settings.
 	Name string `json:"name"`
 	// Place is where its private half is: a file below the data directory or what the
-	// settings say.
-	Place string `json:"place"`
+	// settings say; "" for one that was destroyed.
+	Place string `json:"place,omitempty"`
 	// Phase is made, published, signing, ending, retired or abandoned.
 	Phase rotation.Phase `json:"phase"`
 	// Since when it is published, and since when it signs; until when what it signed is
@@ -218,9 +218,12 @@ func (r *rotator) describe(k rotating, gens []rotation.Generation) (RoleKeys, er
 		if err != nil {
 			return d, err
 		}
-		at := filepath.Join(keyDir, name+".pem")
-		if outside {
+		at := ""
+		switch {
+		case outside:
 			at = place.String()
+		case g.Held():
+			at = filepath.Join(keyDir, name+".pem")
 		}
 		d.Keys = append(d.Keys, KeyStatus{
 			Name: name, Place: at, Phase: g.Phase(), Published: some(g.Published), Signing: some(g.Signing),

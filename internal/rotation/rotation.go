@@ -234,14 +234,15 @@ func begin(gens []Generation, g Generation, now time.Time) []Generation {
 // Ready says why a role cannot be rotated now: Conflict with the dates of the rotation
 // that is under way.
 func Ready(gens []Generation, rules Rules, now time.Time) error {
-	steps := Plan(gens, rules, now)
-	if len(steps) == 0 {
+	next, waits := Next(gens)
+	if !waits && !slices.ContainsFunc(gens, func(g Generation) bool { return g.Phase() == Ending }) {
 		return nil
 	}
+	steps := Plan(gens, rules, now)
 	last := steps[len(steps)-1].At.Format(time.RFC3339)
-	if g, waits := Next(gens); waits {
+	if waits {
 		at := steps[slices.IndexFunc(steps, func(s Step) bool { return s.Action == Switch })].At
-		return sigbox.Errorf(sigbox.Conflict, "a rotation is under way: key %d signs from %s on, and it is over at %s", g.Number, at.Format(time.RFC3339), last).
+		return sigbox.Errorf(sigbox.Conflict, "a rotation is under way: key %d signs from %s on, and it is over at %s", next.Number, at.Format(time.RFC3339), last).
 			WithHint("wait until then, or take it back with --abandon; --compromised switches at once")
 	}
 	return sigbox.Errorf(sigbox.Conflict, "a rotation is under way: the key before the present one is still trusted, and given up at %s", last).
