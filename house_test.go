@@ -35,7 +35,7 @@ var io = []string{"context", "log", "log/slog", "net", "net/http", "os", "os/exe
 
 // services meet through the interfaces of the root package.
 func service(name string, below ...string) room {
-	return room{path: "internal/" + name, floor: 3, below: append(below, "", "wire", "internal/tlog", "internal/store", "internal/atomicfile", "internal/gate")}
+	return room{path: "internal/" + name, floor: 3, below: append(below, "", "wire", "internal/tlog", "internal/store", "internal/atomicfile", "internal/gate", "internal/clock")}
 }
 
 // rooms is the house, the more special before the more general.
@@ -63,6 +63,8 @@ var rooms = []room{
 	{path: "internal/keys", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{"", "internal/jsonerr"}},
 	{path: "internal/atomicfile", floor: 2, below: []string{}},
 	{path: "internal/rotation", floor: 2, below: []string{""}, bans: io},
+	{path: "internal/clock/clocktest", floor: 1, below: []string{}},
+	{path: "internal/clock", floor: 2, below: []string{""}, bans: []string{"net/http", "os"}},
 	{path: "internal/gate", floor: 2, below: []string{""}, bans: []string{"net", "net/http", "os"}},
 	{path: "internal/jsonerr", floor: 1, knows: []string{""}, bans: io},
 	{path: "internal/fixture", floor: 1, knows: []string{""}},
@@ -91,7 +93,7 @@ var only = map[string][]string{
 	"crypto/tls":                         {"internal/app", "internal/remote", "internal/keys/vault", "oci"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"cel.dev/cel-go/cel":                 {"verify/condition"},
-	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest", "internal/keys/plugin/plugintest", "internal/fixture", "internal/hostile", "internal/flawed", "internal/unprivileged"},
+	"testing":                            {"internal/store/storetest", "sigboxtest", "internal/app/apptest", "internal/clock/clocktest", "internal/keys/plugin/plugintest", "internal/fixture", "internal/hostile", "internal/flawed", "internal/unprivileged"},
 }
 
 func TestImportsGoDown(t *testing.T) {

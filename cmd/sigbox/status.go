@@ -69,7 +69,34 @@ func printStatus(out io.Writer, s app.Status, now time.Time) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\n", c.Name, printable(state))
 	}
+	printClock(w, s.Clock)
 	return w.Flush()
+}
+
+// printClock says how the clock is; nil is not known.
+func printClock(w io.Writer, c *app.ClockStatus) {
+	switch {
+	case c == nil:
+		return
+	case c.Error != "":
+		fmt.Fprintf(w, "clock\t%s\n", printable(c.Error))
+	case c.Measured != nil:
+		fmt.Fprintf(w, "clock\t%+.4f s, give or take %.4f s, as NTP servers had it at %s\n", -c.Offset, c.Uncertainty, c.Measured.UTC().Format(time.RFC3339))
+	case len(c.Servers) > 0:
+		fmt.Fprintf(w, "clock\tnot known to be right\n")
+	default:
+		fmt.Fprintf(w, "clock\tnot compared with others: no NTP servers are set\n")
+	}
+	if c.Stepped != nil {
+		fmt.Fprintf(w, "\twas set by %+.3f s at %s\n", c.Step, c.Stepped.UTC().Format(time.RFC3339))
+	}
+	for _, one := range c.Servers {
+		state := fmt.Sprintf("its time is %+.4f s from ours, give or take %.4f s", one.Offset, one.Uncertainty)
+		if one.Error != "" {
+			state = one.Error
+		}
+		fmt.Fprintf(w, "NTP server %s\t%s\n", printable(one.Name), printable(state))
+	}
 }
 
 func serverState(s app.Status, now time.Time) string {

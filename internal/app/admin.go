@@ -90,6 +90,7 @@ type Status struct {
 	LogHostname string          `json:"logHostname"`
 	Services    []ServiceStatus `json:"services,omitempty"`
 	Logs        []LogStatus     `json:"logs,omitempty"`
+	Clock       *ClockStatus    `json:"clock,omitempty"`
 }
 
 // ServiceStatus is one service's own word; Error is "" while it can serve, and Notice
@@ -178,7 +179,7 @@ func (l local) Status(context.Context) (Status, error) {
 	for _, r := range results {
 		s.Services = append(s.Services, ServiceStatus(r))
 	}
-	s.Logs = l.app.services.logs()
+	s.Logs, s.Clock = l.app.services.logs(), l.app.services.clockStatus()
 	return s, nil
 }
 

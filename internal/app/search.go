@@ -50,6 +50,7 @@ func (s *services) run(ctx context.Context) error {
 	}
 	g.Go(func() error { return s.outerCT.run(ctx) })
 	g.Go(func() error { return s.rotations.run(ctx) })
+	g.Go(func() error { return s.clock.Run(ctx) })
 	for _, x := range []*search.Index{s.rekorIndex, s.rekorV1Index} {
 		if x != nil {
 			g.Go(func() error { return x.Run(ctx) })

@@ -26,6 +26,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/ca"
+	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/ctlog"
 	"github.com/sigbox/sigbox/internal/httpapi"
 	"github.com/sigbox/sigbox/internal/keys"
@@ -66,6 +67,7 @@ type services struct {
 	kv     *pebble.KV
 	blob   store.Blob
 
+	clock    *clock.Clock
 	pages    *web.Pages
 	users    *oidc.Users
 	provider *oidc.Provider
@@ -110,6 +112,9 @@ func (a *App) openServices(ctx context.Context) error {
 	if err := s.openGround(ctx); err != nil {
 		return err
 	}
+	if err := s.openClock(ctx); err != nil {
+		return err
+	}
 	for _, part := range []struct {
 		role Role
 		open func(context.Context) error
@@ -124,6 +129,7 @@ func (a *App) openServices(ctx context.Context) error {
 			return err
 		}
 	}
+	s.clock.Passed(s.past())
 	if err := s.writePart(); err != nil {
 		return err
 	}
@@ -269,8 +275,8 @@ func (s *services) openCA(context.Context) error {
 		log = &s.outerCT
 	}
 	s.ca, err = ca.New(ca.Config{
-		Gate: bound,
-		Key:  key, Chain: s.issuing.Load().chain, CTLog: log, URL: a.state.get().URL, Issuers: s.issuers(a.settings), Providers: a.settings.Providers, Spent: used,
+		Gate: bound, Clock: s.clock,
+		Key: key, Chain: s.issuing.Load().chain, CTLog: log, URL: a.state.get().URL, Issuers: s.issuers(a.settings), Providers: a.settings.Providers, Spent: used,
 		Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: a.cfg.Now, Logger: a.cfg.Logger,
 	})
 	if err != nil {
@@ -330,7 +336,7 @@ func (s *services) openTSA(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.tsa, err = tsa.New(tsa.Config{Gate: bound, Key: s.keys[st.signing(tsaKey)], Chain: chain, URL: s.timestampURL(), Past: s.past(), Now: s.app.cfg.Now})
+	s.tsa, err = tsa.New(tsa.Config{Gate: bound, Key: s.keys[st.signing(tsaKey)], Chain: chain, URL: s.timestampURL(), Clock: s.clock})
 	if err != nil {
 		return err
 	}

@@ -75,6 +75,8 @@ type Settings struct {
 	// PublishInterval is the time between two checkpoints that are published in
 	// the tile directory, 5 s if 0.
 	PublishInterval time.Duration `yaml:"publish-interval"`
+	// Time says how the machine's clock is watched.
+	Time TimeSettings `yaml:"time"`
 	// Limits bound what is in flight.
 	Limits Limits `yaml:"limits"`
 }
@@ -178,6 +180,10 @@ func (s *Settings) check() error {
 	if s.PublishInterval < 0 || s.PublishInterval > time.Hour {
 		return sigbox.Errorf(sigbox.Invalid, "publish-interval: expected up to an hour")
 	}
+	watched := s.Time.config()
+	if err := watched.Check(); err != nil {
+		return err
+	}
 	if s.Limits.Requests < 0 || s.Limits.BodyBytes < 0 {
 		return sigbox.Errorf(sigbox.Invalid, "limits: expected numbers of 0 and more")
 	}
@@ -218,6 +224,9 @@ func (s Settings) over(flags Settings) Settings {
 	}
 	if flags.RekorV1 != nil {
 		s.RekorV1 = flags.RekorV1
+	}
+	if flags.Time.Servers != nil {
+		s.Time = flags.Time
 	}
 	if flags.Limits != (Limits{}) {
 		s.Limits = flags.Limits

@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/gate"
 	"github.com/sigbox/sigbox/internal/store"
 )
@@ -70,7 +71,10 @@ type Config struct {
 	Validity time.Duration
 	// Gate bounds what is certified at once; nil is no bound.
 	Gate *gate.Gate
-	// Now is the clock; nil is time.Now.
+	// Clock gives the time that certificates begin at; nil is Now's, watched for steps
+	// back alone.
+	Clock *clock.Clock
+	// Now is the clock that tokens are held against; nil is time.Now.
 	Now func() time.Time
 	// Rand is for serial numbers and signatures; nil is crypto/rand.
 	Rand io.Reader
@@ -101,6 +105,12 @@ func New(c Config) (*Service, error) {
 	}
 	if c.Rand == nil {
 		c.Rand = rand.Reader
+	}
+	if c.Clock == nil {
+		var err error
+		if c.Clock, err = clock.New(clock.Config{Now: c.Now}); err != nil {
+			return nil, err
+		}
 	}
 	if c.CTLog == nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "the certificate authority needs a CT log")
@@ -150,12 +160,21 @@ func (s *Service) Chain() [][]byte { return s.signer.Load().chain }
 func (s *Service) CertificateAuthorities() []sigbox.CertificateAuthority { return *s.trusted.Load() }
 
 // Err says why the authority can issue nothing now, whoever asks; nil if it can.
-func (s *Service) Err() error { return s.signer.Load().check(s.now()) }
+func (s *Service) Err() error {
+	now, err := s.config.Clock.Time()
+	if err != nil {
+		return err
+	}
+	return s.signer.Load().check(now)
+}
 
 // Issue checks the token and the proof of possession and returns a certificate
 // with its chain; see [sigbox.CA].
 func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][]byte, error) {
 	if err := s.gate.Knock(); err != nil {
+		return nil, err
+	}
+	if err := s.config.Clock.Err(); err != nil { // before the token is used up
 		return nil, err
 	}
 	token, who, err := s.judge(ctx, req.Token, nil)
@@ -190,8 +209,12 @@ func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][
 // §3.1). It is given identities that a token has proven, and keys whose
 // possession has been.
 func (s *Service) certify(ctx context.Context, id sigbox.Identity, pub provenKey) ([][]byte, error) {
+	now, err := s.config.Clock.Time()
+	if err != nil {
+		return nil, err
+	}
 	signer := s.signer.Load()
-	d, err := signer.draft(id, pub, s.now())
+	d, err := signer.draft(id, pub, now)
 	if err != nil {
 		return nil, err
 	}

@@ -187,7 +187,8 @@ func TestIssuerThatIsDown(t *testing.T) {
 	refused(t, i.fresh(t), sigbox.Unavailable, "cannot be fetched now")
 }
 
-// TestClockBack: after a clock that jumped back, keys are fetched again.
+// TestClockBack: after a clock that jumped back, nothing is issued, and keys are fetched
+// again.
 func TestClockBack(t *testing.T) {
 	i, r := newRemote(t, "https://issuer.example.com")
 	i.clock.Add(time.Hour)
@@ -195,7 +196,10 @@ func TestClockBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.clock.Add(-time.Hour)
-	if err := i.fresh(t); err != nil {
+	refused(t, i.fresh(t), sigbox.Unavailable, "stepped back")
+	c := alice()
+	c["exp"] = i.clock.Now().Add(time.Minute).Unix()
+	if _, err := i.Explain(t.Context(), i.idp.token(t, c)); err != nil {
 		t.Fatal(err)
 	}
 	r.fetched(t, 2)

@@ -41,9 +41,9 @@ func (h *Health) Run() (results []CheckResult, ready bool) {
 	for i, c := range h.Checks {
 		results[i].Name = c.Name
 		if err := c.Err(); err != nil {
-			results[i].Error, ready = publicText(err), false
+			results[i].Error, ready = PublicText(err), false
 		} else if c.Notice != nil && c.Notice() != nil {
-			results[i].Notice = publicText(c.Notice())
+			results[i].Notice = PublicText(c.Notice())
 		}
 	}
 	return results, ready
@@ -70,8 +70,8 @@ func (h *Health) ready(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, code, answer)
 }
 
-// publicText is what anybody may read of err: our own words, never the cause's.
-func publicText(err error) string {
+// PublicText is what anybody may read of err: our own words, never the cause's.
+func PublicText(err error) string {
 	if e, ok := errors.AsType[*sigbox.Error](err); ok {
 		return e.Kind.String() + ": " + e.Public()
 	}

@@ -12,6 +12,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/sigbox/sigbox"
 )
@@ -96,8 +97,15 @@ const (
 	retryStopped = 30
 )
 
-// patience is how long clients are asked to wait after an error, in seconds.
+// patience is how long clients are asked to wait after an error, in seconds. A cause may
+// say so itself.
 func patience(err error) int {
+	if e, ok := errors.AsType[interface {
+		error
+		RetryAfter() time.Duration
+	}](err); ok {
+		return int(max(e.RetryAfter()/time.Second, retryAfter))
+	}
 	for e, ok := errors.AsType[*sigbox.Error](err); ok; e, ok = errors.AsType[*sigbox.Error](e.Unwrap()) {
 		if e.Kind == sigbox.Fatal {
 			return retryStopped

@@ -2,9 +2,9 @@
 // existed at a time. A [Service] needs a key and its chain, which [NewChain] makes
 // for a new instance.
 //
-// The time is the machine's. Nothing is issued when the clock is seen to have
-// stepped back, or when it is outside the certificate's validity: a timestamp that
-// is wrong cannot be taken back.
+// The time is the machine's, as far as [clock.Clock] vouches for it. Nothing is issued
+// when it does not, or when the time is outside the certificate's validity: a timestamp
+// that is wrong cannot be taken back.
 package tsa
 
 import (
@@ -22,12 +22,10 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/gate"
 	"github.com/sigbox/sigbox/wire/timestamp"
 )
-
-// accuracy is what tokens state: the clock may step back by as much unnoticed.
-const accuracy = time.Second
 
 // Config is what a [Service] needs.
 type Config struct {
@@ -39,13 +37,12 @@ type Config struct {
 	URL string
 	// Policy of all tokens; nil is Sigstore's, 1.3.6.1.4.1.57264.2.
 	Policy encoding.ObjectIdentifier
-	// Past is the newest time that is known to have been: nothing is issued for a
-	// clock that is behind it. Zero if none is known.
-	Past time.Time
+	// Clock gives the time; nil is Now, watched for steps back alone.
+	Clock *clock.Clock
+	// Now is the clock where Clock is nil; nil is time.Now.
+	Now func() time.Time
 	// Gate bounds what is signed at once; nil is no bound.
 	Gate *gate.Gate
-	// Now is the clock; nil is time.Now.
-	Now func() time.Time
 	// Rand is for serial numbers and signatures; nil is crypto/rand.
 	Rand io.Reader
 }
@@ -58,9 +55,6 @@ type Service struct {
 	authority atomic.Pointer[authority]
 	// trusted are the authorities whose timestamps are to be trusted.
 	trusted atomic.Pointer[[]sigbox.CertificateAuthority]
-	// latest is the newest time that has been, in seconds since 1970; 0 if none is
-	// known.
-	latest atomic.Int64
 }
 
 var _ sigbox.Stamper = (*Service)(nil)
@@ -74,16 +68,16 @@ type authority struct {
 
 // New makes a service. It refuses a key or chain that clients would not accept.
 func New(cfg Config) (*Service, error) {
-	if cfg.Now == nil {
-		cfg.Now = time.Now
+	if cfg.Clock == nil {
+		var err error
+		if cfg.Clock, err = clock.New(clock.Config{Now: cfg.Now}); err != nil {
+			return nil, err
+		}
 	}
 	cfg.Rand = cmp.Or(cfg.Rand, rand.Reader)
 	s := &Service{cfg: cfg}
 	if err := s.SetAuthority(cfg.Key, cfg.Chain, nil); err != nil {
 		return nil, err
-	}
-	if !cfg.Past.IsZero() {
-		s.latest.Store(cfg.Past.Unix())
 	}
 	return s, nil
 }
@@ -181,36 +175,30 @@ func (s *Service) StampRequest(ctx context.Context, req timestamp.Request) ([]by
 	return s.authority.Load().signer.Respond(req, now, serial)
 }
 
-// time reads the clock and notes how far it came.
+// time reads the clock.
 func (s *Service) time() (time.Time, error) {
-	now := s.cfg.Now().UTC()
-	for {
-		latest := s.latest.Load()
-		if err := s.check(now, latest); err != nil {
-			return time.Time{}, err
-		}
-		if now.Unix() <= latest || s.latest.CompareAndSwap(latest, now.Unix()) {
-			return now, nil
-		}
+	now, err := s.cfg.Clock.Time()
+	if err != nil {
+		return time.Time{}, err
 	}
+	return now, s.authority.Load().covers(now)
 }
 
-func (s *Service) check(now time.Time, latest int64) error {
-	if last := time.Unix(latest, 0); latest != 0 && now.Before(last.Add(-accuracy)) {
-		return sigbox.Errorf(sigbox.Unavailable, "timestamp authority: the clock stepped back to %s, it has been %s before", now.Format(time.RFC3339), last.UTC().Format(time.RFC3339)).
-			WithHint("set the clock right; timestamps go on when it is past that time").
-			WithCause(timestamp.TimeNotAvailable)
-	}
-	if leaf := s.authority.Load().leaf; now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+// covers wants a time within the certificate's validity.
+func (a *authority) covers(now time.Time) error {
+	if now.Before(a.leaf.NotBefore) || now.After(a.leaf.NotAfter) {
 		return sigbox.Errorf(sigbox.Unavailable, "timestamp authority: the clock says %s, the certificate is valid from %s to %s",
-			now.Format(time.RFC3339), leaf.NotBefore.Format(time.RFC3339), leaf.NotAfter.Format(time.RFC3339)).
+			now.Format(time.RFC3339), a.leaf.NotBefore.Format(time.RFC3339), a.leaf.NotAfter.Format(time.RFC3339)).
 			WithHint("check the machine's clock").WithCause(timestamp.TimeNotAvailable)
 	}
 	return nil
 }
 
 // Err says why the service would refuse requests now, for readiness checks.
-func (s *Service) Err() error { return s.check(s.cfg.Now().UTC(), s.latest.Load()) }
+func (s *Service) Err() error {
+	_, err := s.time()
+	return err
+}
 
 // serial makes a random serial number that fits 20 octets as a positive INTEGER.
 func (s *Service) serial() (*big.Int, error) {
