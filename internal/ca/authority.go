@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/cert"
 )
 
 // How long a new authority lives, and how long before its making it is valid:
@@ -125,7 +126,7 @@ func (c *ChainConfig) template(name string, pub crypto.PublicKey) (*x509.Certifi
 	if err != nil {
 		return nil, newChainError(err)
 	}
-	keyID, err := subjectKeyID(spki)
+	keyID, err := cert.SubjectKeyID(spki)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -21,7 +20,6 @@ import (
 
 const (
 	serialSize  = 20 // RFC 5280 §4.1.2.2 allows no more
-	keyIDSize   = 20
 	maxValidity = time.Hour
 
 	tagVersion    = cbasn1.Tag(0xa0) // [0] EXPLICIT
@@ -216,7 +214,7 @@ func (s *signer) extensions(id sigbox.Identity, pub provenKey) ([]pkix.Extension
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Unauthenticated, "the identity token's claims do not fit into a certificate: %w", err)
 	}
-	keyID, err := subjectKeyID(pub.spki)
+	keyID, err := cert.SubjectKeyID(pub.spki)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +222,7 @@ func (s *signer) extensions(id sigbox.Identity, pub provenKey) ([]pkix.Extension
 	exts = append(exts,
 		pkix.Extension{Id: oidKeyUsage, Critical: true, Value: []byte{0x03, 2, 7, 0x80}},                // digitalSignature
 		pkix.Extension{Id: oidExtKeyUsage, Value: []byte{0x30, 10, 0x06, 8, 0x2b, 6, 1, 5, 5, 7, 3, 3}}, // codeSigning
-		pkix.Extension{Id: oidSubjectKeyID, Value: append([]byte{0x04, keyIDSize}, keyID...)},           // §4.2.1.2
+		pkix.Extension{Id: oidSubjectKeyID, Value: append([]byte{0x04, cert.KeyIDSize}, keyID...)},      // §4.2.1.2
 		pkix.Extension{Id: oidAuthorityKey, Value: authorityKeyID(s.issuer.SubjectKeyId)},               // §4.2.1.1
 	)
 	return append(exts, identity...), nil
@@ -236,20 +234,6 @@ func authorityKeyID(id []byte) []byte {
 		b.AddASN1(tagKeyID, func(b *cryptobyte.Builder) { b.AddBytes(id) })
 	})
 	return b.BytesOrPanic() // a key ID is short
-}
-
-// subjectKeyID is method 1 of RFC 7093 §2: the first 160 bits of the SHA-256 of
-// the key's bits.
-func subjectKeyID(spki []byte) ([]byte, error) {
-	var content, algorithm, bits cryptobyte.String
-	in := cryptobyte.String(spki)
-	var unused uint8
-	if !in.ReadASN1(&content, cbasn1.SEQUENCE) || !content.ReadASN1(&algorithm, cbasn1.SEQUENCE) ||
-		!content.ReadASN1(&bits, cbasn1.BIT_STRING) || !bits.ReadUint8(&unused) {
-		return nil, internal(nil)
-	}
-	sum := sha256.Sum256(bits)
-	return sum[:keyIDSize], nil
 }
 
 // head writes the TBSCertificate's content up to the extensions.

@@ -46,7 +46,7 @@ func (s *signer) lint(d *draft, unsigned []byte, scts int) error {
 		{"issuer", bytes.Equal(c.RawIssuer, s.issuer.RawSubject) && bytes.Equal(c.AuthorityKeyId, s.issuer.SubjectKeyId)},
 		{"validity", c.NotBefore.Equal(d.notBefore) && c.NotAfter.Equal(d.notBefore.Add(s.validity))},
 		{"validity within the issuer's", !c.NotBefore.Before(s.issuer.NotBefore) && !c.NotAfter.After(s.issuer.NotAfter)},
-		{"key", bytes.Equal(c.RawSubjectPublicKeyInfo, d.spki) && len(c.SubjectKeyId) == keyIDSize},
+		{"key", bytes.Equal(c.RawSubjectPublicKeyInfo, d.spki) && len(c.SubjectKeyId) == cert.KeyIDSize},
 		{"key usage", c.KeyUsage == x509.KeyUsageDigitalSignature},
 		{"extended key usage", len(c.UnknownExtKeyUsage) == 0 && len(c.ExtKeyUsage) == 1 && c.ExtKeyUsage[0] == x509.ExtKeyUsageCodeSigning},
 		{"empty subject", bytes.Equal(c.RawSubject, []byte{0x30, 0})},

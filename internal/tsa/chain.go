@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/wire/cert"
 )
 
 const (
@@ -73,6 +74,9 @@ func NewChain(cfg ChainConfig) ([][]byte, error) {
 	leaf := cfg.template("sigbox timestamp authority")
 	leaf.KeyUsage = x509.KeyUsageDigitalSignature
 	leaf.ExtraExtensions = []pkix.Extension{timeStampingOnly()}
+	if leaf.SubjectKeyId, err = keyID(cfg.Leaf); err != nil {
+		return nil, err
+	}
 	if leaf.NotAfter.After(issuer.NotAfter) {
 		leaf.NotAfter = issuer.NotAfter
 	}
@@ -81,6 +85,16 @@ func NewChain(cfg ChainConfig) ([][]byte, error) {
 		return nil, err
 	}
 	return [][]byte{leafDER, rootDER}, nil
+}
+
+// keyID is the subject key identifier of a key: every certificate ought to have one
+// (RFC 5280 §4.2.1.2), and x509 makes those of authorities alone.
+func keyID(pub crypto.PublicKey) ([]byte, error) {
+	spki, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "timestamp authority: no certificate can be made for its key: %w", err)
+	}
+	return cert.SubjectKeyID(spki)
 }
 
 // template is what root and leaf have in common.

@@ -113,7 +113,7 @@ func TestNewChain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if cert.IsCA != (i == 1) || cert.NotBefore.After(want) || cert.SerialNumber.Sign() <= 0 {
+		if len(cert.SubjectKeyId) != 20 || cert.IsCA != (i == 1) || cert.NotBefore.After(want) || cert.SerialNumber.Sign() <= 0 {
 			t.Errorf("certificate %d: %+v", i, cert)
 		}
 	}
