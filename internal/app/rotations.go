@@ -50,12 +50,17 @@ func (s *services) openRotations() error {
 func (r *rotations) rotate(ctx context.Context, req RotateRequest) (RoleKeys, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	k, err := r.find(req.Role)
+	if err != nil {
+		return RoleKeys{}, err
+	}
+	if k.ready != nil && !req.Abandon {
+		if err := k.ready(r.services); err != nil {
+			return RoleKeys{}, err
+		}
+	}
 	answer, err := r.begin(ctx, req)
 	if err != nil || req.DryRun {
-		return answer, err
-	}
-	k, err := rotatingKey(req.Role)
-	if err != nil {
 		return answer, err
 	}
 	r.unfinished[k.key] = r.unfinished[k.key] || req.Abandon
@@ -354,4 +359,35 @@ func (s *services) applyOIDC(ctx context.Context) error {
 		}
 	}
 	return s.provider.SetKeys(signing, others...)
+}
+
+// tufKeys gives the key that signs TUF's metadata, and others that a root may name which
+// was published shortly before a crash.
+func (s *services) tufKeys() (online crypto.Signer, others []crypto.Signer) {
+	for _, g := range s.app.state.get().generations(tufKey) {
+		key := s.keys[generationKey(tufKey, g.Number)]
+		switch {
+		case key == nil:
+		case g.Phase() == rotation.Signing:
+			online = key
+		default:
+			others = append(others, key)
+		}
+	}
+	return online, others
+}
+
+// applyTUF has TUF's metadata signed by the newest key, which clients trust as soon as
+// there is a root that names it.
+func (s *services) applyTUF(ctx context.Context) error {
+	gens := s.app.state.get().generations(tufKey)
+	g, waits := rotation.Next(gens)
+	if !waits {
+		g = rotation.Current(gens)
+	}
+	key, err := s.key(ctx, generationKey(tufKey, g.Number))
+	if err != nil {
+		return err
+	}
+	return s.tuf.Rekey(key)
 }

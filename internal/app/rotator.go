@@ -31,6 +31,15 @@ func (r *rotator) here() []rotating {
 	return slices.DeleteFunc(rotatings(), func(k rotating) bool { return !r.settings.has(roleOf(k.key)) })
 }
 
+// find gives the key of a name, if this host has it.
+func (r *rotator) find(name string) (rotating, error) {
+	k, err := rotatingKey(name)
+	if err == nil && !r.settings.has(roleOf(k.key)) {
+		err = elsewhere(roleOf(k.key), "key "+k.key)
+	}
+	return k, err
+}
+
 // status describes the keys of all roles.
 func (r *rotator) status() (all []RoleKeys, err error) {
 	for _, k := range r.here() {
@@ -46,12 +55,9 @@ func (r *rotator) status() (all []RoleKeys, err error) {
 // begin does what is asked for as far as it can be done without services, and gives the
 // role's keys with what will follow.
 func (r *rotator) begin(ctx context.Context, req RotateRequest) (RoleKeys, error) {
-	k, err := rotatingKey(req.Role)
+	k, err := r.find(req.Role)
 	if err != nil {
 		return RoleKeys{}, err
-	}
-	if !r.settings.has(roleOf(k.key)) {
-		return RoleKeys{}, elsewhere(roleOf(k.key), "key "+k.key)
 	}
 	gens := r.state.get().generations(k.key)
 	next, err := req.next(k, gens, r.cfg.Now())

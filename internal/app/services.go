@@ -24,7 +24,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/sigbox/sigbox"
-	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/ca"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/ctlog"
@@ -454,16 +453,14 @@ func (s *services) openTUF(context.Context) error {
 		return err
 	}
 	a := s.app
+	online, others := s.tufKeys()
 	if s.tuf, err = tuf.Open(tuf.Config{
-		Dir: filepath.Join(a.cfg.Data, tufDir), RootKeys: s.tufRootKeys(), OnlineKey: s.keys[tufKey],
+		Dir: filepath.Join(a.cfg.Data, tufDir), RootKeys: s.tufRootKeys(), OnlineKey: online, Others: others,
 		Targets: targets, Approve: a.approveTrust(), Now: a.cfg.Now, Logger: a.cfg.Logger, Metrics: a.registry,
 	}); err != nil {
 		return err
 	}
-	if err := atomicfile.Replace(a.RootFile(), s.tuf.Root(), 0o644); err != nil {
-		return diskError(a.cfg.Data, err)
-	}
-	return nil
+	return s.writeRoot()
 }
 
 // recordRoot makes the TUF root the first entry of each empty transparency log: what
@@ -523,7 +520,7 @@ func (s *services) rootEntry() (e sigbox.Entry, err error) {
 			key, err = keys.Generate(sigbox.ECDSAP256SHA256)
 		}
 	} else if root, key = s.tuf.Root(), s.keys[tufRootKey]; key == nil {
-		key = s.keys[tufKey]
+		key, _ = s.tufKeys()
 	}
 	if err != nil {
 		return e, err

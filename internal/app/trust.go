@@ -2,6 +2,7 @@ package app
 
 import (
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/handout"
 	"github.com/sigbox/sigbox/wire/trust"
 )
@@ -16,7 +17,18 @@ func (s *services) publish() error {
 	if err != nil {
 		return err
 	}
-	return s.tuf.SetTargets(targets)
+	if err := s.tuf.SetTargets(targets); err != nil {
+		return err
+	}
+	return s.writeRoot()
+}
+
+// writeRoot writes the TUF root to hand out.
+func (s *services) writeRoot() error {
+	if err := atomicfile.Replace(s.app.RootFile(), s.tuf.Root(), 0o644); err != nil {
+		return diskError(s.app.cfg.Data, err)
+	}
+	return nil
 }
 
 // approveTrust is what the TUF repository asks before the trust root changes.
