@@ -27,11 +27,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/gate"
 	"github.com/sigbox/sigbox/internal/httpapi"
+	"github.com/sigbox/sigbox/internal/limit"
 	"github.com/sigbox/sigbox/internal/tlog"
 )
 
@@ -101,7 +101,10 @@ type App struct {
 	state    *record
 	started  time.Time
 
-	listener net.Listener
+	ports    []port          // the first is Settings.Listen
+	urls     map[Role]string // of roles that have another than the instance's
+	proxies  *httpapi.Proxies
+	metrics  *httpapi.Metrics
 	cert     *certificate // nil without TLS
 	services *services
 	health   *httpapi.Health
@@ -109,7 +112,7 @@ type App struct {
 	pressure *gate.Pressure // on the processors
 	anchors  anchors
 	fellows  tlog.Fellows
-	public   *http.Server
+	public   []*http.Server // of ports
 	admin    *http.Server
 
 	cleanup []func() error     // undone in reverse order
@@ -144,6 +147,8 @@ func Start(ctx context.Context, cfg Config) (_ *App, err error) {
 			}
 		}
 	}()
+	a.metrics = httpapi.NewMetrics(a.registry)
+	a.registry.MustRegister(buildInfo())
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := a.open(ctx); err != nil {
 		return nil, err
@@ -173,13 +178,11 @@ func (a *App) open(ctx context.Context) (err error) {
 	if a.cert, err = loadCertificate(a.settings.TLS); err != nil {
 		return err
 	}
-	l, err := listen(ctx, a.settings)
-	if err != nil {
+	a.watchCertificate()
+	if err := a.openPorts(ctx); err != nil {
 		return err
 	}
-	a.listener = limitConnections(l, connections(descriptors()))
-	a.later(a.listener.Close)
-	publicURL, err := publicURL(a.settings, a.listener.Addr())
+	publicURL, err := publicURL(a.settings, a.ports[0].Addr())
 	if err != nil {
 		return err
 	}
@@ -216,25 +219,14 @@ func isLocked(err error) bool {
 
 // serve answers on the port and the socket, and starts the background work.
 func (a *App) serve(background context.Context) error {
-	handler := httpapi.Guard{
-		Logger:       a.cfg.Logger,
-		Metrics:      httpapi.NewMetrics(a.registry),
-		MaxInFlight:  a.settings.Limits.Requests,
-		MaxBodyBytes: a.settings.Limits.BodyBytes,
-	}.Wrap(a.mux())
-	a.public = newServer(handler, a.cert.config(), a.cfg.Logger)
 	socket, err := listenAdmin(background, a.cfg.Data)
 	if err != nil {
 		return err
 	}
+	a.health = &httpapi.Health{Checks: a.services.checks()}
 	a.admin = newAdminServer(a.Admin(), a.cfg.Logger)
 	a.run("admin socket", func() error { return a.admin.Serve(socket) })
-	a.run("listener", func() error {
-		if a.cert != nil {
-			return a.public.ServeTLS(a.listener, "", "")
-		}
-		return a.public.Serve(a.listener)
-	})
+	a.servePorts()
 	a.run("services", func() error { return a.services.run(background) })
 	a.work.Go(func() { a.watch(background) })
 	return nil
@@ -255,14 +247,18 @@ func (a *App) run(name string, f func() error) {
 	})
 }
 
-// mux has every route of the public port.
-func (a *App) mux() *http.ServeMux {
-	mux := http.NewServeMux()
-	a.health = &httpapi.Health{Checks: a.services.checks()}
-	a.health.Register(mux)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	a.services.register(mux)
-	return mux
+// guard stands before all routes.
+func (a *App) guard() httpapi.Guard {
+	limits := a.settings.Limits
+	return httpapi.Guard{
+		Logger:       a.cfg.Logger,
+		Metrics:      a.metrics,
+		MaxInFlight:  limits.Requests,
+		MaxBodyBytes: limits.BodyBytes,
+		Proxies:      a.proxies,
+		PerClient:    limit.New(limits.PerAddress, a.cfg.Now),
+		Entries:      limit.New(limits.EntriesPerAddress, a.cfg.Now),
+	}
 }
 
 // URL is where clients reach the instance.
@@ -283,10 +279,10 @@ func (a *App) Failed() <-chan error { return a.failed }
 // durable in any case.
 func (a *App) Close(ctx context.Context) error {
 	a.once.Do(func() {
-		err := errors.Join(a.public.Shutdown(ctx), a.admin.Shutdown(ctx))
+		err := errors.Join(a.shutdown(ctx), a.admin.Shutdown(ctx))
 		if err != nil {
 			a.cfg.Logger.Warn("requests that were still in flight are cut off", "err", err)
-			err = errors.Join(a.public.Close(), a.admin.Close())
+			err = errors.Join(a.cutOff(), a.admin.Close())
 		}
 		a.stop()
 		a.work.Wait()

@@ -242,7 +242,7 @@ func (s *services) openCTLog(ctx context.Context) error {
 		return err
 	}
 	if s.ctLog, err = ctlog.New(ctlog.Config{
-		Log: s.ctTree, Key: s.keys[ctLogKey], Chains: s.chains(), URL: a.state.get().URL + ctLogPath, Since: a.state.get().ValidFrom,
+		Log: s.ctTree, Key: s.keys[ctLogKey], Chains: s.chains(), URL: s.url(RoleCTLog) + ctLogPath, Since: a.state.get().ValidFrom,
 		Files: store.Sub(s.blob, ctLogPart),
 	}); err != nil {
 		return err
@@ -274,8 +274,8 @@ func (s *services) openCA(context.Context) error {
 		log = &s.outerCT
 	}
 	s.ca, err = ca.New(ca.Config{
-		Gate: bound, Clock: s.clock,
-		Key: key, Chain: s.issuing.Load().chain, CTLog: log, URL: a.state.get().URL, Issuers: s.issuers(a.settings), Providers: a.settings.Providers, Spent: used,
+		Gate: bound, Limit: a.limitIdentities(), Record: a.recordIssuance(), Clock: s.clock,
+		Key: key, Chain: s.issuing.Load().chain, CTLog: log, URL: s.url(RoleCA), Issuers: s.issuers(a.settings), Providers: a.settings.Providers, Spent: used,
 		Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: a.cfg.Now, Logger: a.cfg.Logger,
 	})
 	if err != nil {
@@ -538,32 +538,32 @@ func (s *services) rootEntry() (e sigbox.Entry, err error) {
 	return e, nil
 }
 
-// register adds the routes of all services to mux.
-func (s *services) register(mux *http.ServeMux) {
+// register adds the routes of the services that are served at a port to mux.
+func (s *services) register(mux *http.ServeMux, on func(Role) bool) {
 	log := s.app.cfg.Logger
-	if s.ca != nil {
+	if s.ca != nil && on(RoleCA) {
 		(&httpapi.Fulcio{Service: s.ca, Logger: log}).Register(mux)
 	}
-	if s.ctLog != nil {
+	if s.ctLog != nil && on(RoleCTLog) {
 		(&httpapi.CT{Service: s.ctLog, Logger: log, Prefix: ctLogPath}).Register(mux)
 	}
-	if s.tsa != nil {
+	if s.tsa != nil && on(RoleTSA) {
 		(&httpapi.Timestamp{Service: s.tsa, Logger: log}).Register(mux)
 	}
-	if s.rekor != nil {
+	if s.rekor != nil && on(RoleLog) {
 		(&httpapi.Rekor{Service: s.rekor, Logger: log}).Register(mux)
 	}
-	if s.rekorV1 != nil {
+	if s.rekorV1 != nil && on(RoleLogV1) {
 		(&httpapi.RekorV1{Service: s.rekorV1, Logger: log}).Register(mux)
 	}
-	if s.rekor != nil || s.rekorV1 != nil {
+	if s.rekor != nil && on(RoleLog) || s.rekor == nil && s.rekorV1 != nil && on(RoleLogV1) {
 		s.searched().Register(mux)
 	}
-	if s.tuf != nil {
+	if s.tuf != nil && on(RoleTUF) {
 		(&httpapi.TUF{Repository: s.tuf, Logger: log}).Register(mux)
 		mux.HandleFunc("GET /{$}", s.front)
 	}
-	if s.provider != nil {
+	if s.provider != nil && on(RoleOIDC) {
 		mux.Handle("/oidc/", s.provider.Handler())
 	}
 }
@@ -591,6 +591,7 @@ func (s *services) checks() []httpapi.Check {
 	}
 	add("transparency log, v1", s.rekorV1 != nil, func() error { return s.rekorV1Tree.Err() })
 	add("parts of other hosts", len(s.app.settings.Only) > 0, func() error { return s.parts.Load().err() })
+	add("TLS certificate", s.app.cert != nil, func() error { return s.app.cert.err(s.app.cfg.Now()) })
 	for _, key := range s.watched() {
 		checks = append(checks, httpapi.Check{Name: "key " + key.Name(), Err: key.Err})
 	}

@@ -100,15 +100,14 @@ func (s *services) signingConfig() *sigbox.SigningConfig {
 		}
 		return []sigbox.Service{{URL: url, MajorAPIVersion: version, ValidFor: sigbox.TimeRange{Start: s.app.state.get().ValidFrom}, Operator: operator}}
 	}
-	url := s.app.state.get().URL
-	logs := at(s.rekor != nil, url, 2)
-	for _, v1 := range at(s.rekorV1 != nil && s.app.settings.rekorV1(), url, 1) {
+	logs := at(s.rekor != nil, s.url(RoleLog), 2)
+	for _, v1 := range at(s.rekorV1 != nil && s.app.settings.rekorV1(), s.url(RoleLogV1), 1) {
 		v1.ValidFor.Start = s.app.state.get().RekorV1
 		logs = append(logs, v1)
 	}
 	return &sigbox.SigningConfig{
-		CAs:         at(s.ca != nil, url, 1),
-		OIDC:        at(s.provider != nil, issuerURL(url), 1),
+		CAs:         at(s.ca != nil, s.url(RoleCA), 1),
+		OIDC:        at(s.provider != nil, issuerURL(s.url(RoleOIDC)), 1),
 		Logs:        logs,
 		TSAs:        at(s.tsa != nil, s.timestampURL(), 1),
 		LogSelector: sigbox.Selector{Mode: "ANY"},
@@ -121,4 +120,4 @@ func (s *services) signingConfig() *sigbox.SigningConfig {
 const operator = "sigbox"
 
 // timestampURL is the timestamp authority's full path, as clients want it.
-func (s *services) timestampURL() string { return s.app.state.get().URL + "/api/v1/timestamp" }
+func (s *services) timestampURL() string { return s.url(RoleTSA) + "/api/v1/timestamp" }
