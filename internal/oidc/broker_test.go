@@ -280,7 +280,7 @@ func TestHostileProviders(t *testing.T) {
 			if !strings.Contains(w.log.String(), tt.log) {
 				t.Errorf("the log does not say %q: %s", tt.log, w.log)
 			}
-			for _, path := range elsewhere.asked {
+			for _, path := range elsewhere.asks() {
 				t.Errorf("somebody else was asked for %s", path)
 			}
 			if strings.Contains(p.body, "signed in with") || strings.Contains(w.log.String(), idpSecret) {

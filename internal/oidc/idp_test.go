@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,7 +44,23 @@ type idp struct {
 	// What it was asked.
 	auth, exchange url.Values
 	basic          string // client ID and secret of the Authorization header
-	asked          []string
+	mu             sync.Mutex
+	asked          []string // guarded by mu
+}
+
+// asks gives the paths that were asked for since the last call.
+func (i *idp) asks() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	all := i.asked
+	i.asked = nil
+	return all
+}
+
+func (i *idp) note(path string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.asked = append(i.asked, path)
 }
 
 func newIDP(t *testing.T) *idp {
@@ -56,7 +73,7 @@ func newIDP(t *testing.T) *idp {
 }
 
 func (i *idp) serve(w http.ResponseWriter, r *http.Request) {
-	i.asked = append(i.asked, r.URL.Path)
+	i.note(r.URL.Path)
 	if answer := i.answers[r.URL.Path]; answer != nil {
 		answer(w, r)
 		return
