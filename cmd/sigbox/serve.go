@@ -88,7 +88,7 @@ func (f *serveFlags) run(e *env, cmd *cobra.Command) error {
 	}
 	defer pace.Server(e.getenv)()
 	ctx := cmd.Context()
-	a, err := app.Start(ctx, app.Config{Data: dir, File: f.config, Flags: f.settings, Accept: accept, Logger: log, Now: e.now})
+	a, err := app.Start(ctx, app.Config{Data: dir, File: f.config, Flags: f.settings, Accept: accept, Version: buildVersion().Version, Logger: log, Now: e.now})
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+	// Version is the program's, which the status tells.
+	Version string
 	// Accept is what an operator takes upon himself for this start.
 	Accept Accept
 	// MachineID is the file that holds the machine's ID; "" is /etc/machine-id.

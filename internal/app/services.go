@@ -67,6 +67,7 @@ type services struct {
 	blob   store.Blob
 
 	clock    *clock.Clock
+	page     statusPage
 	pages    *web.Pages
 	users    *oidc.Users
 	provider *oidc.Provider
@@ -94,7 +95,7 @@ func issuerURL(instanceURL string) string { return instanceURL + "/oidc" }
 
 // openServices makes the services, from what they stand on upwards.
 func (a *App) openServices(ctx context.Context) error {
-	s := &services{app: a}
+	s := &services{app: a, page: statusPage{app: a}}
 	a.services = s
 	other, err := readParts(a.settings.Parts)
 	if err != nil {
@@ -562,7 +563,10 @@ func (s *services) register(mux *http.ServeMux, on func(Role) bool) {
 	if s.tuf != nil && on(RoleTUF) {
 		(&httpapi.TUF{Repository: s.tuf, Logger: log}).Register(mux)
 		mux.HandleFunc("GET /{$}", s.front)
+	} else {
+		mux.Handle("GET /{$}", http.RedirectHandler("/status", http.StatusSeeOther))
 	}
+	mux.Handle("GET /status", &s.page)
 	if s.provider != nil && on(RoleOIDC) {
 		mux.Handle("/oidc/", s.provider.Handler())
 	}
@@ -602,13 +606,23 @@ func (s *services) checks() []httpapi.Check {
 func (s *services) logs() []LogStatus {
 	var logs []LogStatus
 	if s.rekor != nil {
-		logs = append(logs, LogStatus{Origin: s.app.state.get().LogHostname, Size: s.rekorTree.Head().Size, Unindexed: s.rekorIndex.CompleteFrom()})
+		logs = append(logs, LogStatus{Origin: s.app.state.get().LogHostname, Size: s.rekorTree.Head().Size, Committed: committed(s.rekorTree), Unindexed: s.rekorIndex.CompleteFrom()})
 	}
 	if s.ctLog != nil {
-		logs = append(logs, LogStatus{Origin: s.app.state.get().LogHostname + ctLogPath, Size: s.ctTree.Head().Size})
+		logs = append(logs, LogStatus{Origin: s.app.state.get().LogHostname + ctLogPath, Size: s.ctTree.Head().Size, Committed: committed(s.ctTree)})
 	}
 	if s.rekorV1 != nil {
-		logs = append(logs, LogStatus{Origin: s.app.state.get().rekorV1Host(), Size: s.rekorV1Tree.Head().Size, Unindexed: s.rekorV1Index.CompleteFrom()})
+		logs = append(logs, LogStatus{Origin: s.app.state.get().rekorV1Host(), Size: s.rekorV1Tree.Head().Size, Committed: committed(s.rekorV1Tree), Unindexed: s.rekorV1Index.CompleteFrom()})
 	}
 	return logs
+}
+
+// committed is when the last entry of a log was, nil for none.
+func committed(l *tlog.Log) *time.Time {
+	h := l.Head()
+	if h.Size == 0 {
+		return nil
+	}
+	at := h.Time.UTC()
+	return &at
 }

@@ -45,6 +45,14 @@ func all(value string) map[string]*httptest.ResponseRecorder {
 	pages.Message(record("message"), http.StatusOK, oidc.MessageView{Title: value, Text: value, Code: value})
 	pages.Message(record("bad message"), http.StatusOK, oidc.MessageView{Title: value, Text: value, Code: value, Bad: true})
 	pages.Front(record("front"), web.FrontView{URL: value, RootSHA256: value})
+	at := time.Unix(1_800_000_000, 0)
+	for name, ready := range map[string]bool{"well": true, "not well": false} {
+		pages.Status(record(name), web.StatusView{
+			URL: value, Ready: ready, Version: value, Started: &at, RootSHA256: value,
+			Services: []web.StatusLine{{Name: value, Text: value, Bad: !ready}}, Logs: []web.StatusLog{{Origin: value, Size: 7, Committed: &at}},
+			Ends: []web.StatusEnd{{Name: value, At: at}}, Fingerprints: []web.StatusLine{{Name: value, Text: value}},
+		})
+	}
 	return draw
 }
 
