@@ -176,7 +176,7 @@ func (e *env) newSigner(f signFlags, t trusted) (*sign.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := sign.Config{Logs: w.logs, WholeEnvelopes: f.legacy, Stampers: w.stampers, Parallel: signParallel, Now: e.now}
+	config := sign.Config{Logs: w.logs, Stampers: w.stampers, Parallel: signParallel, Now: e.now}
 	if f.key != "" {
 		if config.Key, err = e.signingKey(f); err != nil {
 			return nil, err
