@@ -40,3 +40,6 @@ func ForgetSteps(dir, role string) error {
 	s.setGenerations(role, gens)
 	return s.save(dir)
 }
+
+// LogRoles are the names of the logs' first keys.
+func LogRoles() []string { return logRoles() }

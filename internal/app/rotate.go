@@ -47,7 +47,7 @@ type rotating struct {
 	atOnce bool
 	// ready says why the services cannot take another key now; nil if nothing can keep them
 	// from it.
-	ready func(*services) error
+	ready func(context.Context, *services) error
 	// apply has the services use the keys as the state says.
 	apply func(context.Context, *services) error
 }
@@ -87,9 +87,19 @@ func rotatings() []rotating {
 		},
 		{ // clients go from root to root: the one that names the new key names the old one no more
 			key: tufKey, atOnce: true,
-			ready: func(s *services) error { _, stuck := s.tuf.RootExpires(); return stuck },
+			ready: func(_ context.Context, s *services) error { _, stuck := s.tuf.RootExpires(); return stuck },
 			apply: func(ctx context.Context, s *services) error { return s.applyTUF(ctx) },
 		},
+		rotatingLog(rekorKey), rotatingLog(rekorV1Key), rotatingLog(ctLogKey),
+	}
+}
+
+// rotatingLog is the key of a log, of which each generation is a log of its own.
+func rotatingLog(role string) rotating {
+	return rotating{
+		key: role, rules: rotation.Rules{Overlap: trustOverlap, Tail: clockMargin},
+		ready: func(ctx context.Context, s *services) error { return s.logReady(ctx, role) },
+		apply: func(ctx context.Context, s *services) error { return s.applyLog(ctx, role) },
 	}
 }
 

@@ -39,11 +39,16 @@ type signed struct {
 	bundle *sigbox.Bundle
 }
 
-func startRotated(t *testing.T) *rotated {
+func startRotated(t *testing.T, changes ...func(*app.Config)) *rotated {
 	t.Helper()
 	r := &rotated{clock: fixture.NewClock(time.Now())}
 	dir := t.TempDir()
-	r.change = func(c *app.Config) { c.Data, c.Now, c.Poll = dir, r.clock.Now, time.Hour }
+	r.change = func(c *app.Config) {
+		c.Data, c.Now, c.Poll = dir, r.clock.Now, time.Hour
+		for _, change := range changes {
+			change(c)
+		}
+	}
 	r.App = apptest.Start(t, r.change)
 	return r
 }

@@ -55,7 +55,7 @@ func (r *rotations) rotate(ctx context.Context, req RotateRequest) (RoleKeys, er
 		return RoleKeys{}, err
 	}
 	if k.ready != nil && !req.Abandon {
-		if err := k.ready(r.services); err != nil {
+		if err := k.ready(ctx, r.services); err != nil {
 			return RoleKeys{}, err
 		}
 	}
@@ -125,11 +125,16 @@ func (r *rotations) do(ctx context.Context, k rotating, step rotation.Step) erro
 		}
 		return record()
 	}
+	if step.Action == rotation.Switch && k.ready != nil {
+		if err := k.ready(ctx, r.services); err != nil {
+			return err
+		}
+	}
 	if err := record(); err != nil {
 		return err
 	}
 	r.unfinished[k.key] = true
-	if step.Action == rotation.Retire {
+	if step.Action == rotation.Retire && k.key != rekorV1Key {
 		r.tellOfOutside(ctx, generationKey(k.key, step.Generation))
 	}
 	return r.show(ctx, k)
@@ -260,7 +265,7 @@ func (s *services) watched() (list []*keys.Outside) {
 // holds reports whether the private half of a key is there to be used.
 func (s state) holds(name string) bool {
 	return slices.ContainsFunc(s.generations(roleKey(name)), func(g rotation.Generation) bool {
-		return generationKey(roleKey(name), g.Number) == name && g.Held()
+		return generationKey(roleKey(name), g.Number) == name && held(roleKey(name), g)
 	})
 }
 
@@ -287,7 +292,7 @@ func (s *services) applyCA(ctx context.Context) error {
 	}
 	s.issuing.Store(&authorities{chain, all})
 	if s.ctLog != nil {
-		err = s.ctLog.SetChains(s.chains())
+		err = s.setChains()
 	} else {
 		err = s.outerCT.set(s.outerCTConfig(s.parts.Load()))
 	}

@@ -28,13 +28,18 @@ type rotator struct {
 
 // here are the keys that this host has.
 func (r *rotator) here() []rotating {
-	return slices.DeleteFunc(rotatings(), func(k rotating) bool { return !r.settings.has(roleOf(k.key)) })
+	return slices.DeleteFunc(rotatings(), func(k rotating) bool { return !r.has(k.key) })
+}
+
+// has reports whether this host has a role's keys.
+func (r *rotator) has(key string) bool {
+	return r.settings.has(roleOf(key)) && (key != rekorV1Key || !r.state.get().RekorV1.IsZero())
 }
 
 // find gives the key of a name, if this host has it.
 func (r *rotator) find(name string) (rotating, error) {
 	k, err := rotatingKey(name)
-	if err == nil && !r.settings.has(roleOf(k.key)) {
+	if err == nil && !r.has(k.key) {
 		err = elsewhere(roleOf(k.key), "key "+k.key)
 	}
 	return k, err
@@ -144,7 +149,7 @@ func parseSigned(text string, key crypto.Signer) ([][]byte, error) {
 // as they are files: what is kept outside is the operator's.
 func (r *rotator) destroyRetired(role string) error {
 	for _, g := range r.state.get().generations(role) {
-		if g.Held() {
+		if held(role, g) {
 			continue
 		}
 		if err := removeKey(r.cfg.Data, generationKey(role, g.Number), r.cfg.Logger); err != nil {

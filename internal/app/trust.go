@@ -72,16 +72,16 @@ func (s *services) targets() (map[string][]byte, error) {
 func (s *services) trustedRoot() *sigbox.TrustedRoot {
 	root := new(sigbox.TrustedRoot)
 	if s.rekor != nil {
-		root.Logs = append(root.Logs, s.rekor.TransparencyLog())
+		root.Logs = append(root.Logs, s.trustedLogs(rekorKey)...)
 	}
 	if s.rekorV1 != nil {
-		root.Logs = append(root.Logs, s.rekorV1.TransparencyLog())
+		root.Logs = append(root.Logs, s.trustedLogs(rekorV1Key)...)
 	}
 	if s.ca != nil {
 		root.CertificateAuthorities = s.ca.CertificateAuthorities()
 	}
 	if s.ctLog != nil {
-		root.CTLogs = append(root.CTLogs, s.ctLog.TransparencyLog())
+		root.CTLogs = append(root.CTLogs, s.trustedLogs(ctLogKey)...)
 	}
 	if s.tsa != nil {
 		root.TimestampAuthorities = s.tsa.CertificateAuthorities()
