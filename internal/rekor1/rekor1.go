@@ -205,8 +205,9 @@ func (s *Service) entry(r *tlog.Receipt) (Entry, error) {
 		hashes[i] = r.Proof[i][:]
 	}
 	index, size := int64(r.Index), int64(r.Size) // #nosec G115 -- the engine's sizes stay below 2^62
-	e := Entry{s.id(r.Entry), sigbox.LogEntry{ // #nosec G115 -- the same
-		LogIndex: int64(s.before.Load()+r.Index), LogID: s.trust.LogID, IntegratedTime: r.Time.Unix(), Body: r.Entry,
+	counted := int64(s.before.Load() + r.Index)  // #nosec G115 -- so do their sums
+	e := Entry{s.id(r.Entry), sigbox.LogEntry{
+		LogIndex: counted, LogID: s.trust.LogID, IntegratedTime: r.Time.Unix(), Body: r.Entry,
 		Inclusion: &sigbox.Inclusion{LogIndex: index, TreeSize: size, RootHash: r.Root[:], Hashes: hashes, Checkpoint: r.Checkpoint},
 	}}
 	digest := sha256.Sum256(entry.SETPayload(&e.LogEntry))
