@@ -67,6 +67,9 @@ func TestHandingOutTrust(t *testing.T) {
 	runSection(t, "Handing out trust", "sh", "tar", "sha256sum")
 }
 
+// TestRotation runs the commands of that section.
+func TestRotation(t *testing.T) { runSection(t, "Rotation", "sh", "date") }
+
 // TestIsItWell runs the commands of that section.
 func TestIsItWell(t *testing.T) { runSection(t, "Is it well?", "sh") }
 

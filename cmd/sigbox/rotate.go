@@ -45,8 +45,8 @@ func newRotateCommand(e *env) *cobra.Command {
 		GroupID: "run",
 		Short:   "Replace a key of an instance, without that a client notices",
 		Long: `Replace the key of a role by a new one, without that a client notices: ca, tsa, oidc,
-tuf (the one of the repository's daily metadata), or all of them. Without a role, or with "status", it shows the keys that there are and
-what will happen to them.
+tuf (the one of the repository's daily metadata), or all of them. Without a role, or
+with "status", it shows the keys that there are and what will happen to them.
 
 What follows the command happens by itself, at its time, in a server that runs:
 
@@ -73,9 +73,10 @@ clients that have not asked for the trust root since refuse what it signs until 
 do. The old one's validity ends at --since, or now, and verifiers refuse:
 
   ca    signatures whose time is later than that: give the time of the theft, or one
-        before it. What the thief signed earlier is in the CT log
+        before it. What the thief signed earlier is in the CT log. sigstore-python and
+        sigstore-rs do not look at this end
   tsa   timestamps that say a later time. Whoever has the key can put any time into
-        them: with a --since before its first use nothing rests on it any more
+        them: with --since at the time since when it signs nothing rests on it any more
   oidc  at once all tokens of the old key, whenever they were made
   tuf   what the old key signs, as soon as they see the new root`,
 		Example: `  sigbox rotate ca --dry-run
@@ -242,6 +243,7 @@ func printRoleKeys(out io.Writer, all []app.RoleKeys) error {
 		}
 		steps = append(steps, role.Steps...)
 	}
+	slices.SortStableFunc(steps, func(a, b app.KeyStep) int { return a.At.Compare(b.At) })
 	if len(steps) > 0 {
 		fmt.Fprintln(w, "\nWHEN\tWHAT\t\t\t")
 	}
