@@ -62,6 +62,9 @@ func TestHostsApart(t *testing.T) {
 	runSection(t, "Hosts apart", "sh", "curl")
 }
 
+// TestAuditLog runs the commands of that section.
+func TestAuditLog(t *testing.T) { runSection(t, "Audit log", "sh", "sed") }
+
 // TestHandingOutTrust runs the commands of that section of docs/operations.md.
 func TestHandingOutTrust(t *testing.T) {
 	runSection(t, "Handing out trust", "sh", "tar", "sha256sum")

@@ -163,7 +163,7 @@ func OpenAdmin(ctx context.Context, cfg Config) (Admin, error) {
 	case err != nil:
 		return nil, diskError(cfg.Data, err)
 	}
-	return &offline{cfg: cfg, state: s}, nil
+	return auditOffline(&offline{cfg: cfg, state: s}), nil
 }
 
 // offline is the Admin of an instance that no server runs on. It opens what a

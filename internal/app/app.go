@@ -107,6 +107,7 @@ type App struct {
 	urls     map[Role]string // of roles that have another than the instance's
 	proxies  *httpapi.Proxies
 	metrics  *httpapi.Metrics
+	audit    *auditor
 	cert     *certificate // nil without TLS
 	services *services
 	health   *httpapi.Health
@@ -181,6 +182,10 @@ func (a *App) open(ctx context.Context) (err error) {
 		return err
 	}
 	a.watchCertificate()
+	if a.audit, err = openAudit(&a.cfg, a.settings.Audit); err != nil {
+		return err
+	}
+	a.later(a.audit.Close)
 	if err := a.openPorts(ctx); err != nil {
 		return err
 	}
@@ -226,9 +231,13 @@ func (a *App) serve(background context.Context) error {
 		return err
 	}
 	a.health = &httpapi.Health{Checks: a.services.checks()}
-	a.admin = newAdminServer(a.Admin(), a.cfg.Logger)
+	a.admin = newAdminServer(audited{a.Admin(), func() (*auditor, error) { return a.audit, nil }}, a.cfg.Logger)
 	a.run("admin socket", func() error { return a.admin.Serve(socket) })
 	a.servePorts()
+	if err := a.audit.act(background, "start", map[string]string{"url": a.URL(), "roles": joinRoles(a.settings.roles()), "accepted": a.cfg.Accept.String()}); err != nil {
+		return err
+	}
+	a.run("audit log", func() error { return a.audit.run(background) })
 	a.run("services", func() error { return a.services.run(background) })
 	a.work.Go(func() { a.watch(background) })
 	return nil
@@ -288,6 +297,7 @@ func (a *App) Close(ctx context.Context) error {
 		}
 		a.stop()
 		a.work.Wait()
+		err = errors.Join(err, a.audit.act(context.WithoutCancel(ctx), "stop", nil))
 		a.closed = errors.Join(err, a.undo())
 	})
 	return a.closed

@@ -36,9 +36,9 @@ func (a *App) recordIssuance() func(context.Context, ca.Record) error {
 		Help: "Requests for certificates, by the type of the token's issuer (none for a token that was not accepted) and by what came of it: issued, or a class of refusals.",
 	}, []string{"issuer_type", "outcome"})
 	a.registry.MustRegister(requests)
-	return func(_ context.Context, r ca.Record) error {
+	return func(ctx context.Context, r ca.Record) error {
 		requests.WithLabelValues(issuerType(r), outcome(r.Err)).Inc()
-		return nil
+		return a.audit.issuance(ctx, r)
 	}
 }
 

@@ -566,6 +566,7 @@ func (s *services) checks() []httpapi.Check {
 	}
 	add("transparency log, v1", s.rekorV1 != nil, s.shardErr(rekorV1Key))
 	add("parts of other hosts", len(s.app.settings.Only) > 0, func() error { return s.parts.Load().err() })
+	add("audit log", s.app.settings.Audit.Required, s.app.audit.err)
 	add("TLS certificate", s.app.cert != nil, func() error { return s.app.cert.err(s.app.cfg.Now()) })
 	for _, key := range s.watched() {
 		checks = append(checks, httpapi.Check{Name: "key " + key.Name(), Err: key.Err})

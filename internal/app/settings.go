@@ -49,6 +49,8 @@ type Settings struct {
 	Socket Socket `yaml:"socket"`
 	// Proxies say whose word is taken for where requests come from.
 	Proxies ProxySettings `yaml:"proxies"`
+	// Audit says where it is written down what was issued and done.
+	Audit AuditSettings `yaml:"audit"`
 	// TLS names the certificate files; they are read again when they change.
 	TLS TLSFiles `yaml:"tls"`
 	// InsecureHTTP allows listening beyond loopback without TLS.
@@ -200,6 +202,9 @@ func (s *Settings) check() error {
 	if err := watched.Check(); err != nil {
 		return err
 	}
+	if err := s.Audit.check(); err != nil {
+		return err
+	}
 	if err := s.checkListeners(); err != nil {
 		return err
 	}
@@ -231,6 +236,9 @@ func (s Settings) over(flags Settings) Settings {
 	}
 	s.Parts = append(s.Parts, flags.Parts...)
 	s.Listeners = append(s.Listeners, flags.Listeners...)
+	if flags.Audit != (AuditSettings{}) {
+		s.Audit = flags.Audit
+	}
 	if flags.Socket != (Socket{}) {
 		s.Socket = flags.Socket
 	}

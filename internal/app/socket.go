@@ -169,7 +169,8 @@ func newAdminServer(admin Admin, log *slog.Logger) *http.Server {
 		return admin.Status(r.Context())
 	}))
 	return &http.Server{
-		Handler: mux, ReadTimeout: adminTimeout, WriteTimeout: adminTimeout, IdleTimeout: adminTimeout,
+		ConnContext: withPeer,
+		Handler:     mux, ReadTimeout: adminTimeout, WriteTimeout: adminTimeout, IdleTimeout: adminTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }
