@@ -46,6 +46,7 @@ var rooms = []room{
 
 	{path: "internal/httpapi", floor: 4},
 	{path: "internal/remote", floor: 4, below: []string{"", "wire", "sign", "internal/atomicfile", "internal/instance", "internal/ca"}}, // ca has the shape of issuers' keys
+	{path: "internal/ceremony", floor: 4, below: []string{"", "wire", "internal/atomicfile", "internal/jsonerr", "internal/ca", "internal/tsa"}, bans: []string{"net", "net/http", "os/exec"}},
 	{path: "internal/web", floor: 4, below: []string{"", "internal/oidc"}},
 
 	{path: "sigboxtest", floor: 4},
@@ -66,8 +67,6 @@ var rooms = []room{
 	{path: "internal/clock/clocktest", floor: 1, below: []string{}},
 	{path: "internal/clock", floor: 2, below: []string{""}, bans: []string{"net/http", "os"}},
 	{path: "internal/gate", floor: 2, below: []string{""}, bans: []string{"net", "net/http", "os"}},
-	{path: "internal/limit", floor: 2, below: []string{""}},
-	{path: "internal/audit", floor: 2, below: []string{""}},
 	{path: "internal/jsonerr", floor: 1, knows: []string{""}, bans: io},
 	{path: "internal/fixture", floor: 1, knows: []string{""}},
 	{path: "internal/hostile", floor: 1, below: []string{}},
@@ -78,6 +77,8 @@ var rooms = []room{
 	{path: "wire/cosign", floor: 1, knows: []string{"", "internal/jsonerr", "wire/bundle", "wire/entry", "wire/internal", "wire/statement"}, bans: io},
 	// Predicates stand in statements.
 	{path: "wire/predicate", floor: 1, knows: []string{"", "internal/jsonerr", "wire/statement"}, bans: io},
+	// Requests and answers hold TUF roots.
+	{path: "wire/ceremony", floor: 1, knows: []string{"", "internal/jsonerr", "wire/tufroot"}, bans: io},
 	// A bundle holds log entries.
 	{path: "wire/bundle", floor: 1, knows: []string{"", "internal/jsonerr", "wire/entry", "wire/internal"}, bans: io},
 	{path: "wire", floor: 1, knows: []string{"", "internal/jsonerr"}, bans: io},

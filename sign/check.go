@@ -29,9 +29,7 @@ func record(ctx context.Context, log sigbox.Log, e sigbox.Entry) (sigbox.LogEntr
 	return le, nil
 }
 
-// EnvelopeLog is a log that takes whole DSSE envelopes, as Rekor v1 does. Verifiers
-// (sigstore-go, and cosign and Kyverno with it) take no other entry of v1 for an
-// envelope's.
+// EnvelopeLog is a log that takes whole DSSE envelopes, as Rekor v1 does.
 type EnvelopeLog interface {
 	sigbox.Log
 	// AddEnvelope logs an envelope, whose text is given byte for byte, and returns its
@@ -41,9 +39,13 @@ type EnvelopeLog interface {
 
 // recordEnvelope logs v as such and checks the answer. Its text is that of
 // [bundle.AppendEnvelope].
-func recordEnvelope(ctx context.Context, log EnvelopeLog, e sigbox.Entry, v *sigbox.Envelope) (sigbox.LogEntry, error) {
+func recordEnvelope(ctx context.Context, log sigbox.Log, e sigbox.Entry, v *sigbox.Envelope) (sigbox.LogEntry, error) {
+	l, ok := log.(EnvelopeLog)
+	if !ok {
+		return sigbox.LogEntry{}, sigbox.Errorf(sigbox.Invalid, "this transparency log takes no envelopes")
+	}
 	text := bundle.AppendEnvelope(nil, v)
-	le, err := log.AddEnvelope(ctx, e, text)
+	le, err := l.AddEnvelope(ctx, e, text)
 	if err != nil {
 		return sigbox.LogEntry{}, err
 	}

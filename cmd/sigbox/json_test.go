@@ -30,7 +30,7 @@ func printed() map[string]any {
 		"sign": signReport{}, "verify": verifyReport{}, "inspect": inspection{}, "instance list": []instanceJSON{},
 		"tree": treeReport{}, "copy": copyReport{}, "download": downloadReport{}, "clean": cleanReport{},
 		"log get": []provenJSON{}, "log search": searchJSON{}, "log prove": proofJSON{}, "log prove --from": continuationJSON{},
-		"log fsck": []fsckJSON{}, "log stats": statsJSON{}, "instance show": shownJSON{}, "status": app.Status{}, "rotate": []app.RoleKeys{}, "doctor": doctor.Report{}, "user list": []app.User{}, "token": tokenJSON{}, "token explain": explainedJSON{}, "version": versionInfo{}, "trust export": exportJSON{},
+		"log fsck": []fsckJSON{}, "log stats": statsJSON{}, "instance show": shownJSON{}, "status": app.Status{}, "rotate": []app.RoleKeys{}, "doctor": doctor.Report{}, "user list": []app.User{}, "token": tokenJSON{}, "token explain": explainedJSON{}, "version": versionInfo{}, "trust export": exportJSON{}, "ceremony accept": app.CeremonyAccepted{},
 	}
 }
 

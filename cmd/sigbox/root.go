@@ -63,10 +63,10 @@ func verbs() []verb {
 		{"completion", newCompletionCommand},
 		{"serve", newServeCommand},
 		{"rotate", newRotateCommand},
-		{"audit", newAuditCommand},
 		{"status", newStatusCommand},
 		{"doctor", newDoctorCommand},
 		{"trust", newTrustCommand},
+		{"ceremony", newCeremonyCommand},
 		{"token", newTokenCommand},
 		{"user", newUserCommand},
 		{"version", newVersionCommand},
@@ -242,12 +242,14 @@ func exactArgs(n int) cobra.PositionalArgs {
 	}
 }
 
-// someArgs wants at least one argument.
-func someArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return nil
+// minArgs wants at least n arguments.
+func minArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= n {
+			return nil
+		}
+		return wrongArgs(cmd, "at least "+count(n, "argument", "arguments"), len(args))
 	}
-	return wrongArgs(cmd, "at least 1 argument", 0)
 }
 
 // optionalArg wants one argument or none.

@@ -33,22 +33,13 @@ const (
 )
 
 // listenAdmin opens the admin socket. The data directory is locked, so a socket
-// that is there was left behind.
+// that is there was left behind. A new one is made where nobody else can reach it,
+// and put in place when its mode is right.
 func listenAdmin(ctx context.Context, dir string) (net.Listener, error) {
-	l, err := placeSocket(ctx, filepath.Join(dir, socketFile), 0o600, -1)
+	path := filepath.Join(dir, socketFile)
+	private, err := os.MkdirTemp(dir, ".admin-") // 0700
 	if err != nil {
 		return nil, diskError(dir, err)
-	}
-	return l, nil
-}
-
-// placeSocket opens a socket. It is made where nobody else can reach it, and put in
-// place, also of one that is there, when its mode and group are right; -1 is the
-// process's own group.
-func placeSocket(ctx context.Context, path string, mode fs.FileMode, group int) (net.Listener, error) {
-	private, err := os.MkdirTemp(filepath.Dir(path), ".socket-") // 0700
-	if err != nil {
-		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(private) }() // it is empty, and in nobody's way
 	made := filepath.Join(private, socketFile)
@@ -59,17 +50,15 @@ func placeSocket(ctx context.Context, path string, mode fs.FileMode, group int) 
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, diskError(dir, err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // by its own path, below
-	if err = os.Chmod(made, mode); err == nil && group >= 0 {
-		err = os.Chown(made, -1, group)
-	}
+	err = os.Chmod(made, 0o600)
 	if err == nil {
 		err = os.Rename(made, path)
 	}
 	if err != nil {
-		return nil, errors.Join(err, l.Close())
+		return nil, errors.Join(diskError(dir, err), l.Close())
 	}
 	return socket{l, path}, nil
 }
@@ -130,6 +119,12 @@ type explanation struct {
 	Refusal     *adminError    `json:"refusal,omitempty"`
 }
 
+// ceremonyCall asks for a ceremony's request on the socket, or carries it or its answer.
+type ceremonyCall struct {
+	Roles []string `json:"roles,omitempty"`
+	File  []byte   `json:"file,omitempty"`
+}
+
 // newAdminServer serves an Admin over HTTP: a route a method.
 func newAdminServer(admin Admin, log *slog.Logger) *http.Server {
 	mux := http.NewServeMux()
@@ -165,12 +160,20 @@ func newAdminServer(admin Admin, log *slog.Logger) *http.Server {
 	mux.Handle("GET /rotations", adminRoute(func(r *http.Request, _ struct{}) (any, error) {
 		return admin.Rotations(r.Context())
 	}))
+	mux.Handle("POST /ceremony/request", adminRoute(func(r *http.Request, c ceremonyCall) (any, error) {
+		log.InfoContext(r.Context(), "making a ceremony's request", "roles", c.Roles)
+		file, err := admin.CeremonyRequest(r.Context(), c.Roles)
+		return ceremonyCall{File: file}, err
+	}))
+	mux.Handle("POST /ceremony/accept", adminRoute(func(r *http.Request, c ceremonyCall) (any, error) {
+		log.InfoContext(r.Context(), "taking a ceremony's answer", "bytes", len(c.File))
+		return admin.CeremonyAccept(r.Context(), c.File)
+	}))
 	mux.Handle("GET /status", adminRoute(func(r *http.Request, _ struct{}) (any, error) {
 		return admin.Status(r.Context())
 	}))
 	return &http.Server{
-		ConnContext: withPeer,
-		Handler:     mux, ReadTimeout: adminTimeout, WriteTimeout: adminTimeout, IdleTimeout: adminTimeout,
+		Handler: mux, ReadTimeout: adminTimeout, WriteTimeout: adminTimeout, IdleTimeout: adminTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }
@@ -283,6 +286,16 @@ func (c *adminClient) Rotate(ctx context.Context, req RotateRequest) (keys RoleK
 
 func (c *adminClient) Rotations(ctx context.Context) (all []RoleKeys, err error) {
 	return all, c.call(ctx, http.MethodGet, "/rotations", nil, &all)
+}
+
+func (c *adminClient) CeremonyRequest(ctx context.Context, roles []string) ([]byte, error) {
+	var answer ceremonyCall
+	err := c.call(ctx, http.MethodPost, "/ceremony/request", ceremonyCall{Roles: roles}, &answer)
+	return answer.File, err
+}
+
+func (c *adminClient) CeremonyAccept(ctx context.Context, file []byte) (a CeremonyAccepted, err error) {
+	return a, c.call(ctx, http.MethodPost, "/ceremony/accept", ceremonyCall{File: file}, &a)
 }
 
 func (c *adminClient) Status(ctx context.Context) (s Status, err error) {

@@ -62,6 +62,9 @@ type state struct {
 	Generations map[string][]rotation.Generation `json:"generations,omitempty"`
 	// Roles are those that were begun here; none on record is all.
 	Roles []Role `json:"roles,omitempty"`
+	// OfflineRoots says that the keys of the roots were never here: what they sign comes
+	// from a ceremony.
+	OfflineRoots bool `json:"offlineRoots,omitzero"`
 	// URL is the public one of the last start.
 	URL string `json:"url"`
 	// Complete says that the first start came to its end, so that all keys and

@@ -2,7 +2,6 @@ package app
 
 import (
 	"github.com/sigbox/sigbox"
-	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/handout"
 	"github.com/sigbox/sigbox/wire/trust"
 )
@@ -17,18 +16,7 @@ func (s *services) publish() error {
 	if err != nil {
 		return err
 	}
-	if err := s.tuf.SetTargets(targets); err != nil {
-		return err
-	}
-	return s.writeRoot()
-}
-
-// writeRoot writes the TUF root to hand out.
-func (s *services) writeRoot() error {
-	if err := atomicfile.Replace(s.app.RootFile(), s.tuf.Root(), 0o644); err != nil {
-		return diskError(s.app.cfg.Data, err)
-	}
-	return nil
+	return s.tuf.SetTargets(targets)
 }
 
 // approveTrust is what the TUF repository asks before the trust root changes.
@@ -72,16 +60,16 @@ func (s *services) targets() (map[string][]byte, error) {
 func (s *services) trustedRoot() *sigbox.TrustedRoot {
 	root := new(sigbox.TrustedRoot)
 	if s.rekor != nil {
-		root.Logs = append(root.Logs, s.trustedLogs(rekorKey)...)
+		root.Logs = append(root.Logs, s.rekor.TransparencyLog())
 	}
 	if s.rekorV1 != nil {
-		root.Logs = append(root.Logs, s.trustedLogs(rekorV1Key)...)
+		root.Logs = append(root.Logs, s.rekorV1.TransparencyLog())
 	}
 	if s.ca != nil {
 		root.CertificateAuthorities = s.ca.CertificateAuthorities()
 	}
 	if s.ctLog != nil {
-		root.CTLogs = append(root.CTLogs, s.trustedLogs(ctLogKey)...)
+		root.CTLogs = append(root.CTLogs, s.ctLog.TransparencyLog())
 	}
 	if s.tsa != nil {
 		root.TimestampAuthorities = s.tsa.CertificateAuthorities()
@@ -100,14 +88,15 @@ func (s *services) signingConfig() *sigbox.SigningConfig {
 		}
 		return []sigbox.Service{{URL: url, MajorAPIVersion: version, ValidFor: sigbox.TimeRange{Start: s.app.state.get().ValidFrom}, Operator: operator}}
 	}
-	logs := at(s.rekor != nil, s.url(RoleLog), 2)
-	for _, v1 := range at(s.rekorV1 != nil && s.app.settings.rekorV1(), s.url(RoleLogV1), 1) {
+	url := s.app.state.get().URL
+	logs := at(s.rekor != nil, url, 2)
+	for _, v1 := range at(s.rekorV1 != nil && s.app.settings.rekorV1(), url, 1) {
 		v1.ValidFor.Start = s.app.state.get().RekorV1
 		logs = append(logs, v1)
 	}
 	return &sigbox.SigningConfig{
-		CAs:         at(s.ca != nil, s.url(RoleCA), 1),
-		OIDC:        at(s.provider != nil, issuerURL(s.url(RoleOIDC)), 1),
+		CAs:         at(s.ca != nil, url, 1),
+		OIDC:        at(s.provider != nil, issuerURL(url), 1),
 		Logs:        logs,
 		TSAs:        at(s.tsa != nil, s.timestampURL(), 1),
 		LogSelector: sigbox.Selector{Mode: "ANY"},
@@ -120,4 +109,4 @@ func (s *services) signingConfig() *sigbox.SigningConfig {
 const operator = "sigbox"
 
 // timestampURL is the timestamp authority's full path, as clients want it.
-func (s *services) timestampURL() string { return s.url(RoleTSA) + "/api/v1/timestamp" }
+func (s *services) timestampURL() string { return s.app.state.get().URL + "/api/v1/timestamp" }

@@ -36,7 +36,7 @@ type world struct {
 	log      *strings.Builder // guarded by the server's end
 }
 
-func newWorld(t *testing.T, changes ...func(*world, *oidc.Config)) *world {
+func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{T: t, clock: fixture.NewClock(time.Unix(1_700_000_000, 0)), log: new(strings.Builder)}
 	mux := http.NewServeMux()
@@ -47,16 +47,13 @@ func newWorld(t *testing.T, changes ...func(*world, *oidc.Config)) *world {
 	if err := users.Add(t.Context(), alice, password, "Alice"); err != nil {
 		t.Fatal(err)
 	}
-	cfg := oidc.Config{
+	var err error
+	w.provider, err = oidc.New(oidc.Config{
 		Issuer: w.issuer, AllowHTTP: true, Key: key(t), Users: users, Pages: web.New("test"),
 		Clients: []string{"sigstore", "other"}, Now: w.clock.Now,
 		Logger: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}
-	for _, change := range changes {
-		change(w, &cfg)
-	}
-	var err error
-	if w.provider, err = oidc.New(cfg); err != nil {
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	mux.Handle("/oidc/", w.provider.Handler())

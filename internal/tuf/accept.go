@@ -143,3 +143,21 @@ func Begin(dir string, root []byte, online crypto.PublicKey, now time.Time) erro
 	}
 	return nil
 }
+
+// Roots gives the newest roots of the repository in a directory, at most so many, the
+// newest last. Nothing is checked.
+func Roots(dir string, most int) (roots [][]byte, err error) {
+	r := &Repository{cfg: Config{Dir: dir}}
+	newest, err := r.scan()
+	if err != nil {
+		return nil, err
+	}
+	for v := max(1, newest-int64(most)+1); v <= newest; v++ {
+		root, err := r.read(versioned(v, metadata.ROOT))
+		if err != nil || root == nil {
+			return nil, damaged(versioned(v, metadata.ROOT))
+		}
+		roots = append(roots, root)
+	}
+	return roots, nil
+}
