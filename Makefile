@@ -53,7 +53,7 @@ mutate: ## take out each check of the verification in turn, and see a test fail
 limits: ## what hostile inputs of 16 MB may cost, all of them (under the race detector: a sample)
 	$(GO) test -run Limits ./...
 
-interop: ## cosign, sigstore-go, -js, -python, -java and -rs against an instance
+interop: ## cosign, sigstore-go, -js, -python, -java, -rs, policy-controller, Kyverno
 	@scripts/need $(INTEROP_NEEDS)
 	@interop/setup
 	$(GO) -C interop test -count=1 ./...

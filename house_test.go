@@ -67,6 +67,8 @@ var rooms = []room{
 	{path: "internal/clock/clocktest", floor: 1, below: []string{}},
 	{path: "internal/clock", floor: 2, below: []string{""}, bans: []string{"net/http", "os"}},
 	{path: "internal/gate", floor: 2, below: []string{""}, bans: []string{"net", "net/http", "os"}},
+	{path: "internal/limit", floor: 2, below: []string{""}},
+	{path: "internal/audit", floor: 2, below: []string{""}},
 	{path: "internal/jsonerr", floor: 1, knows: []string{""}, bans: io},
 	{path: "internal/fixture", floor: 1, knows: []string{""}},
 	{path: "internal/hostile", floor: 1, below: []string{}},

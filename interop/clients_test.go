@@ -103,6 +103,10 @@ func (c sigboxClient) sign(_ *instance, token, file, bundle string) error {
 	return c.run(append([]string{"sign", "--instance", "here", "--identity-token", token, "--bundle", bundle, file}, c.signing...)...)
 }
 
+func (c sigboxClient) attest(_ *instance, token, statement, bundle string) error {
+	return c.run(append([]string{"sign", "--in-toto", "--instance", "here", "--identity-token", token, "--bundle", bundle, statement}, c.signing...)...)
+}
+
 func (c sigboxClient) v1(config string) client {
 	c.signing = []string{"--signing-config", config}
 	return c
@@ -249,16 +253,16 @@ type rsClient struct{ binary, home string }
 
 func (c rsClient) name() string { return "sigstore-rs" }
 
-func (c rsClient) trustedRoot() string { return filepath.Join(c.home, "trusted_root.json") }
+func (c rsClient) trustConfig() string { return filepath.Join(c.home, "client_trust_config.json") }
 
-// trust gives the client the trusted root as a file: the TUF repository that the
-// library asks is Sigstore's own.
+// trust gives the client what sigbox exports for it, as a file: the TUF repository that
+// the library asks is Sigstore's own.
 func (c rsClient) trust(in *instance) error {
-	text, err := in.targetFile("trusted_root.json")
+	config, err := exec.Command(in.binary, "trust", "export", "--data", in.data, "--format", "client-trust-config").Output()
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(c.trustedRoot(), text, 0o644)
+	return os.WriteFile(c.trustConfig(), config, 0o644)
 }
 
 func (c rsClient) lacks(version string) string {
@@ -276,5 +280,5 @@ func (c rsClient) sign(in *instance, token, file, bundle string) error {
 }
 
 func (c rsClient) verify(_ *instance, file, bundle, email, issuer string) error {
-	return command(c.home, nil, c.binary, "verify", c.trustedRoot(), file, bundle, email, issuer)
+	return command(c.home, nil, c.binary, "verify", c.trustConfig(), file, bundle, email, issuer)
 }

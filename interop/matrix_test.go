@@ -48,13 +48,20 @@ func (in *instance) token(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// targetFile reads a target of the instance's TUF repository.
+// targetFile reads a target of the instance's TUF repository, the newest of its name.
 func (in *instance) targetFile(name string) ([]byte, error) {
 	found, err := filepath.Glob(filepath.Join(in.data, "tuf", "targets", "*."+name))
-	if err != nil || len(found) != 1 {
-		return nil, fmt.Errorf("expected one target %s, found %q, %v", name, found, err)
+	if err != nil || len(found) == 0 {
+		return nil, fmt.Errorf("there is no target %s: %v", name, err)
 	}
-	return os.ReadFile(found[0])
+	written := func(path string) time.Time {
+		info, err := os.Stat(path)
+		if err != nil {
+			return time.Time{}
+		}
+		return info.ModTime()
+	}
+	return os.ReadFile(slices.MaxFunc(found, func(a, b string) int { return written(a).Compare(written(b)) }))
 }
 
 // build makes the command under test, or takes the one named by $SIGBOX.

@@ -92,13 +92,14 @@ func TestAttestV1(t *testing.T) {
 	file := write(t, filepath.Join(dir, "artifact"), "a release\n")
 	changed := write(t, filepath.Join(dir, "changed"), "a changed release\n")
 	statement := statementOf(t, filepath.Join(dir, "statement.json"), file)
+	config := in.v1Config(t, filepath.Join(dir, "signing_config.json"))
 	for _, c := range all {
 		if err := c.trust(in); err != nil {
 			t.Fatalf("%s does not trust the instance: %v", c.name(), err)
 		}
 	}
 	for _, c := range all {
-		a, ok := c.(v1Client).v1("").(attester)
+		a, ok := c.(v1Client).v1(config).(attester)
 		if !ok {
 			continue
 		}

@@ -29,7 +29,9 @@ func record(ctx context.Context, log sigbox.Log, e sigbox.Entry) (sigbox.LogEntr
 	return le, nil
 }
 
-// EnvelopeLog is a log that takes whole DSSE envelopes, as Rekor v1 does.
+// EnvelopeLog is a log that takes whole DSSE envelopes, as Rekor v1 does. Verifiers
+// (sigstore-go, and cosign and Kyverno with it) take no other entry of v1 for an
+// envelope's.
 type EnvelopeLog interface {
 	sigbox.Log
 	// AddEnvelope logs an envelope, whose text is given byte for byte, and returns its
@@ -39,13 +41,9 @@ type EnvelopeLog interface {
 
 // recordEnvelope logs v as such and checks the answer. Its text is that of
 // [bundle.AppendEnvelope].
-func recordEnvelope(ctx context.Context, log sigbox.Log, e sigbox.Entry, v *sigbox.Envelope) (sigbox.LogEntry, error) {
-	l, ok := log.(EnvelopeLog)
-	if !ok {
-		return sigbox.LogEntry{}, sigbox.Errorf(sigbox.Invalid, "this transparency log takes no envelopes")
-	}
+func recordEnvelope(ctx context.Context, log EnvelopeLog, e sigbox.Entry, v *sigbox.Envelope) (sigbox.LogEntry, error) {
 	text := bundle.AppendEnvelope(nil, v)
-	le, err := l.AddEnvelope(ctx, e, text)
+	le, err := log.AddEnvelope(ctx, e, text)
 	if err != nil {
 		return sigbox.LogEntry{}, err
 	}

@@ -65,9 +65,9 @@ func (l *envelopeLog) AddEnvelope(_ context.Context, e sigbox.Entry, text []byte
 	return le, err
 }
 
-// TestWholeEnvelopes: a log gets the envelope as it is written, and what it answers is
+// TestEnvelopeLog: a log gets the envelope as it is written, and what it answers is
 // held against it.
-func TestWholeEnvelopes(t *testing.T) {
+func TestEnvelopeLog(t *testing.T) {
 	t.Parallel()
 	sign := func(t *testing.T, change func(*envelopeLog)) (*envelopeLog, *sigbox.Bundle, error) {
 		f := newFakes(t)
@@ -75,7 +75,7 @@ func TestWholeEnvelopes(t *testing.T) {
 		if change != nil {
 			change(l)
 		}
-		f.config.Logs, f.config.WholeEnvelopes = []sigbox.Log{l}, true
+		f.config.Logs = []sigbox.Log{l}
 		b, err := f.signer(t).Envelope(t.Context(), sigbox.InTotoPayloadType, []byte("a statement"))
 		return l, b, err
 	}
@@ -120,13 +120,11 @@ func TestWholeEnvelopes(t *testing.T) {
 			t.Errorf("%s: found %v", name, err)
 		}
 	}
-	// A signature without envelope is an entry like any other, and a log that takes no
-	// envelopes is said to.
+	// A signature without envelope is an entry like any other.
 	f := newFakes(t)
-	f.config.WholeEnvelopes = true
-	if _, err := f.signer(t).Digest(t.Context(), digest); err != nil {
-		t.Error(err)
+	plain := &envelopeLog{fakeLog: f.log, kind: entry.KindDSSE}
+	f.config.Logs = []sigbox.Log{plain}
+	if b, err := f.signer(t).Digest(t.Context(), digest); err != nil || len(plain.texts) != 0 || b.Entries[0].Kind != entry.KindHashedRekord {
+		t.Errorf("%v, envelopes %q", err, plain.texts)
 	}
-	_, err = f.signer(t).Envelope(t.Context(), sigbox.InTotoPayloadType, []byte("a statement"))
-	fixture.WantError(t, err, sigbox.Invalid, "takes no envelopes")
 }

@@ -47,12 +47,9 @@ type Config struct {
 	// Key is a key that verifiers know already.
 	Key crypto.Signer
 
-	// Logs are written to, all of them; none makes bundles without an entry.
+	// Logs are written to, all of them; none makes bundles without an entry. One that
+	// is an [EnvelopeLog] records envelopes as such.
 	Logs []sigbox.Log
-	// WholeEnvelopes has the logs record envelopes as such, which cosign's form of
-	// before wants, in place of their signature alone. Each of Logs must then be an
-	// [EnvelopeLog].
-	WholeEnvelopes bool
 	// Stampers are asked for timestamps, all of them; none makes bundles without.
 	Stampers []sigbox.Stamper
 
@@ -126,7 +123,7 @@ func (s *Signer) Digest(ctx context.Context, d sigbox.Digest) (*sigbox.Bundle, e
 }
 
 // Envelope signs payload in a DSSE envelope. The log gets the digest of the
-// envelope's PAE, as Rekor v2 wants it.
+// envelope's PAE, as Rekor v2 wants it, or if it is an [EnvelopeLog] the envelope.
 func (s *Signer) Envelope(ctx context.Context, payloadType string, payload []byte) (*sigbox.Bundle, error) {
 	d := s.Hash().Sum(sigbox.PAE(payloadType, payload))
 	return s.sign(ctx, d, func(b *sigbox.Bundle, signature []byte) {
@@ -175,8 +172,8 @@ func (s *Signer) attest(ctx context.Context, c *credential, d sigbox.Digest, sig
 	b.Entries = make([]sigbox.LogEntry, len(s.config.Logs))
 	for i, log := range s.config.Logs {
 		g.Go(func() (err error) {
-			if s.config.WholeEnvelopes && b.Envelope != nil {
-				b.Entries[i], err = recordEnvelope(ctx, log, e, b.Envelope)
+			if l, ok := log.(EnvelopeLog); ok && b.Envelope != nil {
+				b.Entries[i], err = recordEnvelope(ctx, l, e, b.Envelope)
 			} else {
 				b.Entries[i], err = record(ctx, log, e)
 			}

@@ -39,7 +39,7 @@ That of a file becomes a line of FILE` + linesSuffix + `, behind what is there.
 An attestation is no signature of WHAT: sigbox verify asks for it by --type.`,
 		Example: `  sigbox attest --predicate provenance.json --type slsaprovenance1 registry.example/app:v1
   sigbox attest --sbom app.spdx.json registry.example/app:v1 app.tar.gz`,
-		Args: minArgs(1),
+		Args: someArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return e.attest(cmd.Context(), f, args) },
 	}
 	f.attest.register(cmd)

@@ -62,10 +62,16 @@ func TestHostsApart(t *testing.T) {
 	runSection(t, "Hosts apart", "sh", "curl")
 }
 
+// TestAuditLog runs the commands of that section.
+func TestAuditLog(t *testing.T) { runSection(t, "Audit log", "sh", "sed") }
+
 // TestHandingOutTrust runs the commands of that section of docs/operations.md.
 func TestHandingOutTrust(t *testing.T) {
 	runSection(t, "Handing out trust", "sh", "tar", "sha256sum")
 }
+
+// TestRotation runs the commands of that section.
+func TestRotation(t *testing.T) { runSection(t, "Rotation", "sh", "date") }
 
 // TestIsItWell runs the commands of that section.
 func TestIsItWell(t *testing.T) { runSection(t, "Is it well?", "sh") }

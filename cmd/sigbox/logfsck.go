@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"text/tabwriter"
 	"time"
@@ -152,10 +153,8 @@ func unreadLog(err error) error {
 
 // fsckData checks the logs in a data directory.
 func (e *env) fsckData(ctx context.Context, f *fsckFlags) ([]fsckJSON, error) {
-	names := map[string]string{"": "", "v2": "rekor2", "v1": "rekor1", "ct": "ctlog"}
-	name, ok := names[f.log]
-	if !ok {
-		return nil, usage("--log: expected v2, v1 or ct with --data, found %q", f.log)
+	if strings.Contains(f.log, "://") {
+		return nil, usage("--log: expected v2, v1, ct or the name of a shard with --data, found %q", f.log)
 	}
 	dir, err := f.data.settle(e)
 	if err != nil {
@@ -163,7 +162,7 @@ func (e *env) fsckData(ctx context.Context, f *fsckFlags) ([]fsckJSON, error) {
 	}
 	m := e.newMeter()
 	reports, err := app.CheckLogs(ctx, app.Config{Data: dir, File: f.data.config, Flags: app.Settings{Anchor: f.anchor}, Now: e.now}, app.CheckLogsOptions{
-		Log: name, Repair: f.repair, SkipContents: f.hashesOnly,
+		Log: f.log, Repair: f.repair, SkipContents: f.hashesOnly,
 		Progress: func(log string, p tlog.Phase, done, total uint64) { m.set(log+" "+string(p), done, total) },
 	})
 	m.done()

@@ -63,6 +63,7 @@ func verbs() []verb {
 		{"completion", newCompletionCommand},
 		{"serve", newServeCommand},
 		{"rotate", newRotateCommand},
+		{"audit", newAuditCommand},
 		{"status", newStatusCommand},
 		{"doctor", newDoctorCommand},
 		{"trust", newTrustCommand},
@@ -242,14 +243,12 @@ func exactArgs(n int) cobra.PositionalArgs {
 	}
 }
 
-// minArgs wants at least n arguments.
-func minArgs(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) >= n {
-			return nil
-		}
-		return wrongArgs(cmd, "at least "+count(n, "argument", "arguments"), len(args))
+// someArgs wants at least one argument.
+func someArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return nil
 	}
+	return wrongArgs(cmd, "at least 1 argument", 0)
 }
 
 // optionalArg wants one argument or none.

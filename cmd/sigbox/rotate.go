@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -44,8 +45,8 @@ func newRotateCommand(e *env) *cobra.Command {
 		GroupID: "run",
 		Short:   "Replace a key of an instance, without that a client notices",
 		Long: `Replace the key of a role by a new one, without that a client notices: ca, tsa, oidc,
-or all of them. Without a role, or with "status", it shows the keys that there are and
-what will happen to them.
+tuf (the one of the repository's daily metadata), or all of them. Without a role, or
+with "status", it shows the keys that there are and what will happen to them.
 
 What follows the command happens by itself, at its time, in a server that runs:
 
@@ -55,6 +56,10 @@ What follows the command happens by itself, at its time, in a server that runs:
   retired    when nothing that the old key signed can be on its way any more, its
              private half is destroyed; its public half stays in the trust root with the
              time until when it was valid, so that what it signed verifies for ever
+
+TUF's key signs at once: clients go from one root to the next, and the root that names
+the new key names the old one no more. Root keys have to be here for that, as many as
+sign a root; where they are elsewhere, that is what "sigbox ceremony" is for.
 
 Without a server all of it waits for the next start. --dry-run shows the plan, and does
 nothing. A role that is being rotated is not rotated again before that is over.
@@ -68,10 +73,12 @@ clients that have not asked for the trust root since refuse what it signs until 
 do. The old one's validity ends at --since, or now, and verifiers refuse:
 
   ca    signatures whose time is later than that: give the time of the theft, or one
-        before it. What the thief signed earlier is in the CT log
+        before it. What the thief signed earlier is in the CT log. sigstore-python and
+        sigstore-rs do not look at this end
   tsa   timestamps that say a later time. Whoever has the key can put any time into
-        them: with a --since before its first use nothing rests on it any more
-  oidc  at once all tokens of the old key, whenever they were made`,
+        them: with --since at the time since when it signs nothing rests on it any more
+  oidc  at once all tokens of the old key, whenever they were made
+  tuf   what the old key signs, as soon as they see the new root`,
 		Example: `  sigbox rotate ca --dry-run
   sigbox rotate ca
   sigbox rotate status
@@ -97,7 +104,7 @@ do. The old one's validity ends at --since, or now, and verifiers refuse:
 	f.data.register(cmd)
 	fs := cmd.Flags()
 	fs.BoolVarP(&f.dryRun, "dry-run", "n", false, "show what would be done and when, and do nothing")
-	fs.DurationVar(&f.switchAfter, "switch-after", 0, "`TIME` for which the new key is published before it signs; 0s has clients that did not ask for the trust root since refuse it (default 192h, oidc 24h)")
+	fs.DurationVar(&f.switchAfter, "switch-after", 0, "`TIME` for which the new key is published before it signs; 0s has clients that did not ask for the trust root since refuse it (default 192h, oidc 24h; tuf has none)")
 	fs.BoolVar(&f.root, "root", false, "make a new root for the key as well (ca, tsa)")
 	fs.StringVar(&f.signed, "signed", "", "`FILE` with the new key's certificates, when its root is kept elsewhere (ca, tsa)")
 	fs.BoolVar(&f.compromised, "compromised", false, "others may have the key: its validity ends, and a new one signs at once")
@@ -151,34 +158,58 @@ func (e *env) rotate(cmd *cobra.Command, admin app.Admin, f rotateFlags, role st
 	if err != nil {
 		return err
 	}
-	roles := []string{role}
+	var all []app.RoleKeys
 	if role == rotateAll {
 		if f.compromised || f.abandon || f.signed != "" || f.root {
 			return usage("--compromised, --abandon, --signed and --root are for one role, not for all")
 		}
-		if roles, err = rolesOf(cmd.Context(), admin); err != nil {
-			return err
-		}
+		all, err = e.rotateAll(cmd.Context(), admin, req)
+	} else {
+		var keys app.RoleKeys
+		keys, err = admin.Rotate(cmd.Context(), req)
+		all = []app.RoleKeys{keys}
 	}
-	var all []app.RoleKeys
-	for _, req.Role = range roles {
-		keys, err := admin.Rotate(cmd.Context(), req)
-		if err != nil && role == rotateAll && sigbox.KindOf(err) == sigbox.Conflict {
-			e.note("%s: %v", req.Role, err)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		all = append(all, keys)
-	}
-	if f.output.json() {
-		return e.printJSON(all)
+	if err != nil && (role != rotateAll || len(all) == 0) {
+		return err
 	}
 	if f.dryRun {
 		e.note("nothing was done; this would be")
 	}
+	return cmp.Or(e.printKeys(all, f.output), err)
+}
+
+// printKeys prints roles' keys, and what will be done with them.
+func (e *env) printKeys(all []app.RoleKeys, output outputFlag) error {
+	if output.json() {
+		return e.printJSON(all)
+	}
 	return printRoleKeys(e.stdout, all)
+}
+
+// rotateAll replaces the keys of all roles, but for those that are being rotated. One
+// that cannot be rotated does not keep the others from it.
+func (e *env) rotateAll(ctx context.Context, admin app.Admin, req app.RotateRequest) (all []app.RoleKeys, err error) {
+	roles, err := rolesOf(ctx, admin)
+	if err != nil {
+		return nil, err
+	}
+	var failed []error
+	for _, req.Role = range roles {
+		one := req
+		if app.SignsAtOnce(req.Role) {
+			one.SwitchAfter = nil
+		}
+		keys, err := admin.Rotate(ctx, one)
+		switch {
+		case err == nil:
+			all = append(all, keys)
+		case sigbox.KindOf(err) == sigbox.Conflict:
+			e.note("%s: %v", req.Role, err)
+		default:
+			failed = append(failed, fmt.Errorf("%s: %w", req.Role, err))
+		}
+	}
+	return all, errors.Join(failed...)
 }
 
 // rolesOf are the roles whose keys the instance has here.
@@ -196,10 +227,7 @@ func (e *env) printRotations(ctx context.Context, admin app.Admin, output output
 	if err != nil {
 		return err
 	}
-	if output.json() {
-		return e.printJSON(all)
-	}
-	return printRoleKeys(e.stdout, all)
+	return e.printKeys(all, output)
 }
 
 // printRoleKeys writes keys, and what will be done with them, as tables for people.
@@ -215,6 +243,7 @@ func printRoleKeys(out io.Writer, all []app.RoleKeys) error {
 		}
 		steps = append(steps, role.Steps...)
 	}
+	slices.SortStableFunc(steps, func(a, b app.KeyStep) int { return a.At.Compare(b.At) })
 	if len(steps) > 0 {
 		fmt.Fprintln(w, "\nWHEN\tWHAT\t\t\t")
 	}

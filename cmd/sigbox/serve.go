@@ -52,7 +52,7 @@ was acknowledged is durable at any time.`,
 	}
 	f.register(cmd)
 	fs := cmd.Flags()
-	fs.StringVar(&f.settings.Listen, "listen", "", "`ADDR` to listen on, HOST:PORT (default "+app.DefaultListen+"; with port 0 any free one)")
+	fs.StringVar(&f.settings.Listen, "listen", "", "`ADDR` to listen on, HOST:PORT or unix:PATH (default "+app.DefaultListen+"; with port 0 any free one)")
 	fs.StringVar(&f.settings.URL, "url", "", "`URL` at which clients reach the instance (default: from --listen)")
 	fs.StringSliceVar(&f.only, "only", nil, "the `ROLES` that this host has: some of ca, ctlog, log, log-v1, tsa, tuf, oidc (default all); other hosts have the others")
 	fs.StringVar(&f.settings.TLS.Cert, "tls-cert", "", "`FILE` with the TLS certificate and its chain, PEM; read again when it changes")
@@ -88,7 +88,7 @@ func (f *serveFlags) run(e *env, cmd *cobra.Command) error {
 	}
 	defer pace.Server(e.getenv)()
 	ctx := cmd.Context()
-	a, err := app.Start(ctx, app.Config{Data: dir, File: f.config, Flags: f.settings, Accept: accept, Logger: log, Now: e.now})
+	a, err := app.Start(ctx, app.Config{Data: dir, File: f.config, Flags: f.settings, Accept: accept, Version: buildVersion().Version, Logger: log, Now: e.now})
 	if err != nil {
 		return err
 	}

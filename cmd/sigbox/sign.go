@@ -63,7 +63,7 @@ The identity token comes from --identity-token, else from the surroundings
 (SIGSTORE_ID_TOKEN, GitHub Actions, GitLab, Buildkite, Google Cloud, a file that
 Kubernetes mounts), else from a login in the browser.`,
 		Example: "  sigbox sign app.tar.gz\n  sigbox sign --instance acme --identity-token token.jwt dist/\n  sigbox sign --recursive registry.example/app:v1 -a release=1.0",
-		Args:    minArgs(1),
+		Args:    someArgs,
 		RunE:    func(cmd *cobra.Command, args []string) error { return e.sign(cmd.Context(), f, args) },
 	}
 	f.register(e, cmd, bundleSuffix)
@@ -176,7 +176,7 @@ func (e *env) newSigner(f signFlags, t trusted) (*sign.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := sign.Config{Logs: w.logs, WholeEnvelopes: f.legacy, Stampers: w.stampers, Parallel: signParallel, Now: e.now}
+	config := sign.Config{Logs: w.logs, Stampers: w.stampers, Parallel: signParallel, Now: e.now}
 	if f.key != "" {
 		if config.Key, err = e.signingKey(f); err != nil {
 			return nil, err

@@ -62,7 +62,7 @@ which kinds will do.`,
 			if f.policy.print {
 				return nil
 			}
-			return minArgs(1)(cmd, args)
+			return someArgs(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.policy.print {

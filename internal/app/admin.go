@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/sigbox/sigbox"
@@ -85,39 +84,6 @@ type NewUser struct {
 	Password string `json:"password"`
 }
 
-// Status is how an instance is.
-type Status struct {
-	// Running says whether a server is up; without one only what the directory
-	// tells is filled in.
-	Running     bool            `json:"running"`
-	Ready       bool            `json:"ready"`
-	PID         int             `json:"pid,omitempty"`
-	Started     *time.Time      `json:"started,omitempty"`
-	URL         string          `json:"url"`
-	Data        string          `json:"data"`
-	LogHostname string          `json:"logHostname"`
-	Services    []ServiceStatus `json:"services,omitempty"`
-	Logs        []LogStatus     `json:"logs,omitempty"`
-	Clock       *ClockStatus    `json:"clock,omitempty"`
-}
-
-// ServiceStatus is one service's own word; Error is "" while it can serve, and Notice
-// while nothing is about to change that.
-type ServiceStatus struct {
-	Name   string `json:"name"`
-	Error  string `json:"error,omitempty"`
-	Notice string `json:"notice,omitempty"`
-}
-
-// LogStatus is how far a log has come.
-type LogStatus struct {
-	Origin string `json:"origin"`
-	Size   uint64 `json:"size"`
-	// Unindexed are the oldest entries, which searches do not find yet: they are
-	// older than the index, and get their rows while the instance runs.
-	Unindexed uint64 `json:"unindexed,omitzero"`
-}
-
 // accounts does what concerns users, for every kind of Admin that has the store.
 type accounts struct{ users *oidc.Users }
 
@@ -180,26 +146,12 @@ func (l local) Rotations(context.Context) ([]RoleKeys, error) {
 	return l.app.services.rotations.status()
 }
 
-func (l local) Status(context.Context) (Status, error) {
-	results, ready := l.app.health.Run()
-	s := l.app.state.get().status(l.app.cfg.Data)
-	s.Running, s.Ready, s.PID, s.Started = true, ready, os.Getpid(), &l.app.started
-	for _, r := range results {
-		s.Services = append(s.Services, ServiceStatus(r))
-	}
-	s.Logs, s.Clock = l.app.services.logs(), l.app.services.clockStatus()
-	return s, nil
-}
+func (l local) Status(context.Context) (Status, error) { return l.app.status(), nil }
 
 func (l local) Close() error { return nil }
 
 // Admin gives what can be done to the instance from within the process.
 func (a *App) Admin() Admin { return local{accounts{a.services.users}, a} }
-
-// status is what an instance's state tells of it.
-func (s state) status(dir string) Status {
-	return Status{URL: s.URL, Data: dir, LogHostname: s.LogHostname}
-}
 
 // OpenAdmin gives the Admin of an instance: through its socket while a server
 // runs on it, else from the directory. Only cfg's Data, File, Flags.Passphrase
@@ -219,7 +171,7 @@ func OpenAdmin(ctx context.Context, cfg Config) (Admin, error) {
 	case err != nil:
 		return nil, diskError(cfg.Data, err)
 	}
-	return &offline{cfg: cfg, state: s}, nil
+	return auditOffline(&offline{cfg: cfg, state: s}), nil
 }
 
 // offline is the Admin of an instance that no server runs on. It opens what a

@@ -27,11 +27,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/gate"
 	"github.com/sigbox/sigbox/internal/httpapi"
+	"github.com/sigbox/sigbox/internal/limit"
 	"github.com/sigbox/sigbox/internal/tlog"
 )
 
@@ -47,6 +47,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+	// Version is the program's, which the status tells.
+	Version string
 	// Accept is what an operator takes upon himself for this start.
 	Accept Accept
 	// MachineID is the file that holds the machine's ID; "" is /etc/machine-id.
@@ -101,7 +103,11 @@ type App struct {
 	state    *record
 	started  time.Time
 
-	listener net.Listener
+	ports    []port          // the first is Settings.Listen
+	urls     map[Role]string // of roles that have another than the instance's
+	proxies  *httpapi.Proxies
+	metrics  *httpapi.Metrics
+	audit    *auditor
 	cert     *certificate // nil without TLS
 	services *services
 	health   *httpapi.Health
@@ -109,7 +115,7 @@ type App struct {
 	pressure *gate.Pressure // on the processors
 	anchors  anchors
 	fellows  tlog.Fellows
-	public   *http.Server
+	public   []*http.Server // of ports
 	admin    *http.Server
 
 	cleanup []func() error     // undone in reverse order
@@ -144,6 +150,8 @@ func Start(ctx context.Context, cfg Config) (_ *App, err error) {
 			}
 		}
 	}()
+	a.metrics = httpapi.NewMetrics(a.registry)
+	a.registry.MustRegister(buildInfo())
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := a.open(ctx); err != nil {
 		return nil, err
@@ -173,13 +181,15 @@ func (a *App) open(ctx context.Context) (err error) {
 	if a.cert, err = loadCertificate(a.settings.TLS); err != nil {
 		return err
 	}
-	l, err := listen(ctx, a.settings)
-	if err != nil {
+	a.watchCertificate()
+	if a.audit, err = openAudit(&a.cfg, a.settings.Audit); err != nil {
 		return err
 	}
-	a.listener = limitConnections(l, connections(descriptors()))
-	a.later(a.listener.Close)
-	publicURL, err := publicURL(a.settings, a.listener.Addr())
+	a.later(a.audit.Close)
+	if err := a.openPorts(ctx); err != nil {
+		return err
+	}
+	publicURL, err := publicURL(a.settings, a.ports[0].Addr())
 	if err != nil {
 		return err
 	}
@@ -219,25 +229,18 @@ func isLocked(err error) bool {
 
 // serve answers on the port and the socket, and starts the background work.
 func (a *App) serve(background context.Context) error {
-	handler := httpapi.Guard{
-		Logger:       a.cfg.Logger,
-		Metrics:      httpapi.NewMetrics(a.registry),
-		MaxInFlight:  a.settings.Limits.Requests,
-		MaxBodyBytes: a.settings.Limits.BodyBytes,
-	}.Wrap(a.mux())
-	a.public = newServer(handler, a.cert.config(), a.cfg.Logger)
 	socket, err := listenAdmin(background, a.cfg.Data)
 	if err != nil {
 		return err
 	}
-	a.admin = newAdminServer(a.Admin(), a.cfg.Logger)
+	a.health = &httpapi.Health{Checks: a.services.checks()}
+	a.admin = newAdminServer(audited{a.Admin(), func() (*auditor, error) { return a.audit, nil }}, a.cfg.Logger)
 	a.run("admin socket", func() error { return a.admin.Serve(socket) })
-	a.run("listener", func() error {
-		if a.cert != nil {
-			return a.public.ServeTLS(a.listener, "", "")
-		}
-		return a.public.Serve(a.listener)
-	})
+	a.servePorts()
+	if err := a.audit.act(background, "start", map[string]string{"url": a.URL(), "roles": joinRoles(a.settings.roles()), "accepted": a.cfg.Accept.String()}); err != nil {
+		return err
+	}
+	a.run("audit log", func() error { return a.audit.run(background) })
 	a.run("services", func() error { return a.services.run(background) })
 	a.work.Go(func() { a.watch(background) })
 	return nil
@@ -258,14 +261,18 @@ func (a *App) run(name string, f func() error) {
 	})
 }
 
-// mux has every route of the public port.
-func (a *App) mux() *http.ServeMux {
-	mux := http.NewServeMux()
-	a.health = &httpapi.Health{Checks: a.services.checks()}
-	a.health.Register(mux)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	a.services.register(mux)
-	return mux
+// guard stands before all routes.
+func (a *App) guard() httpapi.Guard {
+	limits := a.settings.Limits
+	return httpapi.Guard{
+		Logger:       a.cfg.Logger,
+		Metrics:      a.metrics,
+		MaxInFlight:  limits.Requests,
+		MaxBodyBytes: limits.BodyBytes,
+		Proxies:      a.proxies,
+		PerClient:    limit.New(limits.PerAddress, a.cfg.Now),
+		Entries:      limit.New(limits.EntriesPerAddress, a.cfg.Now),
+	}
 }
 
 // URL is where clients reach the instance.
@@ -286,13 +293,14 @@ func (a *App) Failed() <-chan error { return a.failed }
 // durable in any case.
 func (a *App) Close(ctx context.Context) error {
 	a.once.Do(func() {
-		err := errors.Join(a.public.Shutdown(ctx), a.admin.Shutdown(ctx))
+		err := errors.Join(a.shutdown(ctx), a.admin.Shutdown(ctx))
 		if err != nil {
 			a.cfg.Logger.Warn("requests that were still in flight are cut off", "err", err)
-			err = errors.Join(a.public.Close(), a.admin.Close())
+			err = errors.Join(a.cutOff(), a.admin.Close())
 		}
 		a.stop()
 		a.work.Wait()
+		err = errors.Join(err, a.audit.act(context.WithoutCancel(ctx), "stop", nil))
 		a.closed = errors.Join(err, a.undo())
 	})
 	return a.closed

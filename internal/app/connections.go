@@ -2,7 +2,10 @@ package app
 
 import (
 	"net"
+	"net/netip"
 	"sync"
+
+	"github.com/sigbox/sigbox/internal/limit"
 )
 
 // maxConnections is how many connections are held at once; more wait in the
@@ -18,33 +21,82 @@ func connections(descriptors uint64) int {
 	return int(max(1, min(descriptors/2, maxConnections))) // #nosec G115 -- at most maxConnections
 }
 
-// limitConnections makes a listener that holds at most limit connections: whoever
+// slots are the connections that a process may hold, on all of its addresses: whoever
 // opens them by the thousand and says nothing must not use up the descriptors that
-// the store needs to go on writing.
-func limitConnections(l net.Listener, limit int) net.Listener {
-	return &limitedListener{Listener: l, slots: make(chan struct{}, limit), closed: make(chan struct{})}
+// the store needs to go on writing, nor all of the slots.
+type slots struct {
+	free    chan struct{} // as many elements as there are connections
+	each    int           // for one address
+	exempt  func(netip.Addr) bool
+	refused func() // is told of connections beyond each
+
+	mu   sync.Mutex
+	held map[string]int // by address; guarded by mu, and no larger than free
+}
+
+// newSlots makes room for total connections, of which one address may hold each, three
+// quarters of them if that is 0. Exempt are proxies, which hold them for others.
+func newSlots(total, each int, exempt func(netip.Addr) bool, refused func()) *slots {
+	if each == 0 {
+		each = max(1, total-total/4)
+	}
+	return &slots{free: make(chan struct{}, total), each: each, exempt: exempt, refused: refused, held: map[string]int{}}
+}
+
+// limit makes a listener that holds no more connections than there are slots.
+func (s *slots) limit(l net.Listener) net.Listener {
+	return &limitedListener{Listener: l, slots: s, closed: make(chan struct{})}
+}
+
+// enter notes a connection of an address, unless it has too many, and gives what is to be
+// called when it ends.
+func (s *slots) enter(from netip.Addr) (leave func(), ok bool) {
+	if s.exempt(from) || !from.IsValid() {
+		return func() { <-s.free }, true
+	}
+	key := limit.AddressKey(from)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[key] >= s.each {
+		return nil, false
+	}
+	s.held[key]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.held[key]--; s.held[key] == 0 {
+			delete(s.held, key)
+		}
+		<-s.free
+	}, true
 }
 
 type limitedListener struct {
 	net.Listener
-	slots  chan struct{} // as many elements as there are connections
+	slots  *slots
 	closed chan struct{} // closed by Close
 	once   sync.Once
 }
 
-// Accept waits for room, and then for a connection.
+// Accept waits for room, and then for a connection of somebody who may have one more.
 func (l *limitedListener) Accept() (net.Conn, error) {
 	select {
-	case l.slots <- struct{}{}:
+	case l.slots.free <- struct{}{}:
 	case <-l.closed:
 		return nil, net.ErrClosed
 	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			<-l.slots.free
+			return nil, err
+		}
+		if leave, ok := l.slots.enter(addressOf(c)); ok {
+			return &limitedConn{Conn: c, leave: sync.OnceFunc(leave)}, nil
+		}
+		l.slots.refused()
+		_ = c.Close() // it was never heard
 	}
-	return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { <-l.slots })}, nil
 }
 
 // Close ends Accept.

@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"testing"
 )
 
@@ -21,7 +22,7 @@ func TestLimitConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := limitConnections(inner, 2)
+	l := newSlots(2, 2, func(netip.Addr) bool { return false }, func() {}).limit(inner)
 	accepted := make(chan net.Conn, 8)
 	done := make(chan error, 1)
 	go func() {
@@ -64,5 +65,85 @@ func TestLimitConnections(t *testing.T) {
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestConnectionsPerAddress: one address cannot hold all connections. Its next one is
+// closed at once, those of others and of proxies are not.
+func TestConnectionsPerAddress(t *testing.T) {
+	refused := 0
+	proxy := netip.MustParseAddr("192.0.2.1")
+	s := newSlots(8, 0, func(a netip.Addr) bool { return a == proxy }, func() { refused++ })
+	greedy := netip.MustParseAddr("2001:db8::1")
+	var leave []func()
+	enter := func(a netip.Addr) bool {
+		s.free <- struct{}{}
+		l, ok := s.enter(a)
+		if ok {
+			leave = append(leave, l)
+		} else {
+			<-s.free
+		}
+		return ok
+	}
+	for i := range 6 { // three quarters
+		if !enter(greedy) {
+			t.Fatalf("connection %d was refused", i)
+		}
+	}
+	if enter(netip.MustParseAddr("2001:db8::2")) {
+		t.Error("its network has one more")
+	}
+	if !enter(netip.MustParseAddr("198.51.100.7")) || !enter(proxy) {
+		t.Error("others have none")
+	}
+	for _, l := range leave {
+		l()
+	}
+	if len(s.held) != 0 || len(s.free) != 0 {
+		t.Errorf("left behind: %v, %d", s.held, len(s.free))
+	}
+
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newSlots(4, 1, s.exempt, s.refused).limit(inner)
+	defer l.Close()
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	dial()
+	held, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := dial()
+	accepted := make(chan net.Conn)
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			accepted <- c
+		}
+		close(accepted)
+	}()
+	if _, err := second.Read(make([]byte, 1)); err == nil {
+		t.Error("the second connection was answered")
+	}
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dial()
+	if c := <-accepted; c == nil {
+		t.Error("there is room again, and no connection")
+	} else if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if refused != 1 {
+		t.Errorf("told of %d", refused)
 	}
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/sigbox/sigbox/internal/rotation"
@@ -25,3 +26,20 @@ func RecordStep(dir, role string, now time.Time) error {
 	s.setGenerations(role, rotation.Done(gens, rotation.Plan(gens, k.rules, now)[0], k.rules, now))
 	return s.save(dir)
 }
+
+// ForgetSteps takes back what was written down of a rotation since its key was made.
+func ForgetSteps(dir, role string) error {
+	s, err := loadState(dir)
+	if err != nil {
+		return err
+	}
+	gens := slices.Clone(s.generations(role))
+	last := len(gens) - 1
+	gens[last] = rotation.Generation{Number: gens[last].Number, Made: gens[last].Made}
+	gens[last-1].Ends, gens[last-1].Retired = time.Time{}, time.Time{}
+	s.setGenerations(role, gens)
+	return s.save(dir)
+}
+
+// LogRoles are the names of the logs' first keys.
+func LogRoles() []string { return logRoles() }

@@ -67,13 +67,17 @@ func (s state) keyKinds(rekorV1 bool) map[string]sigbox.KeyDetails {
 		kind := kinds[role]
 		delete(kinds, role)
 		for _, g := range s.generations(role) {
-			if g.Held() && g.Trusted() {
+			if held(role, g) && g.Trusted() {
 				kinds[generationKey(role, g.Number)] = kind
 			}
 		}
 	}
 	return kinds
 }
+
+// held reports whether the private half of a role's key is there to be used. That of a v1
+// log is never given up: it signs a promise anew each time that its entry is read.
+func held(role string, g rotation.Generation) bool { return g.Held() || role == rekorV1Key }
 
 // fresh reports whether nobody can have seen a key yet, so that it may be made.
 func (s state) fresh(key string) bool {

@@ -30,9 +30,12 @@ const (
 // listen opens the public port. Beyond loopback it wants TLS, or a plain word
 // that there is to be none.
 func listen(ctx context.Context, s Settings) (net.Listener, error) {
+	if path, ok := strings.CutPrefix(s.Listen, socketScheme); ok {
+		return listenSocket(ctx, path, s.Socket)
+	}
 	addr, err := net.ResolveTCPAddr("tcp", s.Listen)
 	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "cannot listen on %q: %w", s.Listen, err).WithHint("give --listen HOST:PORT, as in %s", DefaultListen)
+		return nil, sigbox.Errorf(sigbox.Invalid, "cannot listen on %q: %w", s.Listen, err).WithHint("give --listen HOST:PORT, as in %s, or unix:PATH", DefaultListen)
 	}
 	if !addr.IP.IsLoopback() && s.TLS.Cert == "" && !s.InsecureHTTP {
 		return nil, sigbox.Errorf(sigbox.Denied, "%s is reachable from other machines and there is no TLS: tokens and passwords would be sent in the clear", s.Listen).
@@ -56,6 +59,10 @@ func listen(ctx context.Context, s Settings) (net.Listener, error) {
 func publicURL(s Settings, addr net.Addr) (string, error) {
 	if s.URL != "" {
 		return checkURL(s.URL)
+	}
+	if isSocket(s.Listen) {
+		return "", sigbox.Errorf(sigbox.Invalid, "%s is a socket, so sigbox cannot tell where clients reach it", s.Listen).
+			WithHint("give --url, as in --url https://sigstore.example.com")
 	}
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok || tcp.IP.IsUnspecified() {
@@ -113,6 +120,18 @@ func newServer(h http.Handler, tlsConfig *tls.Config, log *slog.Logger) *http.Se
 type certificate struct {
 	files   TLSFiles
 	current atomic.Pointer[tls.Certificate]
+	failed  atomic.Pointer[error] // why the files could not be used when they were read last
+}
+
+// expires is when the certificate ends.
+func (c *certificate) expires() time.Time { return c.current.Load().Leaf.NotAfter }
+
+// failure says why the files cannot be used, nil if they can.
+func (c *certificate) failure() error {
+	if err := c.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // loadCertificate reads the files, and gives nil when there are none.
@@ -132,9 +151,12 @@ func (c *certificate) reload() error {
 		if errors.Is(err, os.ErrNotExist) {
 			e = e.WithHint("check --tls-cert and --tls-key")
 		}
+		err = e
+		c.failed.Store(&err)
 		return e
 	}
 	c.current.Store(&pair)
+	c.failed.Store(nil)
 	return nil
 }
 

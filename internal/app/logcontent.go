@@ -28,15 +28,15 @@ type contents struct {
 	signed, hashed atomic.Uint64
 }
 
-// newContents gives what looks at the entries of a log, by its part of the stores.
-func newContents(ctx context.Context, part string, kv store.KV) *contents {
+// newContents gives what looks at the entries of a log of a role.
+func newContents(ctx context.Context, role string, kv store.KV) *contents {
 	leaf := func(check func([]byte) (bool, error)) *contents {
 		return &contents{check: func(_ uint64, _ time.Time, entry []byte) (bool, error) { return check(entry) }}
 	}
-	switch part {
-	case rekorPart:
+	switch role {
+	case rekorKey:
 		return leaf(rekor.CheckLeaf)
-	case rekorV1Part:
+	case rekorV1Key:
 		return leaf(rekor1.CheckLeaf)
 	}
 	c := ctlog.NewChecker(kv)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -9,34 +10,12 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
-	"github.com/sigbox/sigbox/internal/ctlog"
-	"github.com/sigbox/sigbox/internal/rekor"
-	"github.com/sigbox/sigbox/internal/rekor1"
+	"github.com/sigbox/sigbox/internal/rotation"
 	"github.com/sigbox/sigbox/internal/store"
 	blobdir "github.com/sigbox/sigbox/internal/store/dir"
 	"github.com/sigbox/sigbox/internal/store/s3"
 	"github.com/sigbox/sigbox/internal/tlog"
-	"github.com/sigbox/sigbox/wire/note"
 )
-
-// logNames are the logs of an instance by the names that a person gives them, in
-// the order in which they are checked.
-func logNames() []string { return []string{"rekor2", "rekor1", "ctlog"} }
-
-// logConfig gives what is particular to a log, by its part of the stores.
-func (s state) logConfig(part string, ring keyring) (tlog.Config, error) {
-	switch part {
-	case rekorPart:
-		signer, err := note.NewSigner(s.LogHostname, ring[rekorKey])
-		if err != nil {
-			return tlog.Config{}, err
-		}
-		return rekor.LogConfig(signer), nil
-	case rekorV1Part:
-		return rekor1.LogConfig(s.rekorV1Host(), ring[rekorV1Key])
-	}
-	return ctlog.LogConfig(s.LogHostname+ctLogPath, ring[ctLogKey])
-}
 
 // guardLog adds what the settings say of a log's publishing and of its anchor, and
 // what an operator has accepted.
@@ -127,7 +106,8 @@ func resolved(path string) string {
 
 // CheckLogsOptions change what [CheckLogs] does.
 type CheckLogsOptions struct {
-	// Log is the log to check: rekor2, rekor1 or ctlog; all of them if "".
+	// Log is the log to check: a shard such as rekor2.2, or all v2, v1 or ct; all of them
+	// if "".
 	Log string
 	// Repair makes anew what follows from entries.
 	Repair bool
@@ -199,33 +179,38 @@ type logChecker struct {
 
 func (c *logChecker) all(ctx context.Context) ([]LogReport, error) {
 	var reports []LogReport
-	for _, name := range logNames() {
-		if c.o.Log != "" && c.o.Log != name {
-			continue
+	var names []string
+	for _, role := range logRoles() {
+		for _, g := range c.state.generations(role) {
+			name := generationKey(role, g.Number)
+			names = append(names, name)
+			if !g.Trusted() || c.o.Log != "" && c.o.Log != versionOf(role) && c.o.Log != name {
+				continue
+			}
+			r, err := c.one(ctx, role, g)
+			if errors.Is(err, fs.ErrNotExist) || err != nil && sigbox.KindOf(err) == sigbox.NotFound && c.o.Log != name {
+				continue // an instance need not have each log
+			}
+			if err != nil {
+				return reports, err
+			}
+			reports = append(reports, r)
 		}
-		r, err := c.one(ctx, name)
-		if errors.Is(err, fs.ErrNotExist) || err != nil && sigbox.KindOf(err) == sigbox.NotFound && c.o.Log == "" {
-			continue // an instance need not have each log
-		}
-		if err != nil {
-			return reports, err
-		}
-		reports = append(reports, r)
 	}
 	if len(reports) == 0 {
-		return nil, sigbox.Errorf(sigbox.NotFound, "the instance has no log %q", c.o.Log).WithHint("logs are %s", strings.Join(logNames(), ", "))
+		return nil, sigbox.Errorf(sigbox.NotFound, "the instance has no log %q", c.o.Log).WithHint("logs are %s; v2, v1 and ct are all of a kind", strings.Join(names, ", "))
 	}
 	return reports, nil
 }
 
 // one checks one log.
-func (c *logChecker) one(ctx context.Context, name string) (LogReport, error) {
-	part := name + "/"
-	log, err := c.config(ctx, part)
+func (c *logChecker) one(ctx context.Context, role string, g rotation.Generation) (LogReport, error) {
+	name := generationKey(role, g.Number)
+	log, err := c.config(ctx, role, g)
 	if err != nil {
 		return LogReport{}, err
 	}
-	says := newContents(ctx, part, log.KV)
+	says := newContents(ctx, role, log.KV)
 	o := tlog.CheckOptions{Entry: says.entry}
 	if c.o.SkipContents {
 		o.Entry = nil
@@ -241,28 +226,21 @@ func (c *logChecker) one(ctx context.Context, name string) (LogReport, error) {
 	return LogReport{r, name, says.signed.Load(), says.hashed.Load()}, err
 }
 
-// config gives what the log engine needs to know of a log.
-func (c *logChecker) config(ctx context.Context, part string) (tlog.Config, error) {
-	ring, err := c.keys(part)
+// config gives what the log engine needs to know of a log. Of its key that is the one that
+// tells the log's own checkpoints from others, be it given up.
+func (c *logChecker) config(ctx context.Context, role string, g rotation.Generation) (tlog.Config, error) {
+	name := generationKey(role, g.Number)
+	key, err := c.keeper.logKey(name, g, func() (crypto.Signer, error) { return c.keeper.lazily(name) })
 	if err != nil {
 		return tlog.Config{}, err
 	}
-	log, err := c.state.logConfig(part, ring)
+	log, err := c.state.logConfig(role, g, key)
 	if err != nil {
 		return tlog.Config{}, err
 	}
+	part := shardPart(name)
 	log.KV, log.Blob, log.Logger = store.WithPrefix(c.kv, part), store.Sub(c.blob, part), c.cfg.Logger
 	log.PublishInterval, log.Now = c.settings.PublishInterval, c.cfg.Now
 	c.anchors.guard(&log, c.state.anchorName(part))
-	return log, checkIndex(ctx, &log, part)
-}
-
-// keys opens the one key that tells a log's own checkpoints from others.
-func (c *logChecker) keys(part string) (keyring, error) {
-	name := map[string]string{rekorPart: rekorKey, rekorV1Part: rekorV1Key, ctLogPart: ctLogKey}[part]
-	key, err := c.keeper.lazily(name)
-	if err != nil {
-		return nil, err
-	}
-	return keyring{name: key}, nil
+	return log, checkIndex(ctx, &log, role)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/handout"
+	"github.com/sigbox/sigbox/internal/httpapi"
 	"github.com/sigbox/sigbox/internal/remote"
 	"github.com/sigbox/sigbox/wire/trust"
 )
@@ -112,11 +113,12 @@ func (p *parts) chains() (chains [][][]byte) {
 }
 
 // ctLog gives the CT log of another host that an authority is to use now: of those that
-// are valid the newest; false if there is none.
+// are valid, and are not the place of a shard that only is read, the newest; false if
+// there is none.
 func (p *parts) ctLog(now time.Time) (newest sigbox.TransparencyLog, ok bool) {
 	for _, part := range p.found {
 		for _, l := range part.Root.CTLogs {
-			if l.ValidFor.Contains(now) && (!ok || l.ValidFor.Start.After(newest.ValidFor.Start)) {
+			if l.ValidFor.Contains(now) && !strings.Contains(l.BaseURL, httpapi.ShardsPath) && (!ok || l.ValidFor.Start.After(newest.ValidFor.Start)) {
 				newest, ok = l, true
 			}
 		}
@@ -223,7 +225,7 @@ func (s *services) useParts(p *parts) error {
 		}
 	}
 	if s.ctLog != nil {
-		if err := s.ctLog.SetChains(s.chains()); err != nil {
+		if err := s.setChains(); err != nil {
 			return err
 		}
 	}

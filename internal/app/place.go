@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -31,6 +32,18 @@ type Accept struct {
 	Clock bool
 	// Trust: clients may lose their trust in a log or an authority.
 	Trust bool
+}
+
+// String gives the names of what is accepted.
+func (a Accept) String() string {
+	var names []string
+	for name, yes := range map[string]bool{"move": a.Move, "anchor": a.Anchor, "clock": a.Clock, "trust": a.Trust} {
+		if yes {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
 }
 
 // ParseAccept reads the names of what is accepted: move, anchor, clock, trust.

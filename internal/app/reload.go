@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/sigbox/sigbox/internal/oidc"
@@ -73,12 +74,15 @@ func (a *App) Reload() {
 			log.Error("the TLS certificate was not reloaded, the old one stays", "err", err)
 		}
 	}
+	a.audit.reopen()
 	s, err := a.cfg.load()
 	if err != nil {
+		a.audit.actNow("settings.refused", nil)
 		log.Error("the settings were not reloaded, the old ones stay", "err", err)
 		return
 	}
 	if err := a.services.setIssuers(s); err != nil {
+		a.audit.actNow("settings.refused", nil)
 		log.Error("the settings were not reloaded, the old ones stay", "err", err)
 		return
 	}
@@ -93,6 +97,7 @@ func (a *App) Reload() {
 	if !reflect.DeepEqual(fixed, was) {
 		log.Warn("the settings have changed in more than issuers, CI providers and logins; restart sigbox for the rest")
 	}
+	a.audit.actNow("settings.reloaded", map[string]string{"issuers": strconv.Itoa(len(s.Issuers))})
 	log.Info("settings reloaded", "issuers", len(s.Issuers))
 }
 

@@ -43,6 +43,11 @@ type rotating struct {
 	// Both are nil for a key without.
 	certify func(certification) ([][]byte, error)
 	check   func(key crypto.Signer, chain [][]byte) error
+	// atOnce says that there is no time between publishing a key and its first signature.
+	atOnce bool
+	// ready says why the services cannot take another key now; nil if nothing can keep them
+	// from it.
+	ready func(context.Context, *services) error
 	// apply has the services use the keys as the state says.
 	apply func(context.Context, *services) error
 }
@@ -80,6 +85,21 @@ func rotatings() []rotating {
 			key: oidcKey, rules: rotation.Rules{Overlap: tokenOverlap, Tail: oidc.MaxLifetime + clockMargin},
 			apply: func(ctx context.Context, s *services) error { return s.applyOIDC(ctx) },
 		},
+		{ // clients go from root to root: the one that names the new key names the old one no more
+			key: tufKey, atOnce: true,
+			ready: func(_ context.Context, s *services) error { _, stuck := s.tuf.RootExpires(); return stuck },
+			apply: func(ctx context.Context, s *services) error { return s.applyTUF(ctx) },
+		},
+		rotatingLog(rekorKey), rotatingLog(rekorV1Key), rotatingLog(ctLogKey),
+	}
+}
+
+// rotatingLog is the key of a log, of which each generation is a log of its own.
+func rotatingLog(role string) rotating {
+	return rotating{
+		key: role, rules: rotation.Rules{Overlap: trustOverlap, Tail: clockMargin},
+		ready: func(ctx context.Context, s *services) error { return s.logReady(ctx, role) },
+		apply: func(ctx context.Context, s *services) error { return s.applyLog(ctx, role) },
 	}
 }
 
@@ -99,6 +119,13 @@ func RotatingRoles() (names []string) {
 		names = append(names, k.key)
 	}
 	return names
+}
+
+// SignsAtOnce reports whether the key of a role knows no time between its publication and
+// its first signature.
+func SignsAtOnce(role string) bool {
+	k, err := rotatingKey(role)
+	return err == nil && k.atOnce
 }
 
 // RotateRequest says which key to replace, and how.
@@ -134,6 +161,8 @@ func (r *RotateRequest) check(k rotating) error {
 		return sigbox.Errorf(sigbox.Invalid, "a time since when belongs to a key that is compromised")
 	case r.SwitchAfter != nil && (*r.SwitchAfter < 0 || *r.SwitchAfter > rotation.Span(maxOverlap)):
 		return sigbox.Mismatch(sigbox.Invalid, "a key cannot wait that long before it signs", "between 0 and "+maxOverlap.String(), time.Duration(*r.SwitchAfter))
+	case k.atOnce && r.SwitchAfter != nil:
+		return sigbox.Errorf(sigbox.Invalid, "the key %s signs at once: there is no time to wait for", k.key)
 	case k.certify == nil && (r.Root || r.Signed != ""):
 		return sigbox.Errorf(sigbox.Invalid, "the key %s has no certificates, and so no root", k.key)
 	}

@@ -39,11 +39,16 @@ type signed struct {
 	bundle *sigbox.Bundle
 }
 
-func startRotated(t *testing.T) *rotated {
+func startRotated(t *testing.T, changes ...func(*app.Config)) *rotated {
 	t.Helper()
 	r := &rotated{clock: fixture.NewClock(time.Now())}
 	dir := t.TempDir()
-	r.change = func(c *app.Config) { c.Data, c.Now, c.Poll = dir, r.clock.Now, time.Hour }
+	r.change = func(c *app.Config) {
+		c.Data, c.Now, c.Poll = dir, r.clock.Now, time.Hour
+		for _, change := range changes {
+			change(c)
+		}
+	}
 	r.App = apptest.Start(t, r.change)
 	return r
 }
@@ -200,6 +205,14 @@ func TestRotate(t *testing.T) {
 		}
 		r.sign(t, role.name+", retired")
 	}
+	first := readFile(t, r.RootFile())
+	if got := r.rotate(t, app.RotateRequest{Role: "tuf"}); got != "tuf retired, tuf.2 signing" || r.keyFile(t, "tuf") {
+		t.Errorf("found %s", got)
+	}
+	if bytes.Equal(first, readFile(t, r.RootFile())) {
+		t.Error("root.json is the old one")
+	}
+	r.sign(t, "tuf, retired")
 	root := r.root(t)
 	for name, list := range map[string][]sigbox.CertificateAuthority{"CA": root.CertificateAuthorities, "TSA": root.TimestampAuthorities} {
 		if len(list) != 2 || list[0].ValidFor.End.IsZero() || !list[1].ValidFor.End.IsZero() || !bytes.Equal(list[0].Chain[1], list[1].Chain[1]) {
@@ -385,10 +398,15 @@ func TestRotateRefuses(t *testing.T) {
 		}
 	}
 	r.restart(t, func(dir string) {
-		if err := os.Remove(filepath.Join(dir, "keys", "ca-root.pem")); err != nil {
-			t.Fatal(err)
+		for _, name := range []string{"ca-root.pem", "tuf-root.pem"} {
+			if err := os.Remove(filepath.Join(dir, "keys", name)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
+	if _, err := r.Admin().Rotate(t.Context(), app.RotateRequest{Role: "tuf"}); sigbox.KindOf(err) != sigbox.Invalid || r.keyFile(t, "tuf.2") {
+		t.Errorf("without TUF's root key: %v", err)
+	}
 	if _, err := r.Admin().Rotate(t.Context(), app.RotateRequest{Role: "ca"}); sigbox.KindOf(err) != sigbox.NotFound || !strings.Contains(err.Error(), "ca-root is not here") {
 		t.Errorf("without the root's key: %v", err)
 	}
@@ -424,5 +442,28 @@ func TestRotatePublishes(t *testing.T) {
 	r.pass(t, 8*day)
 	if _, after := get(t, r.App, "/api/v1/timestamp/certchain"); after == before || count("/api/v1/timestamp/certchain") != 2 {
 		t.Error("the timestamp authority hands out the old chain")
+	}
+}
+
+// TestRotateTUFKilled ends the process between the root that names the new key and the
+// record of it: the next start goes on with the key that the root names.
+func TestRotateTUFKilled(t *testing.T) {
+	r := startRotated(t)
+	old := readFile(t, filepath.Join(r.Data(), "keys", "tuf.pem"))
+	r.rotate(t, app.RotateRequest{Role: "tuf"})
+	r.restart(t, func(dir string) {
+		if err := os.WriteFile(filepath.Join(dir, "keys", "tuf.pem"), old, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := app.ForgetSteps(dir, "tuf"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	r.sign(t, "after the restart")
+	if err := r.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r.expect(t, "tuf", "tuf retired, tuf.2 signing"); r.keyFile(t, "tuf") {
+		t.Error("the old key is still there")
 	}
 }

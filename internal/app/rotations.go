@@ -50,12 +50,17 @@ func (s *services) openRotations() error {
 func (r *rotations) rotate(ctx context.Context, req RotateRequest) (RoleKeys, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	k, err := r.find(req.Role)
+	if err != nil {
+		return RoleKeys{}, err
+	}
+	if k.ready != nil && !req.Abandon {
+		if err := k.ready(ctx, r.services); err != nil {
+			return RoleKeys{}, err
+		}
+	}
 	answer, err := r.begin(ctx, req)
 	if err != nil || req.DryRun {
-		return answer, err
-	}
-	k, err := rotatingKey(req.Role)
-	if err != nil {
 		return answer, err
 	}
 	r.unfinished[k.key] = r.unfinished[k.key] || req.Abandon
@@ -120,11 +125,16 @@ func (r *rotations) do(ctx context.Context, k rotating, step rotation.Step) erro
 		}
 		return record()
 	}
+	if step.Action == rotation.Switch && k.ready != nil {
+		if err := k.ready(ctx, r.services); err != nil {
+			return err
+		}
+	}
 	if err := record(); err != nil {
 		return err
 	}
 	r.unfinished[k.key] = true
-	if step.Action == rotation.Retire {
+	if step.Action == rotation.Retire && k.key != rekorV1Key {
 		r.tellOfOutside(ctx, generationKey(k.key, step.Generation))
 	}
 	return r.show(ctx, k)
@@ -255,7 +265,7 @@ func (s *services) watched() (list []*keys.Outside) {
 // holds reports whether the private half of a key is there to be used.
 func (s state) holds(name string) bool {
 	return slices.ContainsFunc(s.generations(roleKey(name)), func(g rotation.Generation) bool {
-		return generationKey(roleKey(name), g.Number) == name && g.Held()
+		return generationKey(roleKey(name), g.Number) == name && held(roleKey(name), g)
 	})
 }
 
@@ -282,7 +292,7 @@ func (s *services) applyCA(ctx context.Context) error {
 	}
 	s.issuing.Store(&authorities{chain, all})
 	if s.ctLog != nil {
-		err = s.ctLog.SetChains(s.chains())
+		err = s.setChains()
 	} else {
 		err = s.outerCT.set(s.outerCTConfig(s.parts.Load()))
 	}
@@ -354,4 +364,35 @@ func (s *services) applyOIDC(ctx context.Context) error {
 		}
 	}
 	return s.provider.SetKeys(signing, others...)
+}
+
+// tufKeys gives the key that signs TUF's metadata, and others that a root may name which
+// was published shortly before a crash.
+func (s *services) tufKeys() (online crypto.Signer, others []crypto.Signer) {
+	for _, g := range s.app.state.get().generations(tufKey) {
+		key := s.keys[generationKey(tufKey, g.Number)]
+		switch {
+		case key == nil:
+		case g.Phase() == rotation.Signing:
+			online = key
+		default:
+			others = append(others, key)
+		}
+	}
+	return online, others
+}
+
+// applyTUF has TUF's metadata signed by the newest key, which clients trust as soon as
+// there is a root that names it.
+func (s *services) applyTUF(ctx context.Context) error {
+	gens := s.app.state.get().generations(tufKey)
+	g, waits := rotation.Next(gens)
+	if !waits {
+		g = rotation.Current(gens)
+	}
+	key, err := s.key(ctx, generationKey(tufKey, g.Number))
+	if err != nil {
+		return err
+	}
+	return s.tuf.Rekey(key)
 }

@@ -28,7 +28,21 @@ type rotator struct {
 
 // here are the keys that this host has.
 func (r *rotator) here() []rotating {
-	return slices.DeleteFunc(rotatings(), func(k rotating) bool { return !r.settings.has(roleOf(k.key)) })
+	return slices.DeleteFunc(rotatings(), func(k rotating) bool { return !r.has(k.key) })
+}
+
+// has reports whether this host has a role's keys.
+func (r *rotator) has(key string) bool {
+	return r.settings.has(roleOf(key)) && (key != rekorV1Key || !r.state.get().RekorV1.IsZero())
+}
+
+// find gives the key of a name, if this host has it.
+func (r *rotator) find(name string) (rotating, error) {
+	k, err := rotatingKey(name)
+	if err == nil && !r.has(k.key) {
+		err = elsewhere(roleOf(k.key), "key "+k.key)
+	}
+	return k, err
 }
 
 // status describes the keys of all roles.
@@ -46,12 +60,9 @@ func (r *rotator) status() (all []RoleKeys, err error) {
 // begin does what is asked for as far as it can be done without services, and gives the
 // role's keys with what will follow.
 func (r *rotator) begin(ctx context.Context, req RotateRequest) (RoleKeys, error) {
-	k, err := rotatingKey(req.Role)
+	k, err := r.find(req.Role)
 	if err != nil {
 		return RoleKeys{}, err
-	}
-	if !r.settings.has(roleOf(k.key)) {
-		return RoleKeys{}, elsewhere(roleOf(k.key), "key "+k.key)
 	}
 	gens := r.state.get().generations(k.key)
 	next, err := req.next(k, gens, r.cfg.Now())
@@ -138,7 +149,7 @@ func parseSigned(text string, key crypto.Signer) ([][]byte, error) {
 // as they are files: what is kept outside is the operator's.
 func (r *rotator) destroyRetired(role string) error {
 	for _, g := range r.state.get().generations(role) {
-		if g.Held() {
+		if held(role, g) {
 			continue
 		}
 		if err := removeKey(r.cfg.Data, generationKey(role, g.Number), r.cfg.Logger); err != nil {

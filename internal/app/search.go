@@ -24,22 +24,29 @@ func (s *services) openIndex(ctx context.Context, log *tlog.Log, kinds ...string
 	}, func() float64 { return float64(x.CompleteFrom()) }))
 }
 
-// searched is what searches the logs, v2 first.
-func (s *services) searched() *httpapi.Search {
-	h := &httpapi.Search{Logger: s.app.cfg.Logger}
-	if s.rekor != nil {
-		h.Logs = append(h.Logs, httpapi.SearchedLog{Name: "v2", Trust: s.rekor.TransparencyLog(), Index: s.rekorIndex, Prove: s.rekor.ByIndex})
+// searched is what is searched: the v2 logs first, the newest of them first.
+func (s *services) searched() (logs []httpapi.SearchedLog) {
+	for _, d := range s.activeFirst(rekorKey) {
+		logs = append(logs, d.searched(0, d.rekor.ByIndex))
 	}
-	if s.rekorV1 != nil {
-		h.Logs = append(h.Logs, httpapi.SearchedLog{
-			Name: "v1", Trust: s.rekorV1.TransparencyLog(), Tree: s.rekorV1.Info().Tree, Index: s.rekorV1Index,
-			Prove: func(ctx context.Context, index uint64) (sigbox.LogEntry, error) {
-				e, err := s.rekorV1.ByIndex(ctx, int64(index)) // #nosec G115 -- one that was found
-				return e.LogEntry, err
-			},
+	for _, d := range s.activeFirst(rekorV1Key) {
+		v1 := d.searched(128, func(ctx context.Context, index uint64) (sigbox.LogEntry, error) {
+			e, err := d.rekorV1.ByIndex(ctx, index)
+			return e.LogEntry, err
 		})
+		v1.Tree = d.rekorV1.Info().Tree
+		logs = append(logs, v1)
 	}
-	return h
+	return logs
+}
+
+// searched is the shard as it is searched; numbers of other logs than those of its role
+// begin elsewhere than at first.
+func (d *shard) searched(first int, prove func(context.Context, uint64) (sigbox.LogEntry, error)) httpapi.SearchedLog {
+	return httpapi.SearchedLog{
+		Name: versionOf(d.role), Shard: d.name(), Number: byte(first + d.number%128), // #nosec G115 -- below 256
+		Trust: d.trust(), Index: d.index, Prove: prove,
+	}
 }
 
 // run does what the services do by themselves, until ctx ends.
@@ -51,17 +58,17 @@ func (s *services) run(ctx context.Context) error {
 	g.Go(func() error { return s.outerCT.run(ctx) })
 	g.Go(func() error { return s.rotations.run(ctx) })
 	g.Go(func() error { return s.clock.Run(ctx) })
-	for _, x := range []*search.Index{s.rekorIndex, s.rekorV1Index} {
-		if x != nil {
-			g.Go(func() error { return x.Run(ctx) })
+	for _, d := range s.shards.of("") {
+		if d.index != nil {
+			g.Go(func() error { return d.index.Run(ctx) })
 		}
 	}
 	return g.Wait()
 }
 
 // checkIndex has the rows of a log's search index checked with the log.
-func checkIndex(ctx context.Context, cfg *tlog.Config, part string) (err error) {
-	if part != rekorPart && part != rekorV1Part {
+func checkIndex(ctx context.Context, cfg *tlog.Config, role string) (err error) {
+	if role == ctLogKey {
 		return nil
 	}
 	cfg.Given = search.Given

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +23,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/sigbox/sigbox"
-	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/ca"
 	"github.com/sigbox/sigbox/internal/clock"
 	"github.com/sigbox/sigbox/internal/ctlog"
@@ -34,7 +32,6 @@ import (
 	"github.com/sigbox/sigbox/internal/rekor"
 	"github.com/sigbox/sigbox/internal/rekor1"
 	"github.com/sigbox/sigbox/internal/remote"
-	"github.com/sigbox/sigbox/internal/search"
 	"github.com/sigbox/sigbox/internal/store"
 	blobdir "github.com/sigbox/sigbox/internal/store/dir"
 	"github.com/sigbox/sigbox/internal/store/pebble"
@@ -43,7 +40,6 @@ import (
 	"github.com/sigbox/sigbox/internal/tuf"
 	"github.com/sigbox/sigbox/internal/web"
 	"github.com/sigbox/sigbox/wire/entry"
-	"github.com/sigbox/sigbox/wire/note"
 	"github.com/sigbox/sigbox/wire/trust"
 )
 
@@ -52,9 +48,6 @@ const (
 	usersPart = "oidc/"
 	// usedTokensPart holds the identity tokens that were used.
 	usedTokensPart = "ca/used/"
-	rekorPart      = "rekor2/"
-	rekorV1Part    = "rekor1/"
-	ctLogPart      = "ctlog/"
 )
 
 // services are the parts of an instance that this host has, nil where another host has
@@ -68,26 +61,24 @@ type services struct {
 	blob   store.Blob
 
 	clock    *clock.Clock
+	page     statusPage
 	pages    *web.Pages
 	users    *oidc.Users
 	provider *oidc.Provider
-	ctLog    *ctlog.Service
+	ctLog    *ctlog.Shards
 	outerCT  outerCT // stands for ctLog where another host has it
 	parts    atomic.Pointer[parts]
 	ca       *ca.Service
 	issuing  atomic.Pointer[authorities] // the CA's, nil on a host without it
 	tsa      *tsa.Service
-	rekor    *rekor.Service
-	rekorV1  *rekor1.Service // nil when the instance has none
+	rekor    *rekor.Shards
+	rekorV1  *rekor1.Shards // nil when the instance has none
 	tuf      *tuf.Repository
 	// rotations replace keys.
 	rotations *rotations
 
-	// The logs of the engine; the v1 log's is nil when the instance has none.
-	ctTree, rekorTree, rekorV1Tree *tlog.Log
-	opened                         []*tlog.Log
-	// What finds entries of the logs.
-	rekorIndex, rekorV1Index *search.Index
+	// shards are the logs behind the three.
+	shards shards
 }
 
 // issuerURL is the name of the built-in provider of an instance.
@@ -95,7 +86,7 @@ func issuerURL(instanceURL string) string { return instanceURL + "/oidc" }
 
 // openServices makes the services, from what they stand on upwards.
 func (a *App) openServices(ctx context.Context) error {
-	s := &services{app: a}
+	s := &services{app: a, page: statusPage{app: a}}
 	a.services = s
 	other, err := readParts(a.settings.Parts)
 	if err != nil {
@@ -147,8 +138,8 @@ func (s *services) openGround(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.later(keeper.Close)
 	s.keeper = keeper
+	a.later(keeper.Close)
 	var g errgroup.Group
 	g.Go(func() (err error) {
 		st := a.state.get()
@@ -234,24 +225,11 @@ func (s *services) openChain(context.Context) (err error) {
 
 // openCTLog opens the log of certificates.
 func (s *services) openCTLog(ctx context.Context) error {
-	a := s.app
-	logConfig, err := ctlog.LogConfig(a.state.get().LogHostname+ctLogPath, s.keys[ctLogKey])
-	if err != nil {
-		return err
+	active, err := s.openShards(ctx, ctLogKey)
+	if err == nil {
+		s.ctLog = ctlog.NewShards(active.ct)
 	}
-	if s.ctTree, err = s.openLog(ctx, ctLogPart, logConfig); err != nil {
-		return err
-	}
-	if s.ctLog, err = ctlog.New(ctlog.Config{
-		Log: s.ctTree, Key: s.keys[ctLogKey], Chains: s.chains(), URL: a.state.get().URL + ctLogPath, Since: a.state.get().ValidFrom,
-		Files: store.Sub(s.blob, ctLogPart),
-	}); err != nil {
-		return err
-	}
-	if err := s.ctLog.PublishIssuers(ctx); err != nil {
-		a.cfg.Logger.Warn("the issuers' certificates were not published beside the CT log's tiles", "error", err) // they are served all the same
-	}
-	return nil
+	return err
 }
 
 // openCA opens the certificate authority, which logs its precertificates here or on
@@ -275,8 +253,8 @@ func (s *services) openCA(context.Context) error {
 		log = &s.outerCT
 	}
 	s.ca, err = ca.New(ca.Config{
-		Gate: bound, Clock: s.clock,
-		Key: key, Chain: s.issuing.Load().chain, CTLog: log, URL: a.state.get().URL, Issuers: s.issuers(a.settings), Providers: a.settings.Providers, Spent: used,
+		Gate: bound, Limit: a.limitIdentities(), Record: a.recordIssuance(), Clock: s.clock,
+		Key: key, Chain: s.issuing.Load().chain, CTLog: log, URL: s.url(RoleCA), Issuers: s.issuers(a.settings), Providers: a.settings.Providers, Spent: used,
 		Keys: remote.NewIssuerKeys(remote.IssuerKeysConfig{}), Now: a.cfg.Now, Logger: a.cfg.Logger,
 	})
 	if err != nil {
@@ -345,62 +323,44 @@ func (s *services) openTSA(ctx context.Context) error {
 
 // past is the newest time that the logs have on record.
 func (s *services) past() (newest time.Time) {
-	for _, l := range s.trees() {
-		if at := l.Head().Time; at.After(newest) {
+	for _, d := range s.shards.of("") {
+		if at := d.tree.Head().Time; at.After(newest) {
 			newest = at
 		}
 	}
 	return newest
 }
 
-// trees are the logs of the engine that there are.
-func (s *services) trees() []*tlog.Log {
-	return slices.DeleteFunc([]*tlog.Log{s.rekorTree, s.ctTree, s.rekorV1Tree}, func(l *tlog.Log) bool { return l == nil })
-}
-
 func (s *services) openRekor(ctx context.Context) error {
-	signer, err := note.NewSigner(s.app.state.get().LogHostname, s.keys[rekorKey])
-	if err != nil {
-		return err
+	active, err := s.openShards(ctx, rekorKey)
+	if err == nil {
+		s.rekor = rekor.NewShards(active.rekor)
 	}
-	if s.rekorTree, err = s.openLog(ctx, rekorPart, rekor.LogConfig(signer)); err != nil {
-		return err
-	}
-	if s.rekorIndex, err = s.openIndex(ctx, s.rekorTree, entry.KindHashedRekord); err != nil {
-		return err
-	}
-	s.rekor, err = rekor.New(rekor.Config{Log: s.rekorTree, Signer: signer, Since: s.app.state.get().ValidFrom, Rows: search.Rows})
 	return err
 }
 
-// openRekorV1 opens the v1 log, or begins it. One that is turned off is frozen: what
+// openRekorV1 opens the v1 log, or begins it. One that is turned off is sealed: what
 // it has stays readable and trusted.
 func (s *services) openRekorV1(ctx context.Context) error {
 	a := s.app
-	key := s.keys[rekorV1Key]
-	if key == nil {
+	if a.state.get().RekorV1.IsZero() && !a.settings.rekorV1() {
 		return nil
 	}
 	if err := a.beginRekorV1(); err != nil {
 		return err
 	}
-	host := a.state.get().rekorV1Host()
-	cfg, err := rekor1.LogConfig(host, key)
+	active, err := s.openShards(ctx, rekorV1Key)
 	if err != nil {
 		return err
 	}
-	cfg.Sealed = !a.settings.rekorV1()
-	if s.rekorV1Tree, err = s.openLog(ctx, rekorV1Part, cfg); err != nil {
-		return err
+	var sealed []*rekor1.Service
+	for _, d := range s.shards.of(rekorV1Key) {
+		if d.number < active.number {
+			sealed = append(sealed, d.rekorV1)
+		}
 	}
-	if s.rekorV1Index, err = s.openIndex(ctx, s.rekorV1Tree); err != nil {
-		return err
-	}
-	s.rekorV1, err = rekor1.New(rekor1.Config{
-		Log: s.rekorV1Tree, Key: key, Host: host, Since: a.state.get().RekorV1,
-		Rows: search.Rows, RowBytes: search.RowBytes,
-	})
-	return err
+	s.rekorV1 = rekor1.NewShards(sealed, active.rekorV1)
+	return nil
 }
 
 // beginRekorV1 notes that the v1 log exists, now that its key does.
@@ -422,12 +382,7 @@ func (s *services) openLog(ctx context.Context, part string, cfg tlog.Config) (*
 	cfg.KV, cfg.Blob = store.WithPrefix(s.kv, part), store.Sub(s.blob, part)
 	cfg.Now, cfg.Logger, cfg.Metrics = a.cfg.Now, a.cfg.Logger, a.registry
 	a.guardLog(&cfg, part)
-	l, err := tlog.Open(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	s.opened = append(s.opened, l)
-	return l, nil
+	return tlog.Open(ctx, cfg)
 }
 
 // closeLogs closes the logs, all at the same time: each may have to wait for its
@@ -435,10 +390,11 @@ func (s *services) openLog(ctx context.Context, part string, cfg tlog.Config) (*
 func (s *services) closeLogs() error {
 	ctx, cancel := context.WithTimeout(context.Background(), logCloseTimeout)
 	defer cancel()
-	errs := make([]error, len(s.opened))
+	logs := s.shards.of("")
+	errs := make([]error, len(logs))
 	var wait sync.WaitGroup
-	for i, l := range s.opened {
-		wait.Go(func() { errs[i] = l.Close(ctx) })
+	for i, d := range logs {
+		wait.Go(func() { errs[i] = d.tree.Close(ctx) })
 	}
 	wait.Wait()
 	return errors.Join(errs...)
@@ -454,16 +410,14 @@ func (s *services) openTUF(context.Context) error {
 		return err
 	}
 	a := s.app
+	online, others := s.tufKeys()
 	if s.tuf, err = tuf.Open(tuf.Config{
-		Dir: filepath.Join(a.cfg.Data, tufDir), RootKeys: s.tufRootKeys(), OnlineKey: s.keys[tufKey],
+		Dir: filepath.Join(a.cfg.Data, tufDir), RootKeys: s.tufRootKeys(), OnlineKey: online, Others: others,
 		Targets: targets, Approve: a.approveTrust(), Now: a.cfg.Now, Logger: a.cfg.Logger, Metrics: a.registry,
 	}); err != nil {
 		return err
 	}
-	if err := atomicfile.Replace(a.RootFile(), s.tuf.Root(), 0o644); err != nil {
-		return diskError(a.cfg.Data, err)
-	}
-	return nil
+	return s.writeRoot()
 }
 
 // recordRoot makes the TUF root the first entry of each empty transparency log: what
@@ -471,33 +425,45 @@ func (s *services) openTUF(context.Context) error {
 // clients the index 0 and the proof of a tree of one leaf, which is empty: cosign
 // then leaves the fields out, and sigstore-python wants them.
 func (s *services) recordRoot(ctx context.Context) error {
-	v2 := s.rekorTree != nil && s.rekorTree.Head().Size == 0
-	v1 := s.rekorV1 != nil && s.app.settings.rekorV1() && s.rekorV1Tree.Head().Size == 0
-	if !v2 && !v1 {
+	for _, role := range []string{rekorKey, rekorV1Key} {
+		if !s.shards.has(role) || role == rekorV1Key && !s.app.settings.rekorV1() {
+			continue
+		}
+		d := s.active(role)
+		if d.tree.Head().Size > 0 {
+			continue
+		}
+		if why := d.tree.Err(); why != nil {
+			if err := s.rootNotRecorded(why); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := s.recordRootIn(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recordRootIn makes the TUF root an entry of a log.
+func (s *services) recordRootIn(ctx context.Context, d *shard) error {
+	if d.role == ctLogKey {
 		return nil
 	}
-	if v2 {
-		if why := s.rekorTree.Err(); why != nil {
-			return s.rootNotRecorded(why)
-		}
-	}
-	if v1 {
-		if why := s.rekorV1Tree.Err(); why != nil {
-			return s.rootNotRecorded(why)
-		}
-	}
 	e, err := s.rootEntry()
-	if err == nil && v2 {
-		_, err = s.rekor.Add(ctx, e)
+	if err != nil {
+		return err
 	}
-	if err != nil || !v1 {
+	if d.role == rekorKey {
+		_, err = d.rekor.Add(ctx, e)
 		return err
 	}
 	p, err := entry.ParseProposal(entry.AppendProposal(nil, e))
 	if err != nil {
 		return err
 	}
-	_, _, err = s.rekorV1.Add(ctx, p)
+	_, _, err = d.rekorV1.Add(ctx, p)
 	return err
 }
 
@@ -523,7 +489,7 @@ func (s *services) rootEntry() (e sigbox.Entry, err error) {
 			key, err = keys.Generate(sigbox.ECDSAP256SHA256)
 		}
 	} else if root, key = s.tuf.Root(), s.keys[tufRootKey]; key == nil {
-		key = s.keys[tufKey]
+		key, _ = s.tufKeys()
 	}
 	if err != nil {
 		return e, err
@@ -541,32 +507,38 @@ func (s *services) rootEntry() (e sigbox.Entry, err error) {
 	return e, nil
 }
 
-// register adds the routes of all services to mux.
-func (s *services) register(mux *http.ServeMux) {
+// register adds the routes of the services that are served at a port to mux.
+func (s *services) register(mux *http.ServeMux, on func(Role) bool) {
 	log := s.app.cfg.Logger
-	if s.ca != nil {
+	if s.ca != nil && on(RoleCA) {
 		(&httpapi.Fulcio{Service: s.ca, Logger: log}).Register(mux)
 	}
-	if s.ctLog != nil {
+	if s.ctLog != nil && on(RoleCTLog) {
 		(&httpapi.CT{Service: s.ctLog, Logger: log, Prefix: ctLogPath}).Register(mux)
 	}
-	if s.tsa != nil {
+	if s.tsa != nil && on(RoleTSA) {
 		(&httpapi.Timestamp{Service: s.tsa, Logger: log}).Register(mux)
 	}
-	if s.rekor != nil {
+	if s.rekor != nil && on(RoleLog) {
 		(&httpapi.Rekor{Service: s.rekor, Logger: log}).Register(mux)
 	}
-	if s.rekorV1 != nil {
+	if s.rekorV1 != nil && on(RoleLogV1) {
 		(&httpapi.RekorV1{Service: s.rekorV1, Logger: log}).Register(mux)
 	}
-	if s.rekor != nil || s.rekorV1 != nil {
-		s.searched().Register(mux)
+	if s.rekor != nil && on(RoleLog) || s.rekor == nil && s.rekorV1 != nil && on(RoleLogV1) {
+		(&httpapi.Search{Logs: s.searched, Logger: log}).Register(mux)
 	}
-	if s.tuf != nil {
+	if s.shards.has("") {
+		(&httpapi.Shards{List: s.listShards, Handler: s.shardHandler(on), Logger: log}).Register(mux)
+	}
+	if s.tuf != nil && on(RoleTUF) {
 		(&httpapi.TUF{Repository: s.tuf, Logger: log}).Register(mux)
 		mux.HandleFunc("GET /{$}", s.front)
+	} else {
+		mux.Handle("GET /{$}", http.RedirectHandler("/status", http.StatusSeeOther))
 	}
-	if s.provider != nil {
+	mux.Handle("GET /status", &s.page)
+	if s.provider != nil && on(RoleOIDC) {
 		mux.Handle("/oidc/", s.provider.Handler())
 	}
 }
@@ -585,32 +557,44 @@ func (s *services) checks() []httpapi.Check {
 		}
 	}
 	add("certificate authority", s.ca != nil, func() error { return s.ca.Err() })
-	add("CT log", s.ctLog != nil, func() error { return s.ctLog.Err() })
+	add("CT log", s.ctLog != nil, s.shardErr(ctLogKey))
 	add("CT log of another host", s.ca != nil && s.ctLog == nil, s.outerCT.Err)
-	add("transparency log", s.rekor != nil, func() error { return s.rekorTree.Err() })
+	add("transparency log", s.rekor != nil, s.shardErr(rekorKey))
 	add("timestamp authority", s.tsa != nil, func() error { return s.tsa.Err() })
 	if s.tuf != nil {
 		checks = append(checks, httpapi.Check{Name: "TUF repository", Err: s.tuf.Err, Notice: s.tuf.Notice})
 	}
-	add("transparency log, v1", s.rekorV1 != nil, func() error { return s.rekorV1Tree.Err() })
+	add("transparency log, v1", s.rekorV1 != nil, s.shardErr(rekorV1Key))
 	add("parts of other hosts", len(s.app.settings.Only) > 0, func() error { return s.parts.Load().err() })
+	add("audit log", s.app.settings.Audit.Required, s.app.audit.err)
+	add("TLS certificate", s.app.cert != nil, func() error { return s.app.cert.err(s.app.cfg.Now()) })
 	for _, key := range s.watched() {
 		checks = append(checks, httpapi.Check{Name: "key " + key.Name(), Err: key.Err})
 	}
 	return checks
 }
 
-// logs says how far each log has come.
+// logs says how far each log has come, those that take entries first.
 func (s *services) logs() []LogStatus {
 	var logs []LogStatus
-	if s.rekor != nil {
-		logs = append(logs, LogStatus{Origin: s.app.state.get().LogHostname, Size: s.rekorTree.Head().Size, Unindexed: s.rekorIndex.CompleteFrom()})
-	}
-	if s.ctLog != nil {
-		logs = append(logs, LogStatus{Origin: s.app.state.get().LogHostname + ctLogPath, Size: s.ctTree.Head().Size})
-	}
-	if s.rekorV1 != nil {
-		logs = append(logs, LogStatus{Origin: s.app.state.get().rekorV1Host(), Size: s.rekorV1Tree.Head().Size, Unindexed: s.rekorV1Index.CompleteFrom()})
+	for _, role := range []string{rekorKey, ctLogKey, rekorV1Key} {
+		for _, d := range s.activeFirst(role) {
+			log := LogStatus{Origin: d.origin(), Size: d.tree.Head().Size, Committed: committed(d.tree)}
+			if d.index != nil {
+				log.Unindexed = d.index.CompleteFrom()
+			}
+			logs = append(logs, log)
+		}
 	}
 	return logs
+}
+
+// committed is when the last entry of a log was, nil for none.
+func committed(l *tlog.Log) *time.Time {
+	h := l.Head()
+	if h.Size == 0 {
+		return nil
+	}
+	at := h.Time.UTC()
+	return &at
 }

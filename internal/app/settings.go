@@ -13,6 +13,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/ca"
+	"github.com/sigbox/sigbox/internal/limit"
 	"github.com/sigbox/sigbox/internal/oidc"
 	"github.com/sigbox/sigbox/internal/store/s3"
 )
@@ -42,6 +43,14 @@ type Settings struct {
 	// Parts are files with what the instance's other hosts have: each is a copy of that
 	// host's part.json. They are read again when they change.
 	Parts []string `yaml:"parts"`
+	// Listeners are addresses besides Listen, for some roles alone.
+	Listeners []Listener `yaml:"listeners"`
+	// Socket says who may connect to the Unix sockets among the addresses.
+	Socket Socket `yaml:"socket"`
+	// Proxies say whose word is taken for where requests come from.
+	Proxies ProxySettings `yaml:"proxies"`
+	// Audit says where it is written down what was issued and done.
+	Audit AuditSettings `yaml:"audit"`
 	// TLS names the certificate files; they are read again when they change.
 	TLS TLSFiles `yaml:"tls"`
 	// InsecureHTTP allows listening beyond loopback without TLS.
@@ -87,12 +96,21 @@ type TLSFiles struct {
 	Key  string `yaml:"key"`
 }
 
-// Limits bound what is in flight; 0 is the default.
+// Limits bound what is in flight, and what anybody may ask for; 0 is the default.
 type Limits struct {
 	// Requests in flight at once, 8,192 if 0.
 	Requests int64 `yaml:"requests"`
 	// BodyBytes held at once over all requests, 64 MiB if 0.
 	BodyBytes int64 `yaml:"body-bytes"`
+	// ConnectionsPerAddress is how many connections one address may hold, three quarters
+	// of all if 0. Proxies that are trusted may hold any number.
+	ConnectionsPerAddress int `yaml:"connections-per-address"`
+	// PerAddress bounds the requests of an address, EntriesPerAddress those that add
+	// entries to a transparency log, and CertificatesPerIdentity what one identity is
+	// certified. None does if zero. Of IPv6 an address is a network of 64 bits.
+	PerAddress              limit.Rate `yaml:"per-address"`
+	EntriesPerAddress       limit.Rate `yaml:"entries-per-address"`
+	CertificatesPerIdentity limit.Rate `yaml:"certificates-per-identity"`
 }
 
 // LoadSettings reads a settings file. An optional one may be missing.
@@ -184,7 +202,13 @@ func (s *Settings) check() error {
 	if err := watched.Check(); err != nil {
 		return err
 	}
-	if s.Limits.Requests < 0 || s.Limits.BodyBytes < 0 {
+	if err := s.Audit.check(); err != nil {
+		return err
+	}
+	if err := s.checkListeners(); err != nil {
+		return err
+	}
+	if s.Limits.Requests < 0 || s.Limits.BodyBytes < 0 || s.Limits.ConnectionsPerAddress < 0 {
 		return sigbox.Errorf(sigbox.Invalid, "limits: expected numbers of 0 and more")
 	}
 	return nil
@@ -211,6 +235,16 @@ func (s Settings) over(flags Settings) Settings {
 		s.Only = flags.Only
 	}
 	s.Parts = append(s.Parts, flags.Parts...)
+	s.Listeners = append(s.Listeners, flags.Listeners...)
+	if flags.Audit != (AuditSettings{}) {
+		s.Audit = flags.Audit
+	}
+	if flags.Socket != (Socket{}) {
+		s.Socket = flags.Socket
+	}
+	if flags.Proxies.Trusted != nil {
+		s.Proxies = flags.Proxies
+	}
 	if flags.PublishInterval != 0 {
 		s.PublishInterval = flags.PublishInterval
 	}

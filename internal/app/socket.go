@@ -33,13 +33,22 @@ const (
 )
 
 // listenAdmin opens the admin socket. The data directory is locked, so a socket
-// that is there was left behind. A new one is made where nobody else can reach it,
-// and put in place when its mode is right.
+// that is there was left behind.
 func listenAdmin(ctx context.Context, dir string) (net.Listener, error) {
-	path := filepath.Join(dir, socketFile)
-	private, err := os.MkdirTemp(dir, ".admin-") // 0700
+	l, err := placeSocket(ctx, filepath.Join(dir, socketFile), 0o600, -1)
 	if err != nil {
 		return nil, diskError(dir, err)
+	}
+	return l, nil
+}
+
+// placeSocket opens a socket. It is made where nobody else can reach it, and put in
+// place, also of one that is there, when its mode and group are right; -1 is the
+// process's own group.
+func placeSocket(ctx context.Context, path string, mode fs.FileMode, group int) (net.Listener, error) {
+	private, err := os.MkdirTemp(filepath.Dir(path), ".socket-") // 0700
+	if err != nil {
+		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(private) }() // it is empty, and in nobody's way
 	made := filepath.Join(private, socketFile)
@@ -50,15 +59,17 @@ func listenAdmin(ctx context.Context, dir string) (net.Listener, error) {
 		return err
 	})
 	if err != nil {
-		return nil, diskError(dir, err)
+		return nil, err
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // by its own path, below
-	err = os.Chmod(made, 0o600)
+	if err = os.Chmod(made, mode); err == nil && group >= 0 {
+		err = os.Chown(made, -1, group)
+	}
 	if err == nil {
 		err = os.Rename(made, path)
 	}
 	if err != nil {
-		return nil, errors.Join(diskError(dir, err), l.Close())
+		return nil, errors.Join(err, l.Close())
 	}
 	return socket{l, path}, nil
 }
@@ -173,7 +184,8 @@ func newAdminServer(admin Admin, log *slog.Logger) *http.Server {
 		return admin.Status(r.Context())
 	}))
 	return &http.Server{
-		Handler: mux, ReadTimeout: adminTimeout, WriteTimeout: adminTimeout, IdleTimeout: adminTimeout,
+		ConnContext: withPeer,
+		Handler:     mux, ReadTimeout: adminTimeout, WriteTimeout: adminTimeout, IdleTimeout: adminTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }

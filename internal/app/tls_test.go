@@ -106,3 +106,66 @@ func writeCertificate(t *testing.T, files app.TLSFiles, serial int64) {
 	writeFile(t, files.Key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
 	writeFile(t, files.Cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 }
+
+// TestRenewedCertificate: a certificate is read again where a symbolic link leads to
+// another directory, as Kubernetes and others renew them; a broken pair keeps the old one
+// and is told of.
+func TestRenewedCertificate(t *testing.T) {
+	dir := t.TempDir()
+	at := time.Now()
+	version := func(name string, serial int64) {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		files := app.TLSFiles{Cert: filepath.Join(dir, name, "tls.crt"), Key: filepath.Join(dir, name, "tls.key")}
+		writeCertificate(t, files, serial)
+		for _, path := range []string{files.Cert, files.Key} { // as from an archive
+			if err := os.Chtimes(path, at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	point := func(name string) {
+		made := filepath.Join(dir, "..new")
+		if err := os.Symlink(name, made); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(made, filepath.Join(dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version("first", 1)
+	point("first")
+	for _, name := range []string{"tls.crt", "tls.key"} {
+		if err := os.Symlink(filepath.Join("..data", name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := newLogLines()
+	a := apptest.Start(t, func(c *app.Config) {
+		c.Flags.TLS = app.TLSFiles{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}
+		c.Poll, c.Logger = time.Millisecond, slog.New(slog.NewTextHandler(log, nil))
+	})
+	version("second", 2)
+	point("second")
+	log.wait(t, "settings reloaded")
+	if serial, _ := hello(t, a); serial != 2 {
+		t.Errorf("expected the new certificate, found %d", serial)
+	}
+	version("third", 3)
+	writeFile(t, filepath.Join(dir, "third", "tls.key"), "no key")
+	point("third")
+	log.wait(t, "the TLS certificate was not reloaded")
+	if serial, _ := hello(t, a); serial != 2 {
+		t.Errorf("expected the old certificate to stay, found %d", serial)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(a.URL() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, metrics := readAll(t, resp); !strings.Contains(metrics, "sigbox_tls_certificate_reload_failed 1") || !strings.Contains(metrics, "sigbox_tls_certificate_expiry_seconds 1.") {
+		t.Error("the metrics do not say so")
+	}
+}

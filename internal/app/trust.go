@@ -2,6 +2,7 @@ package app
 
 import (
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/handout"
 	"github.com/sigbox/sigbox/wire/trust"
 )
@@ -16,7 +17,18 @@ func (s *services) publish() error {
 	if err != nil {
 		return err
 	}
-	return s.tuf.SetTargets(targets)
+	if err := s.tuf.SetTargets(targets); err != nil {
+		return err
+	}
+	return s.writeRoot()
+}
+
+// writeRoot writes the TUF root to hand out.
+func (s *services) writeRoot() error {
+	if err := atomicfile.Replace(s.app.RootFile(), s.tuf.Root(), 0o644); err != nil {
+		return diskError(s.app.cfg.Data, err)
+	}
+	return nil
 }
 
 // approveTrust is what the TUF repository asks before the trust root changes.
@@ -60,16 +72,16 @@ func (s *services) targets() (map[string][]byte, error) {
 func (s *services) trustedRoot() *sigbox.TrustedRoot {
 	root := new(sigbox.TrustedRoot)
 	if s.rekor != nil {
-		root.Logs = append(root.Logs, s.rekor.TransparencyLog())
+		root.Logs = append(root.Logs, s.trustedLogs(rekorKey)...)
 	}
 	if s.rekorV1 != nil {
-		root.Logs = append(root.Logs, s.rekorV1.TransparencyLog())
+		root.Logs = append(root.Logs, s.trustedLogs(rekorV1Key)...)
 	}
 	if s.ca != nil {
 		root.CertificateAuthorities = s.ca.CertificateAuthorities()
 	}
 	if s.ctLog != nil {
-		root.CTLogs = append(root.CTLogs, s.ctLog.TransparencyLog())
+		root.CTLogs = append(root.CTLogs, s.trustedLogs(ctLogKey)...)
 	}
 	if s.tsa != nil {
 		root.TimestampAuthorities = s.tsa.CertificateAuthorities()
@@ -88,15 +100,14 @@ func (s *services) signingConfig() *sigbox.SigningConfig {
 		}
 		return []sigbox.Service{{URL: url, MajorAPIVersion: version, ValidFor: sigbox.TimeRange{Start: s.app.state.get().ValidFrom}, Operator: operator}}
 	}
-	url := s.app.state.get().URL
-	logs := at(s.rekor != nil, url, 2)
-	for _, v1 := range at(s.rekorV1 != nil && s.app.settings.rekorV1(), url, 1) {
+	logs := at(s.rekor != nil, s.url(RoleLog), 2)
+	for _, v1 := range at(s.rekorV1 != nil && s.app.settings.rekorV1(), s.url(RoleLogV1), 1) {
 		v1.ValidFor.Start = s.app.state.get().RekorV1
 		logs = append(logs, v1)
 	}
 	return &sigbox.SigningConfig{
-		CAs:         at(s.ca != nil, url, 1),
-		OIDC:        at(s.provider != nil, issuerURL(url), 1),
+		CAs:         at(s.ca != nil, s.url(RoleCA), 1),
+		OIDC:        at(s.provider != nil, issuerURL(s.url(RoleOIDC)), 1),
 		Logs:        logs,
 		TSAs:        at(s.tsa != nil, s.timestampURL(), 1),
 		LogSelector: sigbox.Selector{Mode: "ANY"},
@@ -109,4 +120,4 @@ func (s *services) signingConfig() *sigbox.SigningConfig {
 const operator = "sigbox"
 
 // timestampURL is the timestamp authority's full path, as clients want it.
-func (s *services) timestampURL() string { return s.app.state.get().URL + "/api/v1/timestamp" }
+func (s *services) timestampURL() string { return s.url(RoleTSA) + "/api/v1/timestamp" }

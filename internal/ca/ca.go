@@ -71,6 +71,12 @@ type Config struct {
 	Validity time.Duration
 	// Gate bounds what is certified at once; nil is no bound.
 	Gate *gate.Gate
+	// Limit is asked before anything is certified for an identity that a token has proven,
+	// by who holds a key; an error refuses. Nil allows everything.
+	Limit func(sigbox.Identity) error
+	// Record is told what came of each request, before the certificate is handed out; an
+	// error keeps it back. Nil is nobody.
+	Record func(context.Context, Record) error
 	// Clock gives the time that certificates begin at; nil is Now's, watched for steps
 	// back alone.
 	Clock *clock.Clock
@@ -171,6 +177,21 @@ func (s *Service) Err() error {
 // Issue checks the token and the proof of possession and returns a certificate
 // with its chain; see [sigbox.CA].
 func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][]byte, error) {
+	var r Record
+	chain, err := s.issue(ctx, req, &r)
+	if s.config.Record == nil {
+		return chain, err
+	}
+	if r.Err = err; err == nil {
+		r.Certificate = chain[0]
+	}
+	if unrecorded := s.config.Record(ctx, r); err == nil && unrecorded != nil {
+		return nil, unrecorded
+	}
+	return chain, err
+}
+
+func (s *Service) issue(ctx context.Context, req sigbox.CertificateRequest, r *Record) ([][]byte, error) {
 	if err := s.gate.Knock(); err != nil {
 		return nil, err
 	}
@@ -181,6 +202,7 @@ func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][
 	if err != nil {
 		return nil, err
 	}
+	r.accepted(token, who)
 	// Only who has a good token takes a place, and nobody holds one while an issuer is
 	// asked for its keys.
 	leave, err := s.gate.Enter(ctx)
@@ -191,6 +213,11 @@ func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][
 	pub, err := possession(req, who.proofs)
 	if err != nil {
 		return nil, err
+	}
+	if s.config.Limit != nil {
+		if err := s.config.Limit(who.identity); err != nil {
+			return nil, err
+		}
 	}
 	if s.spent != nil {
 		if err := s.spent.spend(ctx, token.ticket); err != nil {

@@ -248,3 +248,6 @@ func (s *Service) markStored(sub *submission) {
 const issuerPart = "issuer/"
 
 func issuerKey(fp fingerprint) []byte { return append([]byte(issuerPart), fp[:]...) }
+
+// Active gives s: what [Shards] gives of several.
+func (s *Service) Active() *Service { return s }

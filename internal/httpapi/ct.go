@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/sigbox/sigbox/internal/ctlog"
 	"github.com/sigbox/sigbox/internal/jsonerr"
 	"github.com/sigbox/sigbox/internal/tlog"
+	"github.com/sigbox/sigbox/wire/cert"
 )
 
 // maxCTBody bounds the body of a submission: a chain in base64.
@@ -28,10 +30,17 @@ const maxCTBody = 1 << 20
 //	GET  {prefix}/tile/{L}/{N}[.p/{W}], {prefix}/tile/data/{N}[.p/{W}]
 //	GET  {prefix}/issuer/{fingerprint}
 type CT struct {
-	Service *ctlog.Service
+	Service CTLog
 	Logger  *slog.Logger
 	// Prefix begins all paths, "/ctlog" if "".
 	Prefix string
+}
+
+// CTLog is a certificate log, whichever shard of it takes certificates.
+type CTLog interface {
+	Add(ctx context.Context, chain [][]byte, precert bool) (cert.SCT, error)
+	// Active gives the shard that does, to be read.
+	Active() *ctlog.Service
 }
 
 // Register adds the routes to mux.
@@ -40,33 +49,45 @@ func (h *CT) Register(mux *http.ServeMux) {
 	if prefix == "" {
 		prefix = "/ctlog"
 	}
+	mux.HandleFunc("POST "+prefix+"/ct/v1/add-chain", h.json(h.addChain))
+	mux.HandleFunc("POST "+prefix+"/ct/v1/add-pre-chain", h.json(h.addPreChain))
+	h.registerReading(mux, prefix, shardCaching)
+}
+
+// CTShard serves a shard of a certificate log, to be read.
+func CTShard(shard *ctlog.Service, logger *slog.Logger) http.Handler {
+	mux := http.NewServeMux()
+	(&CT{Service: shard, Logger: logger}).registerReading(mux, "", tileCaching)
+	return mux
+}
+
+// registerReading adds the routes that read.
+func (h *CT) registerReading(mux *http.ServeMux, prefix, caching string) {
 	for route, answer := range map[string]func(http.ResponseWriter, *http.Request) (any, error){
-		"POST %/ct/v1/add-chain":          h.addChain,
-		"POST %/ct/v1/add-pre-chain":      h.addPreChain,
-		"GET %/ct/v1/get-sth":             h.getSTH,
-		"GET %/ct/v1/get-sth-consistency": h.getConsistency,
-		"GET %/ct/v1/get-proof-by-hash":   h.getProofByHash,
-		"GET %/ct/v1/get-entries":         h.getEntries,
-		"GET %/ct/v1/get-roots":           h.getRoots,
-		"GET %/ct/v1/get-entry-and-proof": h.getEntryAndProof,
+		"get-sth":             h.getSTH,
+		"get-sth-consistency": h.getConsistency,
+		"get-proof-by-hash":   h.getProofByHash,
+		"get-entries":         h.getEntries,
+		"get-roots":           h.getRoots,
+		"get-entry-and-proof": h.getEntryAndProof,
 	} {
-		mux.HandleFunc(withPrefix(route, prefix), h.json(answer))
+		mux.HandleFunc("GET "+prefix+"/ct/v1/"+route, h.json(answer))
 	}
-	mux.HandleFunc("GET "+prefix+"/checkpoint", func(w http.ResponseWriter, _ *http.Request) {
-		writeCheckpoint(w, h.Service.Checkpoint())
-	})
-	mux.Handle("GET "+prefix+"/tile/{path...}", newTiles("data", tileLog{h.Service.Tile, h.Service.Data}, shardCaching, h.Logger))
+	registerTiles(mux, prefix, "data", ctTiles{h.Service}, caching, h.Logger)
 	mux.HandleFunc("GET "+prefix+"/issuer/{fingerprint}", h.issuer)
 }
 
-// withPrefix puts the prefix in the place of the route's %.
-func withPrefix(route, prefix string) string {
-	for i := range len(route) {
-		if route[i] == '%' {
-			return route[:i] + prefix + route[i+1:]
-		}
-	}
-	return route
+// ctTiles reads a certificate log as static-ct-api has it.
+type ctTiles struct{ log CTLog }
+
+func (t ctTiles) Checkpoint() string { return t.log.Active().Checkpoint() }
+
+func (t ctTiles) Tile(ctx context.Context, level int, index uint64, width int) ([]byte, error) {
+	return t.log.Active().Tile(ctx, level, index, width)
+}
+
+func (t ctTiles) Entries(ctx context.Context, index uint64, width int) ([]byte, error) {
+	return t.log.Active().Data(ctx, index, width)
 }
 
 // json makes a handler of a method that answers with JSON.
@@ -116,7 +137,7 @@ func (h *CT) add(w http.ResponseWriter, r *http.Request, precert bool) (any, err
 
 // getSTH is RFC 6962 §4.3.
 func (h *CT) getSTH(http.ResponseWriter, *http.Request) (any, error) {
-	sth, err := h.Service.TreeHead()
+	sth, err := h.Service.Active().TreeHead()
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +156,7 @@ func (h *CT) getConsistency(_ http.ResponseWriter, r *http.Request) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	proof, err := h.Service.Consistency(r.Context(), first, second)
+	proof, err := h.Service.Active().Consistency(r.Context(), first, second)
 	return struct {
 		Consistency [][]byte `json:"consistency"`
 	}{hashes(proof)}, err
@@ -151,7 +172,7 @@ func (h *CT) getProofByHash(_ http.ResponseWriter, r *http.Request) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	index, proof, err := h.Service.ProofByHash(r.Context(), leaf, size)
+	index, proof, err := h.Service.Active().ProofByHash(r.Context(), leaf, size)
 	return struct {
 		Index uint64   `json:"leaf_index"`
 		Path  [][]byte `json:"audit_path"`
@@ -183,7 +204,7 @@ func (h *CT) getEntries(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := h.Service.Entries(r.Context(), start, end)
+	entries, err := h.Service.Active().Entries(r.Context(), start, end)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +221,7 @@ func (h *CT) getEntries(_ http.ResponseWriter, r *http.Request) (any, error) {
 func (h *CT) getRoots(http.ResponseWriter, *http.Request) (any, error) {
 	return struct {
 		Certificates [][]byte `json:"certificates"`
-	}{h.Service.Roots()}, nil
+	}{h.Service.Active().Roots()}, nil
 }
 
 // getEntryAndProof is RFC 6962 §4.8.
@@ -209,7 +230,7 @@ func (h *CT) getEntryAndProof(_ http.ResponseWriter, r *http.Request) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	e, proof, err := h.Service.EntryAndProof(r.Context(), index, size)
+	e, proof, err := h.Service.Active().EntryAndProof(r.Context(), index, size)
 	return struct {
 		ctEntry
 		Path [][]byte `json:"audit_path"`
@@ -224,7 +245,7 @@ func (h *CT) issuer(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, h.Logger, sigbox.Errorf(sigbox.NotFound, "issuer %.80q: expected a SHA-256 in lower-case hex", text))
 		return
 	}
-	der, err := h.Service.Issuer(r.Context(), [32]byte(raw))
+	der, err := h.Service.Active().Issuer(r.Context(), [32]byte(raw))
 	if err != nil {
 		writeError(w, r, h.Logger, err)
 		return

@@ -186,7 +186,7 @@ func newRPCError(w http.ResponseWriter, httpStatus, rpcCode int, msg string, wai
 		s.standsFor(httpStatus)
 	}
 	e := connect.NewError(connect.Code(rpcCode), errors.New(msg)) // #nosec G115 -- one of the 16 codes
-	if httpStatus == http.StatusServiceUnavailable {
+	if httpStatus == http.StatusServiceUnavailable || httpStatus == http.StatusTooManyRequests {
 		e.Meta().Set("Grpc-Retry-Pushback-Ms", strconv.Itoa(1000*wait)) // gRFC A6, for clients that retry by themselves
 		e.AddDetail(retryInfo(wait))
 	}
@@ -195,7 +195,7 @@ func newRPCError(w http.ResponseWriter, httpStatus, rpcCode int, msg string, wai
 
 // retryInfo is a google.rpc.RetryInfo: {retry_delay: {seconds: wait}}.
 func retryInfo(wait int) *connect.ErrorDetail {
-	delay := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(wait)) // #nosec G115 -- one of two numbers
+	delay := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(wait)) // #nosec G115 -- of seconds, from 0 to a day
 	info := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), delay)
 	detail, err := connect.NewErrorDetail(&anypb.Any{TypeUrl: "type.googleapis.com/google.rpc.RetryInfo", Value: info})
 	if err != nil {
@@ -206,8 +206,12 @@ func retryInfo(wait int) *connect.ErrorDetail {
 
 // writeRPCError answers a call that does not come to its method, or not back.
 func writeRPCError(w http.ResponseWriter, r *http.Request, httpStatus, rpcCode int, msg string) {
+	wait, err := strconv.Atoi(w.Header().Get("Retry-After"))
+	if err != nil {
+		wait = retryAfter
+	}
 	answer := &trailersOnly{ResponseWriter: w}
-	_ = connect.NewErrorWriter().Write(answer, r, newRPCError(w, httpStatus, rpcCode, msg, retryAfter)) // it writes headers alone
+	_ = connect.NewErrorWriter().Write(answer, r, newRPCError(w, httpStatus, rpcCode, msg, wait)) // it writes headers alone
 	answer.end()
 }
 

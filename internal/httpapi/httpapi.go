@@ -15,12 +15,14 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/limit"
 )
 
 // Codes of google.rpc.Code.
 const (
-	rpcNotFound      = 5
-	rpcUnimplemented = 12
+	rpcNotFound          = 5
+	rpcResourceExhausted = 8
+	rpcUnimplemented     = 12
 )
 
 // status gives the HTTP status and the gRPC code (google.rpc.Code) of a kind.
@@ -45,6 +47,22 @@ func status(kind sigbox.Kind) (httpStatus, rpcCode int) {
 	return http.StatusInternalServerError, 13 // INTERNAL
 }
 
+// requestInfo is google.rpc.RequestInfo in JSON, a detail of a status.
+type requestInfo struct {
+	Type string `json:"@type"`
+	ID   string `json:"requestId"`
+}
+
+// newStatus makes the body of an answer to w's request, which names the request where
+// it is known.
+func newStatus(w http.ResponseWriter, rpc int, msg string) rpcStatus {
+	s := rpcStatus{rpc, msg, []any{}}
+	if id := w.Header().Get(requestIDHeader); id != "" {
+		s.Details = append(s.Details, requestInfo{"type.googleapis.com/google.rpc.RequestInfo", id})
+	}
+	return s
+}
+
 // rpcStatus is google.rpc.Status in JSON, the error body of Fulcio and Rekor.
 type rpcStatus struct {
 	Code    int    `json:"code"`
@@ -56,7 +74,7 @@ type rpcStatus struct {
 // and never shown.
 func writeError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
 	code, rpc, msg := refuse(w, r, log, err)
-	writeJSON(w, code, rpcStatus{rpc, msg, []any{}})
+	writeJSON(w, code, newStatus(w, rpc, msg))
 }
 
 // refuse logs err and gives what to answer with, for a protocol to put into its own
@@ -64,6 +82,10 @@ func writeError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err er
 func refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) (httpStatus, rpcCode int, msg string) {
 	kind := sigbox.KindOf(err)
 	httpStatus, rpcCode = status(kind)
+	_, limited := errors.AsType[*limit.Exceeded](err)
+	if limited {
+		httpStatus, rpcCode = http.StatusTooManyRequests, rpcResourceExhausted
+	}
 	if ended := r.Context().Err(); ended != nil && errors.Is(err, ended) {
 		httpStatus, rpcCode = endedStatus(ended)
 	}
@@ -76,7 +98,7 @@ func refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error)
 		msg = internalMessage
 	}
 	log.Log(r.Context(), refusalLevel(httpStatus), refusedMessage, "method", r.Method, "path", r.URL.Path, "status", httpStatus, "err", err)
-	if httpStatus == http.StatusServiceUnavailable {
+	if httpStatus == http.StatusServiceUnavailable || limited {
 		w.Header().Set("Retry-After", strconv.Itoa(patience(err)))
 	}
 	return httpStatus, rpcCode, msg

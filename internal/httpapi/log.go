@@ -34,7 +34,7 @@ func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
 			r.AddAttrs(slog.Int("left_out", left))
 		}
 	}
-	if id, ok := ctx.Value(requestIDKey{}).(string); ok {
+	if id := RequestID(ctx); id != "" {
 		r.AddAttrs(slog.String("request_id", id))
 	}
 	return h.Handler.Handle(ctx, r)

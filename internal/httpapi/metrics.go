@@ -15,6 +15,7 @@ type Metrics struct {
 	seconds  *prometheus.HistogramVec
 	inFlight prometheus.Gauge
 	refused  prometheus.Counter
+	limited  *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics with reg.
@@ -38,9 +39,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Requests refused because too many were in flight.",
 		}),
 	}
-	reg.MustRegister(m.requests, m.seconds, m.inFlight, m.refused)
+	m.limited = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sigbox_limited_total",
+		Help: "Requests and connections refused because of a limit, by whose it is: address, identity or connections.",
+	}, []string{"limit"})
+	for _, by := range []string{"address", "identity", "connections"} {
+		m.limited.WithLabelValues(by)
+	}
+	reg.MustRegister(m.requests, m.seconds, m.inFlight, m.refused, m.limited)
 	return m
 }
+
+// Limited counts a refusal because of a limit: address, identity or connections.
+func (m *Metrics) Limited(by string) { m.limited.WithLabelValues(by).Inc() }
 
 // observe counts one answered request. pattern is the mux's, "" where none
 // matched.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/limit"
 )
 
 const (
@@ -46,6 +48,12 @@ type Guard struct {
 	// all requests, 64 MiB if 0. More are answered with 503 and Retry-After, but for
 	// bodies of up to 64 KiB, which MaxInFlight bounds.
 	MaxBodyBytes int64
+	// Proxies are believed when they say whom they speak for; nil is none.
+	Proxies *Proxies
+	// PerClient and Entries bound, for each client's address, how many requests it may
+	// send, and how many entries for the transparency logs; nil is no bound. More are
+	// answered with 429 and Retry-After.
+	PerClient, Entries *limit.Limiter
 }
 
 // Wrap puts the guard in front of next.
@@ -78,8 +86,12 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	start := time.Now()
-	id := g.requestID(r)
-	r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+	client, proxied := g.Proxies.client(r)
+	id := g.requestID(r, proxied)
+	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, request{id, client}))
+	if proxied && client.IsValid() { // for who looks there, such as the OpenID provider
+		r.RemoteAddr = netip.AddrPortFrom(client, 0).String()
+	}
 	rec := &recorder{ResponseWriter: w, request: r, answers: &g.answers}
 	rec.Header().Set(requestIDHeader, id)
 	body := &heldBody{ReadCloser: r.Body, guard: g}
@@ -93,9 +105,43 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	if !allowOrigins(rec, r) {
-		g.next.ServeHTTP(rec, r)
+	if allowOrigins(rec, r) {
+		return
 	}
+	if err := g.limited(r, client); err != nil {
+		g.limit(rec, r, err)
+		return
+	}
+	g.next.ServeHTTP(rec, r)
+}
+
+// limited says whether a client has sent too much. Who asks how the instance is, and who
+// comes from nowhere, is not counted.
+func (g *guard) limited(r *http.Request, client netip.Addr) error {
+	if !client.IsValid() || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics" {
+		return nil
+	}
+	key := limit.AddressKey(client)
+	if err := g.PerClient.Allow(key); err != nil {
+		return err
+	}
+	if r.Method == http.MethodPost && addsEntry(r.URL.Path) {
+		return g.Entries.Allow(key)
+	}
+	return nil
+}
+
+// addsEntry reports whether a path is where entries of a transparency log are posted to.
+func addsEntry(path string) bool {
+	return path == "/api/v2/log/entries" || path == "/api/v1/log/entries" || path == rekorRPC+"CreateEntry"
+}
+
+// limit answers a client that has sent too much.
+func (g *guard) limit(w http.ResponseWriter, r *http.Request, err error) {
+	g.Metrics.Limited("address")
+	err = sigbox.Errorf(sigbox.Unavailable, "too many requests from this address: %w", err).WithHint("come again when Retry-After says")
+	code, rpc, msg := refuse(w, r, g.Logger, err)
+	answerAny(w, r, code, rpc, msg)
 }
 
 // enter counts a request in and says whether there was room for it.
@@ -131,7 +177,7 @@ func answerAny(w http.ResponseWriter, r *http.Request, code, rpc int, msg string
 		writeJSON(w, code, errorV1{code, msg})
 		return
 	}
-	writeJSON(w, code, rpcStatus{rpc, msg, []any{}})
+	writeJSON(w, code, newStatus(w, rpc, msg))
 }
 
 // recovered answers for a handler that panicked with p; nil is one that did not.
@@ -263,11 +309,9 @@ func (b *heldBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-type requestIDKey struct{}
-
-// requestID takes the id that a proxy gave, when it is a sound one, or makes one.
-func (g *guard) requestID(r *http.Request) string {
-	if id := r.Header.Get(requestIDHeader); id != "" && len(id) <= maxRequestID && strings.IndexFunc(id, oddInID) < 0 {
+// requestID takes the id that a trusted proxy gave, when it is a sound one, or makes one.
+func (g *guard) requestID(r *http.Request, proxied bool) string {
+	if id := r.Header.Get(requestIDHeader); proxied && id != "" && len(id) <= maxRequestID && strings.IndexFunc(id, oddInID) < 0 {
 		return id
 	}
 	return g.run + strconv.FormatUint(g.count.Add(1), 36)

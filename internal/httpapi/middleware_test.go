@@ -169,13 +169,18 @@ func TestMetricsLabelsAreBounded(t *testing.T) {
 
 func TestRequestID(t *testing.T) {
 	mux := http.NewServeMux()
-	h, _, _ := guarded(Guard{}, mux)
-	if id := do(h, "GET", "/", "X-Request-Id", "proxy-17").Header().Get("X-Request-Id"); id != "proxy-17" {
+	mux.HandleFunc("GET /", func(http.ResponseWriter, *http.Request) {})
+	behind, _, _ := guarded(Guard{Proxies: proxies(t, "", "192.0.2.1")}, mux) // httptest's own address
+	open, _, _ := guarded(Guard{}, mux)
+	if id := do(behind, "GET", "/", "X-Request-Id", "proxy-17").Header().Get("X-Request-Id"); id != "proxy-17" {
 		t.Errorf("a sound id: found %q", id)
 	}
-	for _, odd := range []string{"a b", "a\"b", strings.Repeat("a", 65), "ü"} {
-		if id := do(h, "GET", "/", "X-Request-Id", odd).Header().Get("X-Request-Id"); id == odd || id == "" {
-			t.Errorf("%q: found %q", odd, id)
+	if id := do(open, "GET", "/", "X-Request-Id", "proxy-17").Header().Get("X-Request-Id"); id == "proxy-17" || id == "" {
+		t.Errorf("an id of anybody: found %q", id)
+	}
+	for _, odd := range []string{"", "a b", "a\nb", "é", strings.Repeat("a", 65), `"`} {
+		if id := do(behind, "GET", "/", "X-Request-Id", odd).Header().Get("X-Request-Id"); id == odd || id == "" {
+			t.Errorf("an odd id, %q: found %q", odd, id)
 		}
 	}
 }
@@ -354,6 +359,7 @@ func TestNoRoute(t *testing.T) {
 		{"GET", "/api/v1/search/nothing", 404, "", `{"code":5,"message":"nothing has the path \"/api/v1/search/nothing\"","details":[]}`},
 	} {
 		w := do(h, c.method, c.path)
+		c.body = strings.Replace(c.body, "[]", `[{"@type":"type.googleapis.com/google.rpc.RequestInfo","requestId":"`+w.Header().Get("X-Request-Id")+`"}]`, 1)
 		if w.Code != c.status || w.Body.String() != c.body || w.Header().Get("Content-Type") != "application/json" || w.Header().Get("Allow") != c.allow {
 			t.Errorf("%s %s: found %d %v %s", c.method, c.path, w.Code, w.Header(), w.Body)
 		}

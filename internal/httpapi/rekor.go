@@ -49,7 +49,7 @@ type ReadLog interface {
 // Register adds the routes to mux.
 func (h *Rekor) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/v2/log/entries", h.add)
-	h.registerRPC(mux, registerTiles(mux, "/api/v2", h.Service, shardCaching, h.Logger))
+	h.registerRPC(mux, registerTiles(mux, "/api/v2", "entries", h.Service, shardCaching, h.Logger))
 }
 
 func (h *Rekor) add(w http.ResponseWriter, r *http.Request) {

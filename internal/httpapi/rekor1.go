@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"encoding/hex"
 	"log/slog"
 	"net/http"
@@ -30,8 +31,11 @@ import (
 //
 // Sources: openapi.yaml of sigstore/rekor; C2SP tlog-tiles.
 type RekorV1 struct {
-	Service *rekor1.Service
+	Service *rekor1.Shards
 	Logger  *slog.Logger
+
+	// shard is the one at whose place this is, nil for the active one.
+	shard *rekor1.Service
 }
 
 // entriesV1 is where entries are.
@@ -39,22 +43,50 @@ const entriesV1 = "/api/v1/log/entries"
 
 // Register adds the routes to mux.
 func (h *RekorV1) Register(mux *http.ServeMux) {
-	handle := func(pattern string, f func(http.ResponseWriter, *http.Request) error) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if err := f(w, r); err != nil {
-				writeErrorV1(w, r, h.Logger, err)
-			}
-		})
+	h.handle(mux, "POST "+entriesV1, h.add)
+	h.handle(mux, "POST "+entriesV1+"/retrieve", h.retrieve)
+	h.handle(mux, "POST "+entriesV1+"/retrieve/{$}", h.retrieve)
+	h.registerReading(mux)
+	registerTiles(mux, "/api/v1/log", "entries", h.Service, shardCaching, h.Logger)
+}
+
+// RekorV1Shard serves a shard, to be read as if it were the last one. Entries of all
+// shards are found.
+func RekorV1Shard(log *rekor1.Shards, shard *rekor1.Service, logger *slog.Logger) http.Handler {
+	mux := http.NewServeMux()
+	(&RekorV1{Service: log, Logger: logger, shard: shard}).registerReading(mux)
+	registerTiles(mux, "/api/v1/log", "entries", shard, tileCaching, logger)
+	return mux
+}
+
+// registerReading adds the routes that read by GET.
+func (h *RekorV1) registerReading(mux *http.ServeMux) {
+	h.handle(mux, "GET "+entriesV1, h.byIndex)
+	h.handle(mux, "GET "+entriesV1+"/{id}", h.byID)
+	h.handle(mux, "GET /api/v1/log", h.info)
+	h.handle(mux, "GET /api/v1/log/proof", h.proof)
+	h.handle(mux, "GET /api/v1/log/publicKey", h.publicKey)
+}
+
+// handle adds a route whose errors have Rekor v1's form.
+func (h *RekorV1) handle(mux *http.ServeMux, pattern string, f func(http.ResponseWriter, *http.Request) error) {
+	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if err := f(w, r); err != nil {
+			writeErrorV1(w, r, h.Logger, err)
+		}
+	})
+}
+
+// shardOf gives the shard that a request names by the tree's ID.
+func (h *RekorV1) shardOf(r *http.Request) (*rekor1.Service, error) {
+	tree, err := numberOr(r, "treeID", 0)
+	if err != nil {
+		return nil, err
 	}
-	handle("POST "+entriesV1, h.add)
-	handle("GET "+entriesV1, h.byIndex)
-	handle("GET "+entriesV1+"/{id}", h.byID)
-	handle("POST "+entriesV1+"/retrieve", h.retrieve)
-	handle("POST "+entriesV1+"/retrieve/{$}", h.retrieve)
-	handle("GET /api/v1/log", h.info)
-	handle("GET /api/v1/log/proof", h.proof)
-	handle("GET /api/v1/log/publicKey", h.publicKey)
-	registerTiles(mux, "/api/v1/log", h.Service, shardCaching, h.Logger)
+	if tree == 0 && h.shard != nil {
+		return h.shard, nil
+	}
+	return h.Service.Shard(tree)
 }
 
 // errorV1 is the error body of Rekor v1; the code is the HTTP status.
@@ -167,19 +199,30 @@ func (h *RekorV1) retrieve(w http.ResponseWriter, r *http.Request) error {
 
 // logInfo is LogInfo of openapi.yaml.
 type logInfo struct {
-	InactiveShards []struct{} `json:"inactiveShards"`
-	RootHash       string     `json:"rootHash"`
-	SignedTreeHead string     `json:"signedTreeHead"`
-	TreeID         string     `json:"treeID"`
-	TreeSize       uint64     `json:"treeSize"`
+	InactiveShards []shardInfo `json:"inactiveShards"`
+	shardInfo
+}
+
+// shardInfo is InactiveShardLogInfo of openapi.yaml.
+type shardInfo struct {
+	RootHash       string `json:"rootHash"`
+	SignedTreeHead string `json:"signedTreeHead"`
+	TreeID         string `json:"treeID"`
+	TreeSize       uint64 `json:"treeSize"`
+}
+
+func newShardInfo(shard *rekor1.Service) shardInfo {
+	i := shard.Info()
+	return shardInfo{hex.EncodeToString(i.Root[:]), i.Checkpoint, strconv.FormatUint(i.Tree, 10), i.Size}
 }
 
 func (h *RekorV1) info(w http.ResponseWriter, _ *http.Request) error {
-	i := h.Service.Info()
-	writeJSON(w, http.StatusOK, logInfo{
-		InactiveShards: []struct{}{}, RootHash: hex.EncodeToString(i.Root[:]), SignedTreeHead: i.Checkpoint,
-		TreeID: strconv.FormatUint(i.Tree, 10), TreeSize: i.Size,
-	})
+	shard := cmp.Or(h.shard, h.Service.Active())
+	info := logInfo{[]shardInfo{}, newShardInfo(shard)}
+	for _, before := range h.Service.Before(shard) {
+		info.InactiveShards = append(info.InactiveShards, newShardInfo(before))
+	}
+	writeJSON(w, http.StatusOK, info)
 	return nil
 }
 
@@ -192,11 +235,11 @@ func (h *RekorV1) proof(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	tree, err := numberOr(r, "treeID", 0)
+	shard, err := h.shardOf(r)
 	if err != nil {
 		return err
 	}
-	c, err := h.Service.Consistency(r.Context(), tree, first, last)
+	c, err := shard.Consistency(r.Context(), first, last)
 	if err != nil {
 		return err
 	}
@@ -212,14 +255,11 @@ func (h *RekorV1) proof(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *RekorV1) publicKey(w http.ResponseWriter, r *http.Request) error {
-	tree, err := numberOr(r, "treeID", 0)
+	shard, err := h.shardOf(r)
 	if err != nil {
 		return err
 	}
-	if own := h.Service.Info().Tree; tree != 0 && tree != own {
-		return sigbox.Errorf(sigbox.Invalid, "the log has no tree %d: its one is %d", tree, own)
-	}
-	writeBytes(w, http.StatusOK, "application/x-pem-file", h.Service.PublicKey())
+	writeBytes(w, http.StatusOK, "application/x-pem-file", shard.PublicKey())
 	return nil
 }
 

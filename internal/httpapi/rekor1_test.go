@@ -49,7 +49,7 @@ func newRekorV1(t testing.TB, change func(*rekor1.Config)) (*httptest.Server, *r
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	(&RekorV1{Service: service, Logger: slog.New(slog.DiscardHandler)}).Register(mux)
+	(&RekorV1{Service: rekor1.NewShards(nil, service), Logger: slog.New(slog.DiscardHandler)}).Register(mux)
 	server := httptest.NewServer(mux)
 	t.Cleanup(func() {
 		server.Close()

@@ -26,13 +26,14 @@ import (
 // Search finds entries of the transparency logs.
 //
 //	GET  /api/search               entries of all logs, in pages, with proofs if wanted
-//	POST /api/v1/index/retrieve    entry IDs of the v1 log, as Rekor v1 answers
+//	POST /api/v1/index/retrieve    entry IDs of the v1 logs, as Rekor v1 answers
 //
 // docs/search.md describes the first; openapi.yaml of sigstore/rekor (SearchIndex)
 // the second, which is there if a log has a tree ID.
 type Search struct {
-	// Logs are searched one after another.
-	Logs   []SearchedLog
+	// Logs gives what is searched, one after another. Which there are may change; it
+	// has one with a tree ID from the beginning, or never.
+	Logs   func() []SearchedLog
 	Logger *slog.Logger
 	// Concurrent is how many searches run at once, 2 if 0: they must not slow those
 	// who log. Others wait for a second, and are then told to come again.
@@ -43,8 +44,12 @@ type Search struct {
 
 // SearchedLog is a log that is searched.
 type SearchedLog struct {
-	Name  string // "v1" or "v2"
-	Trust sigbox.TransparencyLog
+	Name string // "v1" or "v2"
+	// Shard names it among those of one name, and Number tells it from all others for
+	// good.
+	Shard  string
+	Number byte
+	Trust  sigbox.TransparencyLog
 	// Tree is the ID of a v1 log's tree, 0 for others.
 	Tree  uint64
 	Index *search.Index
@@ -82,23 +87,18 @@ func (h *Search) Register(mux *http.ServeMux) {
 		w.Header().Set("Cache-Control", "no-store")
 		writeLarge(w, r, h.Logger, answer)
 	})
-	if v1 := h.withTree(); v1 != nil {
+	if len(withTree(h.Logs())) > 0 {
 		mux.HandleFunc("POST /api/v1/index/retrieve", func(w http.ResponseWriter, r *http.Request) {
-			if err := h.retrieve(w, r, v1); err != nil {
+			if err := h.retrieve(w, r); err != nil {
 				writeErrorV1(w, r, h.Logger, err)
 			}
 		})
 	}
 }
 
-// withTree gives the v1 log, nil if there is none.
-func (h *Search) withTree() *SearchedLog {
-	for i := range h.Logs {
-		if h.Logs[i].Tree != 0 {
-			return &h.Logs[i]
-		}
-	}
-	return nil
+// withTree gives the v1 logs.
+func withTree(logs []SearchedLog) []SearchedLog {
+	return slices.DeleteFunc(slices.Clone(logs), func(l SearchedLog) bool { return l.Tree == 0 })
 }
 
 // enter waits for a place among the searches; leave gives it back.
@@ -132,6 +132,7 @@ type foundPage struct {
 // foundEntry is an entry as it says itself.
 type foundEntry struct {
 	Log   string `json:"log"`
+	Shard string `json:"shard,omitempty"`
 	Index uint64 `json:"index"`
 	// UUID is the entry ID of a v1 log.
 	UUID    string        `json:"uuid,omitempty"`
@@ -160,17 +161,19 @@ type foundSigner struct {
 
 // searchedLog says what was searched.
 type searchedLog struct {
-	Name string `json:"name"`
-	ID   []byte `json:"id"` // as logId in entries
-	URL  string `json:"url"`
-	Size uint64 `json:"size"`
+	Name  string `json:"name"`
+	Shard string `json:"shard,omitempty"`
+	ID    []byte `json:"id"` // as logId in entries
+	URL   string `json:"url"`
+	Size  uint64 `json:"size"`
 	// Complete: all entries are indexed; else those from CompleteFrom on are.
 	Complete     bool   `json:"complete"`
 	CompleteFrom uint64 `json:"completeFrom"`
 }
 
 func (h *Search) search(r *http.Request) (*foundPage, error) {
-	q, err := h.parse(r.URL.RawQuery)
+	logs := h.Logs()
+	q, err := parseSearch(r.URL.RawQuery, logs)
 	if err != nil {
 		return nil, err
 	}
@@ -181,26 +184,26 @@ func (h *Search) search(r *http.Request) (*foundPage, error) {
 	}
 	defer leave()
 	page := &foundPage{Entries: []foundEntry{}}
-	for i := range h.Logs {
-		if q.wants(&h.Logs[i]) {
-			page.Logs = append(page.Logs, h.Logs[i].searched())
+	for i := range logs {
+		if q.wants(&logs[i]) {
+			page.Logs = append(page.Logs, logs[i].searched())
 		}
 	}
-	at, err := h.find(ctx, q, page)
+	at, err := q.find(ctx, logs, page)
 	if err != nil {
 		return nil, err
 	}
-	if at.log < len(h.Logs) {
-		page.Next = at.String()
+	if at.log < len(logs) {
+		page.Next = at.encode(logs[at.log].Number)
 	}
 	return page, nil
 }
 
 // find adds the entries of a page, and gives where the next one begins.
-func (h *Search) find(ctx context.Context, q *searchQuery, page *foundPage) (cursor, error) {
+func (q *searchQuery) find(ctx context.Context, logs []SearchedLog, page *foundPage) (cursor, error) {
 	at := q.at
-	for at.log < len(h.Logs) && len(page.Entries) < q.limit {
-		l := &h.Logs[at.log]
+	for at.log < len(logs) && len(page.Entries) < q.limit {
+		l := &logs[at.log]
 		if !q.wants(l) {
 			at.log++
 			continue
@@ -221,7 +224,7 @@ func (h *Search) find(ctx context.Context, q *searchQuery, page *foundPage) (cur
 		}
 		at.log, at.below = at.log+1, search.Newest
 	}
-	for at.log < len(h.Logs) && !q.wants(&h.Logs[at.log]) {
+	for at.log < len(logs) && !q.wants(&logs[at.log]) {
 		at.log++
 	}
 	return at, nil
@@ -230,7 +233,7 @@ func (h *Search) find(ctx context.Context, q *searchQuery, page *foundPage) (cur
 func (l *SearchedLog) searched() searchedLog {
 	from := l.Index.CompleteFrom()
 	return searchedLog{
-		Name: l.Name, ID: l.Trust.LogID, URL: l.Trust.BaseURL, Size: l.Index.Log().Head().Size, Complete: from == 0, CompleteFrom: from,
+		Name: l.Name, Shard: l.Shard, ID: l.Trust.LogID, URL: l.Trust.BaseURL, Size: l.Index.Log().Head().Size, Complete: from == 0, CompleteFrom: from,
 	}
 }
 
@@ -240,7 +243,7 @@ func (l *SearchedLog) entry(ctx context.Context, index uint64, proof bool) (foun
 	if err != nil {
 		return foundEntry{}, err
 	}
-	e := foundEntry{Log: l.Name, Index: index, Time: f.Logged, Kind: f.Kind, Version: f.Version, Digests: f.Digests, Signers: []foundSigner{}}
+	e := foundEntry{Log: l.Name, Shard: l.Shard, Index: index, Time: f.Logged, Kind: f.Kind, Version: f.Version, Digests: f.Digests, Signers: []foundSigner{}}
 	if l.Tree != 0 {
 		e.UUID = entry.ID{Tree: l.Tree, Leaf: f.Leaf}.String()
 	}
@@ -269,7 +272,9 @@ type searchQuery struct {
 	at    cursor
 }
 
-func (q *searchQuery) wants(l *SearchedLog) bool { return q.log == "" || q.log == l.Name }
+func (q *searchQuery) wants(l *SearchedLog) bool {
+	return q.log == "" || q.log == l.Name || q.log == l.Shard
+}
 
 // conditionParameters are those that say what an entry must say.
 var conditionParameters = [...]struct {
@@ -283,8 +288,8 @@ var conditionParameters = [...]struct {
 // otherParameters are the rest.
 var otherParameters = [...]string{"kind", "after", "before", "log", "limit", "cursor", "proof"}
 
-// parse reads a query strictly: what is unknown, empty or there twice is refused.
-func (h *Search) parse(raw string) (*searchQuery, error) {
+// parseSearch reads a query strictly: what is unknown, empty or there twice is refused.
+func parseSearch(raw string, logs []SearchedLog) (*searchQuery, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "the query cannot be read: expected name=value, joined by &")
@@ -309,12 +314,12 @@ func (h *Search) parse(raw string) (*searchQuery, error) {
 	if q.Before, err = timeParameter(values, "before"); err != nil {
 		return nil, err
 	}
-	return q, h.parseRest(q, values)
+	return q, q.parseRest(values, logs)
 }
 
 // parseRest reads what does not say which entries are wanted.
-func (h *Search) parseRest(q *searchQuery, values url.Values) (err error) {
-	if q.log != "" && !slices.ContainsFunc(h.Logs, func(l SearchedLog) bool { return l.Name == q.log }) {
+func (q *searchQuery) parseRest(values url.Values, logs []SearchedLog) (err error) {
+	if q.log != "" && !slices.ContainsFunc(logs, func(l SearchedLog) bool { return q.wants(&l) }) {
 		return sigbox.Errorf(sigbox.Invalid, "log %.40q: this instance has no such log", q.log).WithHint("leave it out to search all")
 	}
 	if v := values.Get("limit"); v != "" {
@@ -332,7 +337,7 @@ func (h *Search) parseRest(q *searchQuery, values url.Values) (err error) {
 		return sigbox.Errorf(sigbox.Invalid, "proof: expected 1 or 0, found %.40q", v)
 	}
 	if v := values.Get("cursor"); v != "" {
-		q.at, err = parseCursor(v, q.at.query, len(h.Logs))
+		q.at, err = parseCursor(v, q.at.query, logs)
 	}
 	return err
 }
@@ -378,8 +383,8 @@ func timeParameter(values url.Values, name string) (time.Time, error) {
 // cursor is where a search goes on.
 type cursor struct {
 	query [8]byte // which search it is of
-	log   int
-	below uint64 // the index
+	log   int     // among those that are searched
+	below uint64  // the index
 }
 
 const (
@@ -399,21 +404,23 @@ func queryID(values url.Values) [8]byte {
 	return [8]byte(sum[:])
 }
 
-// String gives the cursor as clients have it; what is in it is not for them.
-func (c cursor) String() string {
+// encode gives the cursor as clients have it, with the log's number; what is in it is
+// not for them.
+func (c cursor) encode(number byte) string {
 	b := append([]byte{cursorVersion}, c.query[:]...)
-	b = append(b, byte(c.log)) // #nosec G115 -- there are two logs
+	b = append(b, number)
 	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(b, c.below))
 }
 
 // parseCursor reads the cursor of a search.
-func parseCursor(s string, query [8]byte, logs int) (cursor, error) {
+func parseCursor(s string, query [8]byte, logs []SearchedLog) (cursor, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != cursorLen || b[0] != cursorVersion || int(b[9]) >= logs || strings.ContainsAny(s, "\r\n") {
+	if err != nil || len(b) != cursorLen || b[0] != cursorVersion || strings.ContainsAny(s, "\r\n") {
 		return cursor{}, sigbox.Errorf(sigbox.Invalid, "cursor: expected the next of an answer").WithHint("begin again without it")
 	}
-	c := cursor{[8]byte(b[1:]), int(b[9]), binary.BigEndian.Uint64(b[10:])}
-	if c.query != query {
+	log := slices.IndexFunc(logs, func(l SearchedLog) bool { return l.Number == b[9] })
+	c := cursor{[8]byte(b[1:]), log, binary.BigEndian.Uint64(b[10:])}
+	if c.query != query || log < 0 {
 		return cursor{}, sigbox.Errorf(sigbox.Invalid, "the cursor is of another search").WithHint("a search's pages differ in cursor, limit and proof alone")
 	}
 	return c, nil
@@ -487,7 +494,7 @@ func parseIndexQuery(b []byte) (i indexQuery, err error) {
 
 // retrieve answers with entry IDs, the newest first. Rekor's answer has no pages: of
 // very many the oldest are left out, which the header says.
-func (h *Search) retrieve(w http.ResponseWriter, r *http.Request, l *SearchedLog) error {
+func (h *Search) retrieve(w http.ResponseWriter, r *http.Request) error {
 	body, err := readBody(w, r, maxIndexQuery)
 	if err != nil {
 		return err
@@ -502,7 +509,7 @@ func (h *Search) retrieve(w http.ResponseWriter, r *http.Request, l *SearchedLog
 	}
 	ids, complete := []string{}, true
 	if !empty {
-		if ids, complete, err = h.ids(r.Context(), l, q); err != nil {
+		if ids, complete, err = h.ids(r.Context(), q); err != nil {
 			return err
 		}
 	}
@@ -514,23 +521,33 @@ func (h *Search) retrieve(w http.ResponseWriter, r *http.Request, l *SearchedLog
 	return nil
 }
 
-// ids is SearchedLog.ids in a place among the searches, which is free again before
-// the answer is written: a client may read that as slowly as it likes.
-func (h *Search) ids(ctx context.Context, l *SearchedLog, q search.Query) (ids []string, complete bool, err error) {
+// ids is SearchedLog.ids for all v1 logs, in a place among the searches, which is free
+// again before the answer is written: a client may read that as slowly as it likes.
+func (h *Search) ids(ctx context.Context, q search.Query) (ids []string, complete bool, err error) {
 	leave, err := h.enter(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	defer leave()
-	return l.ids(ctx, q)
+	ids, complete = []string{}, true
+	logs := withTree(h.Logs())
+	for i := range logs {
+		found, all, err := logs[i].ids(ctx, q, maxRetrieved-len(ids))
+		if err != nil {
+			return nil, false, err
+		}
+		ids, complete = append(ids, found...), complete && all
+	}
+	return ids, complete, nil
 }
 
-// ids gives the IDs of the entries for which q holds, and whether they are all.
-func (l *SearchedLog) ids(ctx context.Context, q search.Query) (ids []string, complete bool, err error) {
+// ids gives the IDs of the entries for which q holds, at most limit, and whether they are
+// all.
+func (l *SearchedLog) ids(ctx context.Context, q search.Query, limit int) (ids []string, complete bool, err error) {
 	var indexes []uint64
 	below := uint64(search.Newest)
-	for n := 0; n < maxRounds && below > 0 && len(indexes) < maxRetrieved; n++ {
-		found, err := l.Index.Find(ctx, q, below, maxRetrieved-len(indexes))
+	for n := 0; n < maxRounds && below > 0 && len(indexes) < limit; n++ {
+		found, err := l.Index.Find(ctx, q, below, limit-len(indexes))
 		if err != nil {
 			return nil, false, err
 		}

@@ -14,10 +14,11 @@ const ShardsPath = "/shards/"
 // Shards serves each shard of an instance's logs at a place of its own, where it stays
 // when another one takes entries.
 //
-//	GET /api/shards                         which there are
-//	GET /shards/{shard}/…                   what the log's own routes read, of that shard
+//	GET /api/shards        which there are, also on other ports
+//	GET /shards/{shard}/…  what the log's own routes read, of that shard
 //
-// Below its place a shard of Rekor v2 has /api/v2/checkpoint and /api/v2/tile/….
+// Below its place a shard of Rekor v2 has /api/v2/checkpoint and /api/v2/tile/…, one of
+// Rekor v1 /api/v1/log…, and one of a CT log what is below the log's prefix.
 type Shards struct {
 	// List gives the shards as they are now.
 	List func() []Shard
@@ -36,8 +37,8 @@ type Shard struct {
 	Phase  string `json:"phase"`
 	Origin string `json:"origin"`
 	LogID  []byte `json:"logId"`
-	// Path is its place, below the instance's URL.
-	Path  string     `json:"path"`
+	// URL is its own place.
+	URL   string     `json:"url"`
 	Since time.Time  `json:"since"`
 	Until *time.Time `json:"until,omitempty"`
 	Size  uint64     `json:"treeSize"`
@@ -72,6 +73,6 @@ func (h *Shards) Register(mux *http.ServeMux) {
 // RekorShard serves a shard of Rekor v2.
 func RekorShard(log ReadLog, logger *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
-	registerTiles(mux, "/api/v2", log, tileCaching, logger)
+	registerTiles(mux, "/api/v2", "entries", log, tileCaching, logger)
 	return mux
 }

@@ -156,12 +156,13 @@ type tileLog struct {
 	bundle func(ctx context.Context, index uint64, width int) ([]byte, error)
 }
 
-// registerTiles adds the checkpoint and the tiles of a log to mux, below a prefix.
-func registerTiles(mux *http.ServeMux, prefix string, log ReadLog, caching string, logger *slog.Logger) *tiles {
+// registerTiles adds the checkpoint and the tiles of a log to mux, below a prefix; kind
+// is what its bundles are called.
+func registerTiles(mux *http.ServeMux, prefix, kind string, log ReadLog, caching string, logger *slog.Logger) *tiles {
 	mux.HandleFunc("GET "+prefix+"/checkpoint", func(w http.ResponseWriter, _ *http.Request) {
 		writeCheckpoint(w, log.Checkpoint())
 	})
-	t := newTiles("entries", tileLog{log.Tile, log.Entries}, caching, logger)
+	t := newTiles(kind, tileLog{log.Tile, log.Entries}, caching, logger)
 	mux.Handle("GET "+prefix+"/tile/{path...}", t)
 	return t
 }

@@ -36,7 +36,7 @@ type world struct {
 	log      *strings.Builder // guarded by the server's end
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, changes ...func(*world, *oidc.Config)) *world {
 	t.Helper()
 	w := &world{T: t, clock: fixture.NewClock(time.Unix(1_700_000_000, 0)), log: new(strings.Builder)}
 	mux := http.NewServeMux()
@@ -47,13 +47,16 @@ func newWorld(t *testing.T) *world {
 	if err := users.Add(t.Context(), alice, password, "Alice"); err != nil {
 		t.Fatal(err)
 	}
-	var err error
-	w.provider, err = oidc.New(oidc.Config{
+	cfg := oidc.Config{
 		Issuer: w.issuer, AllowHTTP: true, Key: key(t), Users: users, Pages: web.New("test"),
 		Clients: []string{"sigstore", "other"}, Now: w.clock.Now,
 		Logger: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
-	if err != nil {
+	}
+	for _, change := range changes {
+		change(w, &cfg)
+	}
+	var err error
+	if w.provider, err = oidc.New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	mux.Handle("/oidc/", w.provider.Handler())

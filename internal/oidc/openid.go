@@ -116,11 +116,12 @@ func (o *openID) fetch(ctx context.Context) (endpoints, error) {
 // checkEndpoint is checkURL for the authorization endpoint, which may have a query
 // (RFC 6749 §3.1).
 func (o *openID) checkEndpoint(raw string) (*url.URL, error) {
-	path, _, _ := strings.Cut(raw, "?")
-	if strings.Contains(raw, "#") {
-		path = raw // for its error
+	if u, err := url.Parse(raw); err == nil && u.Fragment == "" {
+		if _, err := url.ParseQuery(u.RawQuery); err == nil {
+			raw, _, _ = strings.Cut(raw, "?")
+		}
 	}
-	return o.checkURL(path)
+	return o.checkURL(raw)
 }
 
 func (o *openID) reach(ctx context.Context) error {

@@ -25,6 +25,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/sigbox/sigbox"
@@ -104,10 +105,12 @@ func CheckLeaf(leaf []byte) (signed bool, err error) {
 
 // Service is a Rekor v1 log. It is safe for concurrent use.
 type Service struct {
-	cfg   Config
-	tree  uint64
-	trust sigbox.TransparencyLog
-	pem   []byte
+	cfg  Config
+	tree uint64
+	// before is how many entries the shards before this one have: the log counts on.
+	before atomic.Uint64
+	trust  sigbox.TransparencyLog
+	pem    []byte
 }
 
 // New makes the service over an open log.
@@ -202,8 +205,9 @@ func (s *Service) entry(r *tlog.Receipt) (Entry, error) {
 		hashes[i] = r.Proof[i][:]
 	}
 	index, size := int64(r.Index), int64(r.Size) // #nosec G115 -- the engine's sizes stay below 2^62
+	counted := int64(s.before.Load() + r.Index)  // #nosec G115 -- so do their sums
 	e := Entry{s.id(r.Entry), sigbox.LogEntry{
-		LogIndex: index, LogID: s.trust.LogID, IntegratedTime: r.Time.Unix(), Body: r.Entry,
+		LogIndex: counted, LogID: s.trust.LogID, IntegratedTime: r.Time.Unix(), Body: r.Entry,
 		Inclusion: &sigbox.Inclusion{LogIndex: index, TreeSize: size, RootHash: r.Root[:], Hashes: hashes, Checkpoint: r.Checkpoint},
 	}}
 	digest := sha256.Sum256(entry.SETPayload(&e.LogEntry))
@@ -214,13 +218,10 @@ func (s *Service) entry(r *tlog.Receipt) (Entry, error) {
 	return e, nil
 }
 
-// ByIndex finds the entry with an index. The error is of kind NotFound beyond the
-// end.
-func (s *Service) ByIndex(ctx context.Context, index int64) (Entry, error) {
-	if index < 0 {
-		return Entry{}, sigbox.Errorf(sigbox.Invalid, "logIndex: expected a number of 0 and more, found %d", index)
-	}
-	h, i := s.cfg.Log.Head(), uint64(index)
+// ByIndex finds the entry with an index in the tree. The error is of kind NotFound beyond
+// the end.
+func (s *Service) ByIndex(ctx context.Context, i uint64) (Entry, error) {
+	h := s.cfg.Log.Head()
 	body, at, err := s.cfg.Log.Entry(ctx, i)
 	if err != nil {
 		return Entry{}, err
@@ -248,53 +249,7 @@ func (s *Service) ByID(ctx context.Context, id entry.ID) (Entry, error) {
 	return s.entry(&r)
 }
 
-// Retrieve answers a query with the entries that there are, in the order in which
-// they were asked for. A proposed entry that the log does not have is verified, so
-// that who asks learns that nobody could have logged it: the error is that of Add.
-func (s *Service) Retrieve(ctx context.Context, q entry.Query) ([]Entry, error) {
-	var found []Entry
-	keep := func(e Entry, err error) error {
-		if err == nil {
-			found = append(found, e)
-		} else if sigbox.KindOf(err) != sigbox.NotFound {
-			return err
-		}
-		return nil
-	}
-	for _, id := range q.IDs {
-		if err := keep(s.ByID(ctx, id)); err != nil {
-			return nil, err
-		}
-	}
-	for _, p := range q.Proposals {
-		if err := keep(s.proposed(ctx, p)); err != nil {
-			return nil, err
-		}
-	}
-	for _, index := range q.Indexes {
-		if err := keep(s.ByIndex(ctx, index)); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
-}
-
-// proposed finds the entry that a proposal would be.
-func (s *Service) proposed(ctx context.Context, p *entry.Proposal) (Entry, error) {
-	e, err := s.ByID(ctx, s.id(p.Leaf()))
-	if err == nil || sigbox.KindOf(err) != sigbox.NotFound {
-		return e, err
-	}
-	if ended := ctx.Err(); ended != nil { // nobody waits for what comes now, the dear part
-		return Entry{}, sigbox.Errorf(sigbox.Unavailable, "the request ended").WithCause(ended)
-	}
-	if wrong := verify(p); wrong != nil {
-		return Entry{}, wrong
-	}
-	return Entry{}, err
-}
-
-// Info is the state of the log.
+// Info is the state of a shard.
 type Info struct {
 	Tree       uint64
 	Size       uint64
@@ -315,14 +270,11 @@ type Consistency struct {
 	Hashes []tlog.Hash
 }
 
-// Consistency proves that the tree of size last begins with that of size first. A
-// tree may be named by its ID; 0 is the log's. Errors are of kind Invalid for sizes
-// and trees that the log does not have.
-func (s *Service) Consistency(ctx context.Context, tree, first, last uint64) (c Consistency, err error) {
+// Consistency proves that the tree of size last begins with that of size first. Errors
+// are of kind Invalid for sizes that the log does not have.
+func (s *Service) Consistency(ctx context.Context, first, last uint64) (c Consistency, err error) {
 	size := s.cfg.Log.Head().Size
 	switch {
-	case tree != 0 && tree != s.tree:
-		return c, sigbox.Errorf(sigbox.Invalid, "the log has no tree %d: its one is %d", tree, s.tree)
 	case first < 1 || first > last:
 		return c, sigbox.Errorf(sigbox.Invalid, "firstSize(%d) must be at least 1 and not greater than lastSize(%d)", first, last)
 	case last > size:

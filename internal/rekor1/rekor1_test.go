@@ -186,10 +186,10 @@ func TestFind(t *testing.T) {
 					t.Fatalf("expected %+v\nfound %+v", first[n], e)
 				}
 			}
-			same(s.ByIndex(t.Context(), int64(n)))
+			same(s.ByIndex(t.Context(), uint64(n)))
 			same(s.ByID(t.Context(), first[n].ID))
 			same(s.ByID(t.Context(), entry.ID{Leaf: first[n].ID.Leaf}))
-			found, err := s.Retrieve(t.Context(), entry.Query{Proposals: proposals[n : n+1]})
+			found, err := rekor1.NewShards(nil, s).Retrieve(t.Context(), entry.Query{Proposals: proposals[n : n+1]})
 			if len(found) != 1 {
 				t.Fatalf("%d found, %v", len(found), err)
 			}
@@ -217,7 +217,7 @@ func TestNotFound(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := second(s.ByIndex(t.Context(), -1)); sigbox.KindOf(err) != sigbox.Invalid {
+	if err := second(rekor1.NewShards(nil, s).ByIndex(t.Context(), -1)); sigbox.KindOf(err) != sigbox.Invalid {
 		t.Errorf("a negative index: %v", err)
 	}
 }
@@ -230,21 +230,21 @@ func TestRetrieve(t *testing.T) {
 	s, _ := i.open(t, nil)
 	proposals := newProposals(t, 3)
 	a, b := add(t, s, proposals[0]), add(t, s, proposals[1])
-	found, err := s.Retrieve(t.Context(), entry.Query{
+	found, err := rekor1.NewShards(nil, s).Retrieve(t.Context(), entry.Query{
 		IDs: []entry.ID{{Leaf: [32]byte{1}}, b.ID}, Proposals: []*entry.Proposal{proposals[2], proposals[0]}, Indexes: []int64{9, 1},
 	})
 	if err != nil || len(found) != 3 || found[0].ID != b.ID || found[1].ID != a.ID || found[2].ID != b.ID {
 		t.Fatalf("%v: %+v", err, found)
 	}
-	if found, err := s.Retrieve(t.Context(), entry.Query{}); err != nil || len(found) != 0 {
+	if found, err := rekor1.NewShards(nil, s).Retrieve(t.Context(), entry.Query{}); err != nil || len(found) != 0 {
 		t.Errorf("%v: %+v", err, found)
 	}
-	if _, err := s.Retrieve(t.Context(), entry.Query{Proposals: []*entry.Proposal{forged(t)}}); sigbox.KindOf(err) != sigbox.NotVerified {
+	if _, err := rekor1.NewShards(nil, s).Retrieve(t.Context(), entry.Query{Proposals: []*entry.Proposal{forged(t)}}); sigbox.KindOf(err) != sigbox.NotVerified {
 		t.Errorf("a proposal that nobody could log: %v", err)
 	}
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
-	if _, err := s.Retrieve(ctx, entry.Query{Proposals: []*entry.Proposal{forged(t)}}); !errors.Is(err, context.Canceled) {
+	if _, err := rekor1.NewShards(nil, s).Retrieve(ctx, entry.Query{Proposals: []*entry.Proposal{forged(t)}}); !errors.Is(err, context.Canceled) {
 		t.Errorf("verified for a client that has gone: %v", err)
 	}
 }
@@ -406,7 +406,11 @@ func TestInfo(t *testing.T) {
 	}
 	for _, old := range sizes {
 		for _, tree := range []uint64{0, old.Tree} {
-			c, err := s.Consistency(t.Context(), tree, old.Size, 9)
+			shard, err := rekor1.NewShards(nil, s).Shard(tree)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := shard.Consistency(t.Context(), old.Size, 9)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -419,12 +423,12 @@ func TestInfo(t *testing.T) {
 			}
 		}
 	}
-	if c, err := s.Consistency(t.Context(), 0, 2, 5); err != nil || c.Root != sizes[4].Root {
+	if c, err := s.Consistency(t.Context(), 2, 5); err != nil || c.Root != sizes[4].Root {
 		t.Errorf("between older sizes: %v", err)
 	}
 	for name, err := range map[string]error{
-		"beyond the end": second(s.Consistency(t.Context(), 0, 1, 10)), "from nothing": second(s.Consistency(t.Context(), 0, 0, 9)),
-		"backwards": second(s.Consistency(t.Context(), 0, 9, 8)), "another tree": second(s.Consistency(t.Context(), last.Tree+1, 1, 9)),
+		"beyond the end": second(s.Consistency(t.Context(), 1, 10)), "from nothing": second(s.Consistency(t.Context(), 0, 9)),
+		"backwards": second(s.Consistency(t.Context(), 9, 8)), "another tree": second(rekor1.NewShards(nil, s).Shard(last.Tree + 1)),
 	} {
 		if err == nil || sigbox.KindOf(err) != sigbox.Invalid {
 			t.Errorf("%s: %v", name, err)

@@ -79,6 +79,9 @@ func (r *Repository) told(role, what string, at time.Time) error {
 	return err.WithHint("its keys are not here: have it signed where they are, from sigbox ceremony request on, or put them back and restart")
 }
 
+// Expires is when what is published does, by role. It is not to be changed.
+func (r *Repository) Expires() map[string]time.Time { return r.ends.Load().at }
+
 // RootExpires is when the root does, and why it cannot be signed again here, nil if it
 // can.
 func (r *Repository) RootExpires() (at time.Time, stuck error) {

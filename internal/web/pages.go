@@ -173,17 +173,13 @@ func message(v oidc.MessageView) page {
 }
 
 func front(v FrontView) page {
-	add := "sigbox instance add mine " + v.URL
-	if v.RootSHA256 != "" {
-		add += " \\\n    --root-sha256 " + v.RootSHA256
-	}
 	return page{title: "A private Sigstore", wide: true, main: g.Group{
 		h.H1(g.Text("A private Sigstore")),
 		h.P(g.Text("This server issues short-lived certificates for people and programs who sign, records what was signed in a transparency log, " +
 			"and gives time stamps. Whoever trusts it can check the signatures. It speaks Sigstore's own protocols: " +
 			"use sigbox, or cosign, or any other client.")),
 		h.H2(g.Text("Trust it")),
-		h.Pre(g.Text(add)),
+		h.Pre(g.Text(addCommand(v.URL, v.RootSHA256))),
 		h.P(h.Class("quiet"), g.Text("A page cannot vouch for itself: get the root's digest, or the file "), h.Code(g.Text("root.json")),
 			g.Text(", from whoever runs this server, by another way.")),
 		h.Details(h.Summary(g.Text("With cosign")),
@@ -202,7 +198,7 @@ func front(v FrontView) page {
 			h.Li(link("/api/v2/trustBundle", "/api/v2/trustBundle"), g.Text(" the CA's certificates")),
 			h.Li(link("/api/v1/timestamp/certchain", "/api/v1/timestamp/certchain"), g.Text(" the time-stamp authority's")),
 			h.Li(link("/oidc/.well-known/openid-configuration", "/oidc"), g.Text(" the OpenID provider")),
-			h.Li(link("/readyz", "/readyz"), g.Text(" and "), link("/healthz", "/healthz"), g.Text(" how it is")),
+			h.Li(link("/status", "/status"), g.Text(" how it is")),
 		),
 	}}
 }

@@ -25,6 +25,11 @@ func all(value string) map[string]*httptest.ResponseRecorder {
 	listening, device := login, login
 	listening.Redirect = "http://localhost:1234/callback"
 	device.Device = &oidc.DeviceRequest{UserCode: value, Address: value, Age: 3 * time.Second}
+	choice, consent := login, device
+	choice.Accounts, choice.Connectors = true, []oidc.ConnectorLink{{Title: value, Path: "/oidc/login/a?id=b"}, {Title: value, Path: "/oidc/login/b?id=b"}}
+	elsewhere := choice
+	elsewhere.Accounts = false
+	consent.Person = &oidc.Person{Email: value, At: value}
 	draw := make(map[string]*httptest.ResponseRecorder)
 	record := func(name string) *httptest.ResponseRecorder {
 		draw[name] = httptest.NewRecorder()
@@ -33,10 +38,21 @@ func all(value string) map[string]*httptest.ResponseRecorder {
 	pages.Login(record("out of band"), http.StatusOK, login)
 	pages.Login(record("listening"), http.StatusOK, listening)
 	pages.Login(record("device login"), http.StatusOK, device)
+	pages.Login(record("choice"), http.StatusOK, choice)
+	pages.Login(record("no accounts"), http.StatusOK, elsewhere)
+	pages.Login(record("consent"), http.StatusOK, consent)
 	pages.Device(record("device"), http.StatusOK, oidc.DeviceView{Action: "/oidc/device", CSRF: value, UserCode: value, Problem: value})
 	pages.Message(record("message"), http.StatusOK, oidc.MessageView{Title: value, Text: value, Code: value})
 	pages.Message(record("bad message"), http.StatusOK, oidc.MessageView{Title: value, Text: value, Code: value, Bad: true})
 	pages.Front(record("front"), web.FrontView{URL: value, RootSHA256: value})
+	at := time.Unix(1_800_000_000, 0)
+	for name, ready := range map[string]bool{"well": true, "not well": false} {
+		pages.Status(record(name), web.StatusView{
+			URL: value, Ready: ready, Version: value, Started: &at, RootSHA256: value,
+			Services: []web.StatusLine{{Name: value, Text: value, Bad: !ready}}, Logs: []web.StatusLog{{Origin: value, Size: 7, Committed: &at}},
+			Ends: []web.StatusEnd{{Name: value, At: at}}, Fingerprints: []web.StatusLine{{Name: value, Text: value}},
+		})
+	}
 	return draw
 }
 
@@ -166,6 +182,33 @@ func TestFormActionFollowsTheRedirect(t *testing.T) {
 		pages.Login(rec, http.StatusForbidden, oidc.LoginView{Redirect: redirect})
 		if csp := rec.Header().Get("Content-Security-Policy"); !strings.HasSuffix(csp, want) || rec.Code != http.StatusForbidden {
 			t.Errorf("redirect %q: status %d, policy %q, want %q", redirect, rec.Code, csp, want)
+		}
+	}
+}
+
+// What may be chosen is on the page, and nothing else.
+func TestWaysToSignIn(t *testing.T) {
+	link := oidc.ConnectorLink{Title: "There", Path: "/oidc/login/there?id=x"}
+	elsewhere := oidc.ConnectorLink{Title: "Nowhere", Path: "https://other.example/"}
+	const password, there, consent = `name="password"`, `href="/oidc/login/there?id=x">Sign in with There<`, "signed in with <b>There</b>"
+	for name, tt := range map[string]struct {
+		view oidc.LoginView
+		has  []string
+	}{
+		"accounts alone":  {oidc.LoginView{}, []string{password}},
+		"both":            {oidc.LoginView{Accounts: true, Connectors: []oidc.ConnectorLink{link, elsewhere}}, []string{password, there, `href="#"`}},
+		"connectors":      {oidc.LoginView{Connectors: []oidc.ConnectorLink{link}}, []string{there}},
+		"one has been to": {oidc.LoginView{Person: &oidc.Person{Email: "a@example.org", At: "There"}}, []string{consent}},
+	} {
+		rec := httptest.NewRecorder()
+		web.New("test").Login(rec, http.StatusOK, tt.view)
+		for _, part := range []string{password, there, consent, `href="#"`, "other.example"} {
+			if has := strings.Contains(rec.Body.String(), part); has != slices.Contains(tt.has, part) {
+				t.Errorf("%s: %s is there: %v: %s", name, part, has, rec.Body)
+			}
+		}
+		if body := rec.Body.String(); !strings.Contains(body, `value="deny"`) || strings.Contains(body, `value="allow"`) == (name == "connectors") {
+			t.Errorf("%s: the buttons: %s", name, body)
 		}
 	}
 }

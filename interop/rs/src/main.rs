@@ -1,9 +1,9 @@
 //! The sigstore-rs client of the matrix: signs with an instance of one's own, and verifies
-//! by its trusted root.
+//! by its trust config.
 //!
 //! ```text
 //! sigstorers sign URL TOKEN FILE BUNDLE
-//! sigstorers verify TRUSTED_ROOT FILE BUNDLE IDENTITY ISSUER
+//! sigstorers verify CLIENT_TRUST_CONFIG FILE BUNDLE IDENTITY ISSUER
 //! ```
 //!
 //! The library's `SigningContext` is for Sigstore's own instances alone: `SigningContext::new`
@@ -12,6 +12,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -52,10 +53,10 @@ async fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["sign", url, token, file, out] => sign(url, token, file, out).await,
-        ["verify", root, file, bundle, identity, issuer] => {
-            verify(root, file, bundle, &policy::Identity::new(identity, issuer)).await
+        ["verify", trust, file, bundle, identity, issuer] => {
+            verify(trust, file, bundle, &policy::Identity::new(identity, issuer)).await
         }
-        _ => Err("usage: sigstorers sign URL TOKEN FILE BUNDLE | verify TRUSTED_ROOT FILE BUNDLE IDENTITY ISSUER".into()),
+        _ => Err("usage: sigstorers sign URL TOKEN FILE BUNDLE | verify CLIENT_TRUST_CONFIG FILE BUNDLE IDENTITY ISSUER".into()),
     }
 }
 
@@ -163,8 +164,8 @@ fn assemble(
     }
 }
 
-async fn verify(root: &str, file: &str, bundle: &str, who: &policy::Identity) -> Result<()> {
-    let trusted = SigstoreTrustRoot::from_trusted_root_json_unchecked(&fs::read(root)?)?;
+async fn verify(trust: &str, file: &str, bundle: &str, who: &policy::Identity) -> Result<()> {
+    let trusted = SigstoreTrustRoot::from_client_trust_config(&PathBuf::from(trust))?;
     let verifier = Verifier::new(Configuration::default(), trusted)?;
     let bundle: Bundle = serde_json::from_slice(&fs::read(bundle)?)?;
     let artifact = tokio::fs::File::open(file).await?;
