@@ -84,7 +84,9 @@ async fn certify(
     let email = &identity.unverified_claims().email;
     let request = RequestBuilder::new(Name::from_str(&format!("emailAddress={email}"))?)?
         .build::<_, p256::ecdsa::DerSignature>(&key)?;
-    let answer = fulcio(url, token, email)?.request_cert_v2(request, identity).await?;
+    let answer = fulcio(url, token, email)?
+        .request_cert_v2(request, identity)
+        .await?;
     let signer = ECDSAKeys::from_der(key.to_pkcs8_der()?.as_bytes())?.to_sigstore_signer()?;
     Ok((signer, answer.cert))
 }
@@ -93,8 +95,9 @@ async fn certify(
 /// possession of the key.
 async fn certify_subject(url: &str, token: &str) -> Result<(SigStoreSigner, Certificate)> {
     let subject = subject_of(token)?;
-    let (signer, chain) =
-        fulcio(url, token, &subject)?.request_cert(SigningScheme::ECDSA_P256_SHA256_ASN1).await?;
+    let (signer, chain) = fulcio(url, token, &subject)?
+        .request_cert(SigningScheme::ECDSA_P256_SHA256_ASN1)
+        .await?;
     let certificate = Certificate::load_pem_chain(chain.as_ref())?
         .into_iter()
         .next()
@@ -122,7 +125,10 @@ async fn record(
     signature: &[u8],
     certificate: &Certificate,
 ) -> Result<TransparencyLogEntry> {
-    let log = Configuration { base_path: url.to_owned(), ..Default::default() };
+    let log = Configuration {
+        base_path: url.to_owned(),
+        ..Default::default()
+    };
     let key = certificate.to_pem(LineEnding::LF)?;
     let proposed = ProposedEntry::Hashedrekord {
         api_version: "0.0.1".to_owned(),
@@ -138,7 +144,9 @@ async fn record(
         ),
     };
     let entry = create_log_entry(&log, proposed).await?;
-    entry.try_into().map_err(|()| "the log's entry cannot stand in a bundle".into())
+    entry
+        .try_into()
+        .map_err(|()| "the log's entry cannot stand in a bundle".into())
 }
 
 fn assemble(
@@ -148,7 +156,9 @@ fn assemble(
     entry: TransparencyLogEntry,
 ) -> Bundle {
     let chain = X509CertificateChain {
-        certificates: vec![X509Certificate { raw_bytes: certificate }],
+        certificates: vec![X509Certificate {
+            raw_bytes: certificate,
+        }],
     };
     Bundle {
         media_type: "application/vnd.dev.sigstore.bundle+json;version=0.2".to_owned(),
@@ -158,7 +168,10 @@ fn assemble(
             content: Some(verification_material::Content::X509CertificateChain(chain)),
         }),
         content: Some(bundle::Content::MessageSignature(MessageSignature {
-            message_digest: Some(HashOutput { algorithm: HashAlgorithm::Sha2256.into(), digest }),
+            message_digest: Some(HashOutput {
+                algorithm: HashAlgorithm::Sha2256.into(),
+                digest,
+            }),
             signature,
         })),
     }
