@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"net/url"
 
 	"github.com/sigbox/sigbox/internal/ca"
@@ -12,16 +13,26 @@ import (
 // broker lets people sign in at the connectors of the settings.
 func (a *App) broker(cfg *oidc.Config) {
 	issuers := remote.NewIssuerKeys(remote.IssuerKeysConfig{})
-	cfg.Logins, cfg.Secrets = privateLogins(a.settings.Login), clientSecret
-	cfg.Outside = func(c oidc.Connector) oidc.Outside {
-		return issuers.Issuer(ca.KeyRequest{Issuer: c.URL, AllowPrivate: c.AllowPrivate, CAFile: c.CAFile})
-	}
+	cfg.Logins, cfg.Secrets, cfg.Outside = privateLogins(a.settings.Login), clientSecret, lines(issuers)
 	cfg.IDTokens = func(c oidc.Connector) (oidc.IDTokens, error) {
 		return ca.NewTokens(ca.TokensConfig{
 			Issuers: []ca.Issuer{{URL: c.URL, Type: ca.Email, Audience: c.ClientID, AllowPrivate: c.AllowPrivate, CAFile: c.CAFile}},
 			Keys:    issuers, Now: a.cfg.Now, Logger: a.cfg.Logger,
 		})
 	}
+}
+
+// lines gives the line to each connector's provider.
+func lines(issuers *remote.IssuerKeys) func(oidc.Connector) oidc.Outside {
+	return func(c oidc.Connector) oidc.Outside {
+		return issuers.Issuer(ca.KeyRequest{Issuer: c.URL, AllowPrivate: c.AllowPrivate, CAFile: c.CAFile})
+	}
+}
+
+// CheckConnectors asks the providers at which people may sign in how they are.
+func (s Settings) CheckConnectors(ctx context.Context) []oidc.ConnectorCheck {
+	issuers := remote.NewIssuerKeys(remote.IssuerKeysConfig{})
+	return oidc.CheckConnectors(ctx, privateLogins(s.Login), lines(issuers), clientSecret)
 }
 
 // checkLogins refuses what cannot be meant.

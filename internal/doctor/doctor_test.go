@@ -157,6 +157,29 @@ func TestKeysInTheClear(t *testing.T) {
 	want(t, r, doctor.Warning, "no anchor", "anchor:")
 }
 
+// Providers at which people sign in are asked: one is there (it is the instance itself),
+// one calls itself otherwise, one is at a private address, one has no secret.
+func TestLogins(t *testing.T) {
+	a := apptest.Start(t)
+	settings := "login:\n  connectors:\n"
+	for _, c := range []string{
+		"id: there, url: " + a.URL() + "/oidc, domains: [a.example]",
+		"id: otherwise, url: " + a.URL() + "/oidc/, domains: [b.example]",
+		"id: private, url: 'https://0.0.0.0:1', domains: [c.example]",
+		"id: secret, url: " + a.URL() + "/other, domains: [d.example], client-secret: env:SIGBOX_TEST_UNSET",
+	} {
+		settings += "    - {type: oidc, client-id: sigstore, " + c + "}\n"
+	}
+	if err := os.WriteFile(filepath.Join(a.Data(), "config.yaml"), []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := doctor.Run(t.Context(), doctor.Config{Data: a.Data(), Client: client()})
+	want(t, r, doctor.OK, "there ("+a.URL()+"/oidc) is there", "")
+	want(t, r, doctor.Warning, "otherwise: ", "compare login:")
+	want(t, r, doctor.Warning, "private: ", "allow-private")
+	want(t, r, doctor.Warning, "secret: client-secret env:SIGBOX_TEST_UNSET", "compare login:")
+}
+
 func TestUnusableSettings(t *testing.T) {
 	a := apptest.Start(t)
 	if err := os.WriteFile(filepath.Join(a.Data(), "config.yaml"), []byte("nonsense: true\n"), 0o600); err != nil {

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -18,6 +19,7 @@ func (e *exam) local() []check {
 	return []check{
 		{"data directory", e.directory},
 		{"settings", e.settings},
+		{"logins", e.logins},
 		{"keys", e.keys},
 		{"permissions", e.permissions},
 		{"disk", e.disks},
@@ -61,6 +63,25 @@ func (e *exam) settings(context.Context) (found []Finding) {
 	}
 	if found == nil {
 		return well("they can be read, and nothing in them is known to be dangerous")
+	}
+	return found
+}
+
+// logins tells whether people can sign in where the settings send them to.
+func (e *exam) logins(ctx context.Context) (found []Finding) {
+	s := e.ground.Settings
+	if s == nil {
+		return nil
+	}
+	for _, c := range s.CheckConnectors(ctx) {
+		if c.Err == nil {
+			found = append(found, Finding{Level: OK, Found: fmt.Sprintf("%s (%s) is there", c.Title, c.Issuer)})
+			continue
+		}
+		f := failed(Warning, c.Err, "nobody can sign in with "+c.Title+"; those who sign in otherwise can", "")
+		f.Found = c.Title + ": " + f.Found
+		f.Do = cmp.Or(f.Do, "compare login: in the settings with what the provider says of itself, and see whether it can be reached from here")
+		found = append(found, f)
 	}
 	return found
 }

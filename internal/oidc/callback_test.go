@@ -209,6 +209,13 @@ func (w *world) set(l oidc.Logins) error {
 	return err
 }
 
+// check asks how connectors are.
+func (w *world) check(connectors ...oidc.Connector) []oidc.ConnectorCheck {
+	var c oidc.Config
+	outside(w, &c)
+	return oidc.CheckConnectors(w.Context(), oidc.Logins{Connectors: connectors}, c.Outside, c.Secrets)
+}
+
 // TestSettingsChangeMeanwhile: who is at a provider while the settings change comes back
 // to a connector that is still the same, and to no other.
 func TestSettingsChangeMeanwhile(t *testing.T) {
@@ -233,7 +240,7 @@ func TestSettingsChangeMeanwhile(t *testing.T) {
 	if err := w.set(alone(i.connector("IDP"))); err == nil {
 		t.Error("settings with a fault are taken")
 	}
-	if checks := w.provider.CheckConnectors(t.Context()); len(checks) != 1 || checks[0].ID != "idp" || checks[0].Issuer != i.URL || checks[0].Err != nil {
+	if checks := w.check(i.connector("idp")); len(checks) != 1 || checks[0].ID != "idp" || checks[0].Issuer != i.URL || checks[0].Err != nil {
 		t.Errorf("checks: %+v", checks)
 	}
 }
@@ -258,7 +265,7 @@ func TestProviderIsDown(t *testing.T) {
 	}
 	b.consent(b.elsewhere(authParams(challenge), "up"))
 	b.signIn(authParams(challenge))
-	if checks := w.provider.CheckConnectors(t.Context()); checks[0].Err == nil || checks[1].Err != nil || checks[0].Title != "The down" {
+	if checks := w.check(down.connector("down"), up.connector("up")); checks[0].Err == nil || checks[1].Err != nil || checks[0].Title != "The down" {
 		t.Errorf("checks: %+v", checks)
 	}
 

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -279,7 +280,7 @@ func (c Connector) name() string {
 	return c.URL
 }
 
-func (c *connector) title() string {
+func (c Connector) title() string {
 	if c.Title == "" {
 		return c.ID
 	}
@@ -387,12 +388,32 @@ type ConnectorCheck struct {
 	Err error
 }
 
-// CheckConnectors asks each connector's provider whether it is there and is the one
-// that the settings name.
-func (p *Provider) CheckConnectors(ctx context.Context) []ConnectorCheck {
-	var all []ConnectorCheck
-	for _, c := range p.connectors.Load().list {
-		all = append(all, ConnectorCheck{c.ID, c.title(), c.issuer, c.reach(ctx)})
+// CheckConnectors asks each connector's provider, all at the same time, whether it is
+// there and is the one that the settings name, and whether the client's secret is there.
+func CheckConnectors(ctx context.Context, l Logins, line func(Connector) Outside, secrets func(source string) (string, error)) []ConnectorCheck {
+	all := make([]ConnectorCheck, len(l.Connectors))
+	var wait sync.WaitGroup
+	for i, c := range l.Connectors {
+		wait.Go(func() {
+			all[i] = ConnectorCheck{c.ID, c.title(), c.name(), c.reach(ctx, line(c), secrets)}
+		})
 	}
+	wait.Wait()
 	return all
+}
+
+func (c Connector) reach(ctx context.Context, line Outside, secrets func(source string) (string, error)) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.ClientSecret != "" {
+		if _, err := secrets(c.ClientSecret); err != nil {
+			return err
+		}
+	}
+	if c.Type == TypeGitHub {
+		return (&github{Connector: c, line: backchannel{line}}).reach(ctx)
+	}
+	_, err := (&openID{Connector: c, line: backchannel{line}}).fetch(ctx)
+	return err
 }

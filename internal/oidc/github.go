@@ -35,6 +35,7 @@ func (g *github) api(path string) string {
 	return g.base() + "/api/v3" + path
 }
 
+// reach asks whether the API is there.
 func (g *github) reach(ctx context.Context) error {
 	var about map[string]any
 	return g.line.get(ctx, g.api("/"), "", &about)

@@ -62,7 +62,7 @@ func TestGitHub(t *testing.T) {
 	if i.auth.Get("scope") != "user:email read:org" || i.auth.Get("code_challenge") == "" || i.auth.Has("client_secret") || i.exchange.Get("client_secret") != idpSecret || i.exchange.Get("code_verifier") == "" {
 		t.Errorf("asked with %v, redeemed with %v", i.auth, i.exchange)
 	}
-	if checks := w.provider.CheckConnectors(t.Context()); checks[0].Err != nil {
+	if checks := w.check(hub(i)); checks[0].Err != nil {
 		t.Errorf("check: %v", checks[0].Err)
 	}
 	if strings.Contains(w.log.String(), "the access token") || strings.Contains(w.log.String(), idpSecret) {

@@ -124,11 +124,6 @@ func (o *openID) checkEndpoint(raw string) (*url.URL, error) {
 	return o.checkURL(raw)
 }
 
-func (o *openID) reach(ctx context.Context) error {
-	_, err := o.fetch(ctx)
-	return err
-}
-
 func (o *openID) authorize(ctx context.Context, a *attempt) (string, error) {
 	e, err := o.discover(ctx)
 	if err != nil {

@@ -46,8 +46,6 @@ type upstream interface {
 	// sent the browser back with. An error of kind Denied is for the person to
 	// read; others are for the log.
 	redeem(ctx context.Context, a *attempt, answer url.Values) (account, error)
-	// reach asks whether the provider is there.
-	reach(ctx context.Context) error
 }
 
 // attempt is a sign-in at a connector under way. It does not change.
