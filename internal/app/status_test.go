@@ -14,8 +14,8 @@ import (
 	"github.com/sigbox/sigbox/internal/app/apptest"
 )
 
-// ask gets a page as a client that accepts one kind of answers, and follows no redirects.
-func ask(t *testing.T, url, accept string) (*http.Response, string) {
+// visit gets a page as a client that accepts one kind of answers, and follows no redirects.
+func visit(t *testing.T, url, accept string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -45,7 +45,7 @@ func TestStatusPage(t *testing.T) {
 	}
 	sum := sha256.Sum256(root)
 	digest := hex.EncodeToString(sum[:])
-	resp, page := ask(t, a.URL()+"/status", browser)
+	resp, page := visit(t, a.URL()+"/status", browser)
 	if resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") || !strings.Contains(resp.Header.Get("Content-Security-Policy"), "default-src 'none'") {
 		t.Errorf("found %d %v", resp.StatusCode, resp.Header)
 	}
@@ -59,7 +59,7 @@ func TestStatusPage(t *testing.T) {
 			t.Errorf("the page tells %q", secret)
 		}
 	}
-	resp, body := ask(t, a.URL()+"/status", "application/json")
+	resp, body := visit(t, a.URL()+"/status", "application/json")
 	var s app.PublicStatus
 	if err := json.Unmarshal([]byte(body), &s); err != nil || resp.Header.Get("Content-Type") != "application/json" {
 		t.Fatalf("found %v: %s (%v)", resp.Header, body, err)
@@ -70,7 +70,7 @@ func TestStatusPage(t *testing.T) {
 	if strings.Contains(body, a.Data()) || strings.Contains(body, `"keys"`) {
 		t.Errorf("it tells what is not for everybody: %s", body)
 	}
-	if _, page := ask(t, a.URL()+"/", browser); !strings.Contains(page, `href="/status"`) {
+	if _, page := visit(t, a.URL()+"/", browser); !strings.Contains(page, `href="/status"`) {
 		t.Error("the front page does not lead there")
 	}
 }
@@ -79,10 +79,10 @@ func TestStatusPage(t *testing.T) {
 func TestStatusPageOfAPart(t *testing.T) {
 	a := apptest.Start(t, func(c *app.Config) { c.Flags.Only = []app.Role{app.RoleTSA} })
 	at := a.URL()
-	if resp, _ := ask(t, at+"/", browser); resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/status" {
+	if resp, _ := visit(t, at+"/", browser); resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/status" {
 		t.Errorf("found %d to %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
-	if resp, page := ask(t, at+"/status", browser); resp.StatusCode != http.StatusOK || strings.Contains(page, "instance add") {
+	if resp, page := visit(t, at+"/status", browser); resp.StatusCode != http.StatusOK || strings.Contains(page, "instance add") {
 		t.Errorf("found %d: %s", resp.StatusCode, page)
 	}
 }
