@@ -74,9 +74,9 @@ func refresh(c client, in *instance) error {
 }
 
 // TestRotation replaces the keys of an instance, while every client signs with it: before,
-// while the new keys are published, after they sign and the old ones are gone, and with
-// other keys of the same roots that sign at once. Each client verifies at each of these
-// points all that was signed at any of them.
+// while the new keys are published, after they sign and the old ones are gone, in the logs
+// that follow, and with other keys of the same roots that sign at once. Each client
+// verifies at each of these points all that was signed at any of them.
 func TestRotation(t *testing.T) {
 	in := serveTLS(t)
 	r := &rotationRun{in: in, clients: clients(t, in), dir: t.TempDir()}
@@ -94,6 +94,10 @@ func TestRotation(t *testing.T) {
 		r.rotate(t, role, "--compromised")
 	}
 	r.point(t, "retired")
+	for _, log := range []string{"rekor2", "rekor1", "ctlog"} {
+		r.rotate(t, log, "--switch-after", "0s")
+	}
+	r.point(t, "logs")
 	r.rotate(t, "ca", "--switch-after", "0s")
 	r.rotate(t, "tsa", "--switch-after", "0s")
 	r.rotate(t, "tuf")

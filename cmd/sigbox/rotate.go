@@ -45,8 +45,9 @@ func newRotateCommand(e *env) *cobra.Command {
 		GroupID: "run",
 		Short:   "Replace a key of an instance, without that a client notices",
 		Long: `Replace the key of a role by a new one, without that a client notices: ca, tsa, oidc,
-tuf (the one of the repository's daily metadata), or all of them. Without a role, or
-with "status", it shows the keys that there are and what will happen to them.
+tuf (the one of the repository's daily metadata), the logs rekor2 (or log), rekor1 (or
+log-v1) and ctlog, or all of them. Without a role, or with "status", it shows the keys
+that there are and what will happen to them.
 
 What follows the command happens by itself, at its time, in a server that runs:
 
@@ -56,6 +57,9 @@ What follows the command happens by itself, at its time, in a server that runs:
   retired    when nothing that the old key signed can be on its way any more, its
              private half is destroyed; its public half stays in the trust root with the
              time until when it was valid, so that what it signed verifies for ever
+
+A log goes on in another log, since its key is its name: the old one takes no more
+entries when the new one signs, and is read, searched and trusted for ever.
 
 TUF's key signs at once: clients go from one root to the next, and the root that names
 the new key names the old one no more. Root keys have to be here for that, as many as
@@ -78,7 +82,8 @@ do. The old one's validity ends at --since, or now, and verifiers refuse:
   tsa   timestamps that say a later time. Whoever has the key can put any time into
         them: with --since at the time since when it signs nothing rests on it any more
   oidc  at once all tokens of the old key, whenever they were made
-  tuf   what the old key signs, as soon as they see the new root`,
+  tuf   what the old key signs, as soon as they see the new root
+  logs  signatures in the old log whose time is later`,
 		Example: `  sigbox rotate ca --dry-run
   sigbox rotate ca
   sigbox rotate status
@@ -87,7 +92,7 @@ do. The old one's validity ends at --since, or now, and verifiers refuse:
 		ValidArgsFunction: cobra.FixedCompletions(roles, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			role := first(args)
-			if role != "" && !slices.Contains(roles, role) {
+			if role != "" && !slices.Contains(roles, role) && !app.CanRotate(role) {
 				return usage("there is no role %.40q: expected one of %s", role, strings.Join(roles, ", "))
 			}
 			return f.data.use(e, cmd, func(admin app.Admin) error {
@@ -104,7 +109,7 @@ do. The old one's validity ends at --since, or now, and verifiers refuse:
 	f.data.register(cmd)
 	fs := cmd.Flags()
 	fs.BoolVarP(&f.dryRun, "dry-run", "n", false, "show what would be done and when, and do nothing")
-	fs.DurationVar(&f.switchAfter, "switch-after", 0, "`TIME` for which the new key is published before it signs; 0s has clients that did not ask for the trust root since refuse it (default 192h, oidc 24h; tuf has none)")
+	fs.DurationVar(&f.switchAfter, "switch-after", 0, "`TIME` for which the new key is published before it signs; 0s has clients that did not ask for the trust root since refuse it (default 192h, oidc 24h; not for tuf)")
 	fs.BoolVar(&f.root, "root", false, "make a new root for the key as well (ca, tsa)")
 	fs.StringVar(&f.signed, "signed", "", "`FILE` with the new key's certificates, when its root is kept elsewhere (ca, tsa)")
 	fs.BoolVar(&f.compromised, "compromised", false, "others may have the key: its validity ends, and a new one signs at once")

@@ -103,10 +103,10 @@ func rotatingLog(role string) rotating {
 	}
 }
 
-// rotatingKey gives the one of a name.
+// rotatingKey gives the one of a name: its own, or that of the role that it is for.
 func rotatingKey(name string) (rotating, error) {
 	all := rotatings()
-	if i := slices.IndexFunc(all, func(k rotating) bool { return k.key == name }); i >= 0 {
+	if i := slices.IndexFunc(all, func(k rotating) bool { return k.key == name || string(roleOf(k.key)) == name }); i >= 0 {
 		return all[i], nil
 	}
 	return rotating{}, sigbox.Errorf(sigbox.Invalid, "there is no role %.40q to rotate", name).
@@ -119,6 +119,13 @@ func RotatingRoles() (names []string) {
 		names = append(names, k.key)
 	}
 	return names
+}
+
+// CanRotate reports whether there is a role of a name, by the name of its key or by the
+// one that it has as a part of an instance.
+func CanRotate(name string) bool {
+	_, err := rotatingKey(name)
+	return err == nil
 }
 
 // SignsAtOnce reports whether the key of a role knows no time between its publication and
@@ -251,7 +258,7 @@ func (r *rotator) describe(k rotating, gens []rotation.Generation) (RoleKeys, er
 		switch {
 		case outside:
 			at = place.String()
-		case g.Held():
+		case held(k.key, g):
 			at = filepath.Join(keyDir, name+".pem")
 		}
 		d.Keys = append(d.Keys, KeyStatus{
@@ -260,6 +267,9 @@ func (r *rotator) describe(k rotating, gens []rotation.Generation) (RoleKeys, er
 		})
 	}
 	for _, s := range rotation.Plan(gens, k.rules, r.cfg.Now()) {
+		if s.Action == rotation.Retire && held(k.key, rotation.Generation{Retired: s.At}) {
+			continue // there is nothing to be seen of it
+		}
 		d.Steps = append(d.Steps, KeyStep{s.At, s.Action, generationKey(k.key, s.Generation)})
 	}
 	return d, nil
