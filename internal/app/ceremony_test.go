@@ -92,7 +92,7 @@ func admin(t *testing.T, cfg app.Config, do func(app.Admin) error) error {
 	return errors.Join(do(a), a.Close())
 }
 
-func ask(t *testing.T, cfg app.Config, names ...string) (request []byte) {
+func requestOf(t *testing.T, cfg app.Config, names ...string) (request []byte) {
 	t.Helper()
 	if err := admin(t, cfg, func(a app.Admin) (err error) {
 		request, err = a.CeremonyRequest(t.Context(), names)
@@ -123,7 +123,7 @@ func TestOfflineRoots(t *testing.T) {
 	if _, err := app.Start(t.Context(), cfg); err == nil || sigbox.KindOf(err) != sigbox.Conflict || !strings.Contains(err.Error(), "waits for the answer") {
 		t.Fatalf("an instance without its roots: %v", err)
 	}
-	request := ask(t, cfg) // again, with the same keys
+	request := requestOf(t, cfg) // again, with the same keys
 	accepted, err := accept(t, cfg, desk.sign(request, clock.now))
 	if err != nil || len(accepted.Keys) != 2 || accepted.RootVersion != 1 {
 		t.Fatalf("found %+v, %v", accepted, err)
@@ -147,11 +147,11 @@ func TestOfflineRoots(t *testing.T) {
 	if s, err := a.Admin().Status(t.Context()); err != nil || notice(s, "TUF repository") == "" {
 		t.Errorf("nothing is said of a root that ends: %+v, %v", s.Services, err)
 	}
-	accepted, err = accept(t, cfg, desk.sign(ask(t, cfg), clock.now))
+	accepted, err = accept(t, cfg, desk.sign(requestOf(t, cfg), clock.now))
 	if err != nil || accepted.RootVersion != 2 {
 		t.Fatalf("found %+v, %v", accepted, err)
 	}
-	accepted, err = accept(t, cfg, desk.sign(ask(t, cfg, "ca"), clock.now))
+	accepted, err = accept(t, cfg, desk.sign(requestOf(t, cfg, "ca"), clock.now))
 	if err != nil || len(accepted.Keys) != 1 || accepted.Keys[0] != "ca.2" {
 		t.Fatalf("found %+v, %v", accepted, err)
 	}
@@ -165,7 +165,7 @@ func TestOfflineRoots(t *testing.T) {
 
 	// Without a server.
 	clock.pass(time.Hour)
-	accepted, err = accept(t, cfg, desk.sign(ask(t, cfg, "tuf", "tsa"), clock.now))
+	accepted, err = accept(t, cfg, desk.sign(requestOf(t, cfg, "tuf", "tsa"), clock.now))
 	if err != nil || accepted.RootVersion != 3 || len(accepted.Keys) != 1 {
 		t.Fatalf("found %+v, %v", accepted, err)
 	}
@@ -217,9 +217,9 @@ func TestCeremonyRefused(t *testing.T) {
 	if _, err := app.BeginCeremony(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	old := other.sign(ask(t, cfg), clock.now)
+	old := other.sign(requestOf(t, cfg), clock.now)
 	clock.pass(time.Minute)
-	request := ask(t, cfg)
+	request := requestOf(t, cfg)
 	early := newRoots(t).sign(request, clock.now.Add(8*time.Minute))
 	for what, tt := range map[string]struct {
 		answer []byte
@@ -256,7 +256,7 @@ func TestCeremonyRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Plan(ask(t, cfg), clock.now, ceremony.Options{}); err == nil {
+	if _, err := d.Plan(requestOf(t, cfg), clock.now, ceremony.Options{}); err == nil {
 		t.Error("a desk that has nothing to do with the instance would sign its root")
 	}
 
@@ -292,7 +292,7 @@ func TestRootsMoveAway(t *testing.T) {
 	a := apptest.Start(t, in)
 	defer apptest.Stop(t, a)
 	cfg := offlineConfig(dir, clock)
-	accepted, err := accept(t, cfg, desk.sign(ask(t, cfg), clock.now))
+	accepted, err := accept(t, cfg, desk.sign(requestOf(t, cfg), clock.now))
 	if err != nil || accepted.RootVersion != 2 {
 		t.Fatalf("found %+v, %v", accepted, err)
 	}
