@@ -1,12 +1,13 @@
 package app
 
 import (
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/keys"
@@ -31,10 +32,10 @@ type Ground struct {
 	Exposed []Exposed
 	// Disks are the file systems of the data and of the anchor.
 	Disks []Disk
-	// AnchorErr is why the anchor's directory cannot be used, and Anchored when a head
-	// was last brought there; zero if that is not known.
+	// Memory is how many bytes the machine has left for programs; 0 if that is not known.
+	Memory uint64
+	// AnchorErr is why the anchor's directory cannot be used.
 	AnchorErr error
-	Anchored  time.Time
 }
 
 // KeyFile is a file with a private key.
@@ -91,6 +92,7 @@ func Examine(cfg Config) Ground {
 	g.Keys = keyFiles(cfg.Data)
 	g.Exposed = exposed(cfg.Data)
 	g.addDisk("the data", cfg.Data)
+	g.Memory = memoryLeft("/proc/meminfo")
 	g.lookAtAnchor()
 	return g
 }
@@ -135,6 +137,33 @@ func exposed(dir string) (list []Exposed) {
 	return list
 }
 
+// memoryLeft reads what Linux says of its memory (proc_meminfo(5)).
+func memoryLeft(file string) uint64 {
+	text, err := os.ReadFile(file) // #nosec G304 -- the system's
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), "\nMemAvailable:")
+	var kilobytes uint64
+	if _, err := fmt.Sscanf(rest, "%d kB", &kilobytes); err != nil {
+		return 0
+	}
+	return kilobytes << 10
+}
+
+// CheckTLS reads the certificate of files, if the server could use them.
+func CheckTLS(files TLSFiles) (*x509.Certificate, error) {
+	c, err := loadCertificate(files)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(c.current.Load().Certificate[0])
+	if err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "%s: %s", files.Cert, sigbox.DescribeX509(err))
+	}
+	return leaf, nil
+}
+
 // addDisk notes the file system of a path.
 func (g *Ground) addDisk(what, path string) {
 	if d, ok := diskOf(path); ok {
@@ -153,15 +182,9 @@ func (g *Ground) lookAtAnchor() {
 		g.AnchorErr = err
 		return
 	}
-	entries, err := os.ReadDir(at.dir)
-	if err != nil {
+	if _, err := os.ReadDir(at.dir); err != nil {
 		g.AnchorErr = sigbox.Errorf(sigbox.Unavailable, "the anchor cannot be read: %w", err).WithHint("is its disk mounted?")
 		return
-	}
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && info.ModTime().After(g.Anchored) {
-			g.Anchored = info.ModTime()
-		}
 	}
 	g.addDisk("the anchor", at.dir)
 }

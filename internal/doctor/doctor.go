@@ -203,6 +203,9 @@ func (e *exam) first() []check {
 	if e.URL != "" {
 		all = append(all, check{"server", e.server})
 	}
+	if strings.HasPrefix(e.URL, "https:") {
+		all = append(all, check{"TLS", func(ctx context.Context) []Finding { return e.tls(ctx, e.URL) }})
+	}
 	return all
 }
 

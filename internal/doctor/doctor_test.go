@@ -15,6 +15,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/app"
 	"github.com/sigbox/sigbox/internal/app/apptest"
+	"github.com/sigbox/sigbox/internal/clock/clocktest"
 	"github.com/sigbox/sigbox/internal/doctor"
 	"github.com/sigbox/sigbox/internal/remote"
 )
@@ -59,7 +60,8 @@ func passphrase(t *testing.T) string {
 // kept has an instance do all that it should.
 func kept(t *testing.T) *app.App {
 	t.Helper()
-	settings := "passphrase: " + passphrase(t) + "\nanchor: " + t.TempDir() + "\n"
+	ntp := clocktest.Serve(t, func(r []byte) [][]byte { return [][]byte{clocktest.Good(r, 0)} })
+	settings := "passphrase: " + passphrase(t) + "\nanchor: " + t.TempDir() + "\ntime: {ntp-servers: ['" + ntp + "'], samples: 1}\n"
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
@@ -95,7 +97,8 @@ func TestAWellInstanceHasNoFindings(t *testing.T) {
 	if signed != nil {
 		t.Error("nothing was signed")
 	}
-	for _, text := range []string{"serves " + a.Data(), "all of its 7 services", "the TUF root, version 1: good for", "the TUF timestamp: good for", "(v2) has 1 entries", "(v1) has 1 entries", "clock and the server's agree"} {
+	for _, text := range []string{"serves " + a.Data(), "all of its 7 services", "the TUF root, version 1: good for", "the TUF timestamp: good for", "(v2) has 1 entries", "(v1) has 1 entries", "clock and the server's agree",
+		"within ", "as cosign and the libraries", "speaks HTTP/2 and gRPC", "the timestamp authority at", "the OpenID provider at", "the keys of " + a.URL() + "/oidc can be fetched", "the CT log at"} {
 		want(t, r, doctor.OK, text, "")
 	}
 	if w := r.Worst(); w == doctor.Problem || w == doctor.Unknown {
@@ -146,7 +149,7 @@ func TestExposedFiles(t *testing.T) {
 	if err := os.Chmod(key, 0o600); err != nil { // the advice
 		t.Fatal(err)
 	}
-	only(t, doctor.Run(t.Context(), doctor.Config{Data: a.Data(), Client: client()}), "roots' keys", "in the clear", "no anchor", "are free for")
+	only(t, doctor.Run(t.Context(), doctor.Config{Data: a.Data(), Client: client()}), "roots' keys", "in the clear", "no anchor", "NTP", "are free for")
 }
 
 func TestKeysInTheClear(t *testing.T) {

@@ -15,6 +15,7 @@ type ladder struct {
 // What people have to renew is told months ahead, and what renews itself as soon as it
 // should have been.
 func byHand() ladder { return ladder{warn: 90 * day, alarm: 7 * day} }
+func byTLS() ladder  { return ladder{warn: 21 * day, alarm: 7 * day} } // usual are renewals 30 days before the end
 func bySelf() ladder { return ladder{warn: 2 * day} }
 
 // ends judges the end of something. What is its name, as in "the CA's root".

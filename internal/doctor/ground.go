@@ -23,6 +23,7 @@ func (e *exam) local() []check {
 		{"keys", e.keys},
 		{"permissions", e.permissions},
 		{"disk", e.disks},
+		{"memory", e.memory},
 		{"anchor", e.anchor},
 	}
 }
@@ -45,7 +46,57 @@ func (e *exam) directory(ctx context.Context) []Finding {
 	case !s.Running:
 		return []Finding{{Problem, "", "no server runs on " + g.Data, "nobody can sign, or refresh what they trust", "start it: sigbox serve --data " + g.Data + "; if it ends at once, it says why"}}
 	}
-	return well(fmt.Sprintf("process %d serves %s at %s", s.PID, g.Data, s.URL))
+	found := well(fmt.Sprintf("process %d serves %s at %s", s.PID, g.Data, s.URL))
+	found = append(found, watched(s.Clock)...)
+	return append(found, limited(s.Limits)...)
+}
+
+// watched tells whether anybody compares the clock with others.
+func watched(c *app.ClockStatus) []Finding {
+	switch {
+	case c == nil || c.Error != "": // of which the services tell
+		return nil
+	case len(c.Servers) == 0:
+		return []Finding{{
+			Warning, "clock", "the server compares its clock with no other: no NTP servers are set",
+			"if it is wrong, certificates and timestamps are wrong, and nobody here notices", "name three or more as time: ntp-servers in the settings",
+		}}
+	case c.Measured == nil:
+		return []Finding{{Warning, "clock", "the NTP servers do not answer, or do not agree", "whether the server's clock is right is not known", "sigbox status says how each of them is; UDP port 123 has to be open"}}
+	}
+	found := []Finding{{Level: OK, Check: "clock", Found: fmt.Sprintf("the server's clock is within %.3f s of its NTP servers' time", max(c.Offset, -c.Offset)+c.Uncertainty)}}
+	for _, one := range c.Servers {
+		if one.Error != "" {
+			found = append(found, Finding{Warning, "clock", "the NTP server " + one.Name + ": " + one.Error, "the others have to agree without it", "mend it, or name another in its place"})
+		}
+	}
+	return found
+}
+
+// fewDescriptors is how many open files are too few: half are for connections.
+const fewDescriptors = 4096
+
+// limited tells whether the process may have enough files open.
+func limited(l *app.LimitStatus) []Finding {
+	if l == nil || l.Descriptors == 0 || l.Descriptors >= fewDescriptors {
+		return nil
+	}
+	return []Finding{{
+		Warning, "limits", fmt.Sprintf("the server may have %d files open, and holds %d connections at most", l.Descriptors, l.Connections),
+		"many clients at once wait for each other", "raise it: LimitNOFILE=65536 in the systemd unit, or ulimit -n 65536 before it starts",
+	}}
+}
+
+// littleMemory is what the store and a burst of requests need, in bytes.
+const littleMemory = 256 << 20
+
+// memory tells whether the machine has some left.
+func (e *exam) memory(context.Context) []Finding {
+	m := e.ground.Memory
+	if m == 0 || m >= littleMemory {
+		return nil
+	}
+	return []Finding{{Warning, "", size(m) + " of memory are left on this machine", "the system may end the server to have more", "give the machine more memory, or move something else away"}}
 }
 
 // settings tells whether the next start can read them, and what in them is dangerous.
@@ -54,6 +105,7 @@ func (e *exam) settings(context.Context) (found []Finding) {
 	if s == nil {
 		return []Finding{failed(Problem, e.ground.SettingsErr, "the instance goes on as it is, and does not start again", "")}
 	}
+	found = append(found, e.tlsFiles(s.TLS)...)
 	if s.InsecureHTTP {
 		found = append(found, Finding{
 			Warning, "", "insecure-http is set: it may listen beyond loopback without TLS",
@@ -84,6 +136,22 @@ func (e *exam) logins(ctx context.Context) (found []Finding) {
 		found = append(found, f)
 	}
 	return found
+}
+
+// tlsFiles tells whether the next start, or reload, can use the TLS certificate.
+func (e *exam) tlsFiles(files app.TLSFiles) []Finding {
+	if files.Cert == "" {
+		return nil
+	}
+	leaf, err := app.CheckTLS(files)
+	if err != nil {
+		return []Finding{failed(Problem, err, "the server goes on with the certificate that it has, and does not start again", "")}
+	}
+	f := byTLS().ends("the TLS certificate in "+files.Cert, leaf.NotAfter, e.Now(), "no client connects from then on", "renew it; sigbox reads it again by itself when it changes")
+	if f.Level == OK {
+		return nil // of which TLS tells
+	}
+	return []Finding{f}
 }
 
 // keys tells which private keys whoever copies the directory could use.

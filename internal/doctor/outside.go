@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/remote"
 	"github.com/sigbox/sigbox/wire/trust"
@@ -27,7 +29,23 @@ func (e *exam) second() []check {
 	return []check{
 		{"trust root", e.trust},
 		{"TUF metadata", e.metadata},
+		{"version", e.version},
 	}
+}
+
+// version compares the server's with ours, where it says which it is.
+func (e *exam) version(ctx context.Context) []Finding {
+	var s struct {
+		Version string `json:"version"`
+	}
+	b, err := e.Client.Fetch(ctx, "the instance", e.URL+"/status", maxFile)
+	if err != nil || json.Unmarshal(b, &s) != nil || s.Version == "" || e.Version == "" {
+		return nil
+	}
+	if s.Version != e.Version {
+		return []Finding{{Warning, "", fmt.Sprintf("the server is sigbox %.40s, and this is %.40s", s.Version, e.Version), "what one of them has, the other may not know", "use the same version; the server's data directory above all"}}
+	}
+	return well("the server and this program are both sigbox " + s.Version)
 }
 
 // third are the checks of the services, which are found by what is published.
@@ -42,6 +60,9 @@ func (e *exam) third() []check {
 		}}}
 	}
 	return []check{
+		{"clients", func(context.Context) []Finding { return clients(p) }},
+		{"services", func(ctx context.Context) []Finding { return e.reach(ctx, p.config) }},
+		{"issuers", func(ctx context.Context) []Finding { return e.issuers(ctx, p.config) }},
 		{"certificates", func(context.Context) []Finding { return e.authorities(p.root) }},
 		{"logs", func(ctx context.Context) []Finding { return e.logs(ctx, p) }},
 		{"signing", func(ctx context.Context) []Finding { return e.sign(ctx, p) }},
@@ -70,6 +91,9 @@ func (e *exam) server(ctx context.Context) []Finding {
 	}
 	found := e.skew(ready.Date, before, after)
 	for _, s := range ready.Services {
+		if s.Notice != "" {
+			found = append(found, Finding{Warning, s.Name, s.Notice, "it goes on until then", "see to it before; docs/operations.md, \"When something breaks\""})
+		}
 		if s.Error != "" {
 			found = append(found, Finding{Problem, s.Name, s.Error, "what needs it is refused with status 503", "see the server's log, and docs/operations.md, \"When something breaks\""})
 		}

@@ -59,6 +59,11 @@ func (e *exam) logs(ctx context.Context, p published) (found []Finding) {
 		copyFiles(e.Logs, dir)
 	}
 	keys := remote.LogKeys([]*sigbox.TrustedRoot{p.root})
+	for _, l := range p.root.CTLogs {
+		if l.ValidFor.Contains(e.Now()) {
+			found = append(found, e.log(ctx, remote.LogConfig{URL: l.BaseURL, CT: true, Keys: keys, Memory: dir}))
+		}
+	}
 	for _, at := range e.logPlaces(p.config) {
 		found = append(found, e.log(ctx, remote.LogConfig{URL: at.URL, Version: at.MajorAPIVersion, Keys: keys, Memory: dir}))
 	}
@@ -81,6 +86,9 @@ func (e *exam) logPlaces(config *sigbox.SigningConfig) []sigbox.Service {
 
 func (e *exam) log(ctx context.Context, at remote.LogConfig) Finding {
 	name := fmt.Sprintf("the log at %s (v%d)", at.URL, at.Version)
+	if at.CT {
+		name = "the CT log at " + at.URL
+	}
 	r, err := e.Client.OpenLog(ctx, at)
 	switch {
 	case err != nil && sigbox.KindOf(err) == sigbox.NotVerified:

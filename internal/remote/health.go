@@ -23,10 +23,12 @@ type Readiness struct {
 	Date time.Time
 }
 
-// ServiceState is a service's own word; Error is "" while it can serve.
+// ServiceState is a service's own word; Error is "" while it can serve, and Notice while
+// nothing is about to change that.
 type ServiceState struct {
-	Name  string `json:"name"`
-	Error string `json:"error"`
+	Name   string `json:"name"`
+	Error  string `json:"error"`
+	Notice string `json:"notice"`
 }
 
 // Ready asks an instance of sigbox how it is. Errors: NotFound where there is no such
