@@ -116,3 +116,32 @@ func raw(t *testing.T, a *app.App, request string) (status int, answer string) {
 	}
 	return status, string(b)
 }
+
+// TestSmuggling: what two servers may read in two ways is refused, or its connection is
+// ended after it, so that nothing behind it is taken for a request of its own.
+func TestSmuggling(t *testing.T) {
+	a := apptest.Start(t)
+	const second = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+	for name, request := range map[string]string{
+		"two lengths":               "POST /api/v2/log/entries HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx" + second,
+		"a list of lengths":         "POST /api/v2/log/entries HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 2\r\n\r\nx" + second,
+		"a length with a sign":      "POST /api/v2/log/entries HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx" + second,
+		"both":                      "POST /api/v2/log/entries HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + second,
+		"an odd encoding":           "POST /api/v2/log/entries HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + second,
+		"two encodings":             "POST /api/v2/log/entries HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + second,
+		"a space before the colon":  "POST /api/v2/log/entries HTTP/1.1\r\nHost: a\r\nContent-Length : 1\r\n\r\nx" + second,
+		"a folded header":           "POST /api/v2/log/entries HTTP/1.1\r\n Host: a\r\nContent-Length: 1\r\n\r\nx" + second,
+		"two hosts":                 "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + second,
+		"no host":                   "GET / HTTP/1.1\r\n\r\n" + second,
+		"a zero byte":               "GET / HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n" + second,
+		"a chunk of a huge size":    "POST /api/v2/log/entries HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n" + second,
+		"a chunk that is too short": "POST /api/v2/log/entries HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxy\r\n0\r\n\r\n" + second,
+	} {
+		if status, answer := raw(t, a, request); status != 0 && status/100 != 4 && status != http.StatusNotImplemented || strings.Contains(answer, "SERVING") {
+			t.Errorf("%s: found %d %q", name, status, answer)
+		}
+	}
+	if status, answer := raw(t, a, second); status != http.StatusOK {
+		t.Errorf("a sound request: found %d %q", status, answer)
+	}
+}

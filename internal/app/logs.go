@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,7 +54,7 @@ const bucketAnchorInterval = 5 * time.Second
 
 // openAnchor says what an instance without an anchor cannot know.
 func (a *App) openAnchor() (err error) {
-	if a.settings.Anchor == "" {
+	if a.settings.Anchor == "" && slices.ContainsFunc([]Role{RoleCTLog, RoleLog, RoleLogV1}, a.settings.has) {
 		a.cfg.Logger.Warn("no anchor is set: if the data directory is ever replaced by an older copy, the logs fork and nobody here notices",
 			"hint", "give --anchor a directory on another disk, or a bucket")
 	}

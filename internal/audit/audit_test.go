@@ -236,3 +236,20 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkAppend is what a line costs while many wait: all of them share a sync.
+func BenchmarkAppend(b *testing.B) {
+	l, err := Open(Config{Path: filepath.Join(b.TempDir(), "audit.jsonl")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := l.Append(b.Context(), Event{Event: "certificate", Subject: "ada@example.com", Key: strings.Repeat("0", 64)}); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}

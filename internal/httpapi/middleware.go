@@ -85,6 +85,11 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, r)
 		return
 	}
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		// There may have been a length as well, by which a proxy has read another body:
+		// what follows on the connection is nobody's request (RFC 9112 §6.1).
+		w.Header().Set("Connection", "close")
+	}
 	start := time.Now()
 	client, proxied := g.Proxies.client(r)
 	id := g.requestID(r, proxied)
