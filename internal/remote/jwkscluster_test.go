@@ -167,7 +167,7 @@ func TestIssuerOfPrivateCA(t *testing.T) {
 // strangerPEM is a certificate that has nothing to do with any server.
 func strangerPEM(t *testing.T) string {
 	t.Helper()
-	chain, err := ca.NewChain(ca.ChainConfig{Root: fixture.Key(t), Intermediate: fixture.Key(t)})
+	chain, err := ca.NewChain(ca.ChainConfig{Root: fixture.Key(t), Intermediate: fixture.Key(t).Public()})
 	if err != nil {
 		t.Fatal(err)
 	}
