@@ -276,8 +276,10 @@ its keys, each with the proof that it has the key.
 
 In an empty directory it makes a new instance whose roots are elsewhere: all of its own
 keys, and a request for what it needs to start. For an instance that has started it asks
-for the next TUF root, or with --role ca or tsa for the certificate of that authority's
-next key. A request replaces the one before, whose answer is worth nothing then.`,
+for the next TUF root, with --role tuf-key for one that names another key for TUF's other
+metadata, as after a theft, or with --role ca or tsa for the certificate of that
+authority's next key. A request replaces the one before, whose answer is worth nothing
+then.`,
 		Example: `  sigbox ceremony request --data /var/lib/sigbox --url https://sigstore.example.com --out request.json
   sigbox ceremony request --data /var/lib/sigbox --role ca --out request.json`,
 		Args:              noArgs,

@@ -30,8 +30,20 @@ const (
 	requestRoots = 16
 )
 
-// CeremonyRoles are the keys that roots sign for.
-func CeremonyRoles() []string { return []string{caKey, tsaKey, tufKey} }
+// newTUFKey is the role of a TUF root that names another key for the rest than before.
+const newTUFKey = "tuf-key"
+
+// CeremonyRoles are what roots sign for: keys of authorities, and the TUF root, with the
+// present key for all the rest or with another.
+func CeremonyRoles() []string { return []string{caKey, tsaKey, tufKey, newTUFKey} }
+
+// ceremonyKey is the key that a role is about.
+func ceremonyKey(role string) string {
+	if role == newTUFKey {
+		return tufKey
+	}
+	return role
+}
 
 // CeremonyAccepted is what came of the answer of a ceremony.
 type CeremonyAccepted struct {
@@ -115,7 +127,7 @@ func (r *rotator) ask(ctx context.Context, roles []string) ([]byte, error) {
 	req := &ceremony.Request{Instance: st.LogHostname, URL: st.URL, Made: r.cfg.Now().UTC().Truncate(time.Second)}
 	signers := map[string]crypto.Signer{}
 	for _, role := range roles {
-		if signers[role], err = r.askFor(ctx, req, role); err != nil {
+		if signers[ceremonyKey(role)], err = r.askFor(ctx, req, role); err != nil {
 			return nil, err
 		}
 	}
@@ -138,16 +150,19 @@ func (r *rotator) rolesToAsk(named []string) ([]string, error) {
 		if r.state.get().Complete {
 			named = []string{tufKey}
 		} else {
-			named = slices.DeleteFunc(CeremonyRoles(), func(role string) bool { return !r.settings.has(roleOf(role)) })
+			named = slices.DeleteFunc([]string{caKey, tsaKey, tufKey}, func(role string) bool { return !r.settings.has(roleOf(role)) })
 		}
 	}
 	for i, role := range named {
 		if !slices.Contains(CeremonyRoles(), role) || slices.Contains(named[:i], role) {
 			return nil, sigbox.Errorf(sigbox.Invalid, "no root signs for %.40q: expected some of %s, each once", role, strings.Join(CeremonyRoles(), ", "))
 		}
-		if !r.settings.has(roleOf(role)) {
-			return nil, elsewhere(roleOf(role), "key "+role)
+		if key := ceremonyKey(role); !r.settings.has(roleOf(key)) {
+			return nil, elsewhere(roleOf(key), "key "+key)
 		}
+	}
+	if slices.Contains(named, tufKey) && slices.Contains(named, newTUFKey) {
+		return nil, sigbox.Errorf(sigbox.Invalid, "a TUF root has the present key, or another: expected %s or %s", tufKey, newTUFKey)
 	}
 	if len(named) == 0 {
 		return nil, sigbox.Errorf(sigbox.NotFound, "this host has no role that a root signs for")
@@ -157,22 +172,13 @@ func (r *rotator) rolesToAsk(named []string) ([]string, error) {
 
 // askFor adds what a role asks for to a request, and gives its key.
 func (r *rotator) askFor(ctx context.Context, req *ceremony.Request, role string) (crypto.Signer, error) {
-	st := r.state.get()
-	name, number := role, 1
-	if role != tufKey && st.begun(roleOf(role)) { // one that follows
-		k, err := rotatingKey(role)
-		if err != nil {
-			return nil, err
-		}
-		gens := st.generations(role)
-		if err := rotation.Ready(gens, k.rules, r.cfg.Now()); err != nil {
-			return nil, err
-		}
-		number = rotation.NextNumber(gens)
-		name = generationKey(role, number)
+	name, number, err := r.keyToAsk(role)
+	if err != nil {
+		return nil, err
 	}
 	kind, _ := kindOf(name)
-	key, err := r.keeper.open(ctx, name, kind, role != tufKey || st.fresh(name))
+	present := role == tufKey && !r.state.get().fresh(name)
+	key, err := r.keeper.open(ctx, name, kind, !present)
 	if err != nil {
 		return nil, err
 	}
@@ -180,12 +186,37 @@ func (r *rotator) askFor(ctx context.Context, req *ceremony.Request, role string
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Internal, "%w", err)
 	}
-	if role != tufKey {
+	if ceremonyKey(role) != tufKey {
 		req.Authorities = append(req.Authorities, ceremony.AuthorityRequest{Authority: ceremony.Authority(role), Number: number, Key: der})
 		return key, nil
 	}
 	req.TUF = &ceremony.TUFRequest{Online: der}
 	return key, r.askRoots(req.TUF)
+}
+
+// keyToAsk names the key that a role asks for: the first, the next, or of a TUF root the
+// present one.
+func (r *rotator) keyToAsk(role string) (name string, number int, err error) {
+	st, key := r.state.get(), ceremonyKey(role)
+	if role == tufKey || !st.begun(roleOf(key)) {
+		if role == newTUFKey {
+			return "", 0, sigbox.Errorf(sigbox.Conflict, "the instance has no TUF root yet").WithHint("ask for %s", tufKey)
+		}
+		return st.signing(key), 1, nil
+	}
+	k, err := rotatingKey(key)
+	if err != nil {
+		return "", 0, err
+	}
+	gens := st.generations(key)
+	if g, waits := rotation.Next(gens); waits && role == newTUFKey { // asked for before
+		return generationKey(key, g.Number), g.Number, nil
+	}
+	if err := rotation.Ready(gens, k.rules, r.cfg.Now()); err != nil {
+		return "", 0, err
+	}
+	number = rotation.NextNumber(gens)
+	return generationKey(key, number), number, nil
 }
 
 // askRoots adds the roots that there are.
@@ -320,7 +351,7 @@ func (r *rotator) acceptFirst(ctx context.Context, file []byte) (CeremonyAccepte
 type acceptor struct {
 	*rotator
 	// root publishes a TUF root, rotate has a role's next key, with its certificates.
-	root   func(root []byte) error
+	root   func(ctx context.Context, a *ceremony.Answer, root []byte) error
 	rotate func(ctx context.Context, req RotateRequest) (RoleKeys, error)
 }
 
@@ -337,7 +368,7 @@ func (t acceptor) accept(ctx context.Context, file []byte) (CeremonyAccepted, er
 	if next != nil {
 		root, err := next.Bytes()
 		if err == nil {
-			err = t.root(root)
+			err = t.root(ctx, a, root)
 		}
 		if err == nil {
 			err = t.handOut(root)
@@ -390,10 +421,7 @@ func (l local) CeremonyRequest(ctx context.Context, roles []string) ([]byte, err
 
 func (l local) CeremonyAccept(ctx context.Context, answer []byte) (CeremonyAccepted, error) {
 	s := l.app.services
-	return acceptor{
-		rotator: &s.rotations.rotator, rotate: s.rotations.rotate,
-		root: func(root []byte) error { return s.tuf.Accept(root, nil) },
-	}.accept(ctx, answer)
+	return acceptor{&s.rotations.rotator, s.rotations.acceptRoot, s.rotations.rotate}.accept(ctx, answer)
 }
 
 func (o *offline) CeremonyRequest(ctx context.Context, roles []string) (file []byte, err error) {
@@ -411,23 +439,31 @@ func (o *offline) CeremonyAccept(ctx context.Context, answer []byte) (accepted C
 		return o.acceptFirst(ctx, answer)
 	}
 	return accepted, o.withRotator(true, func(r *rotator) error {
-		accepted, err = acceptor{rotator: r, rotate: r.begin, root: func(root []byte) error { return r.acceptRoot(ctx, root) }}.accept(ctx, answer)
+		accepted, err = acceptor{r, r.acceptRoot, r.begin}.accept(ctx, answer)
 		return err
 	})
 }
 
-// acceptRoot publishes a TUF root without a server.
-func (r *rotator) acceptRoot(ctx context.Context, root []byte) error {
-	kind, _ := kindOf(tufKey)
-	online, err := r.keeper.open(ctx, tufKey, kind, false)
+// acceptRoot publishes a TUF root without a server. That another key signs from then on
+// is what the next start sees.
+func (r *rotator) acceptRoot(ctx context.Context, a *ceremony.Answer, root []byte) error {
+	next, _, err := r.onlineKey(ctx, a)
 	if err != nil {
 		return err
 	}
-	repository, err := tuf.Open(tuf.Config{Dir: filepath.Join(r.cfg.Data, tufDir), OnlineKey: online, Now: r.cfg.Now, Logger: r.cfg.Logger})
+	name := r.state.get().signing(tufKey)
+	kind, _ := kindOf(name)
+	present, err := r.keeper.open(ctx, name, kind, false)
 	if err != nil {
 		return err
 	}
-	return repository.Accept(root, nil)
+	repository, err := tuf.Open(tuf.Config{
+		Dir: filepath.Join(r.cfg.Data, tufDir), OnlineKey: present, Others: []crypto.Signer{next}, Now: r.cfg.Now, Logger: r.cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	return repository.Accept(root, next)
 }
 
 // acceptFirst takes the first answer, for an instance that waits for it.

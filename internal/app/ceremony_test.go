@@ -16,6 +16,7 @@ import (
 	"github.com/sigbox/sigbox/internal/app/apptest"
 	"github.com/sigbox/sigbox/internal/ceremony"
 	"github.com/sigbox/sigbox/internal/remote"
+	"github.com/sigbox/sigbox/internal/rotation"
 	"github.com/sigbox/sigbox/wire/trust"
 )
 
@@ -161,12 +162,33 @@ func TestOfflineRoots(t *testing.T) {
 	if got := authorities(t, cfg.Data, first, clock); got != 2 {
 		t.Errorf("clients trust %d certificate authorities, expected both", got)
 	}
+
+	// Another key for TUF's other metadata, while it runs and without a server.
+	if _, err := a.Admin().Rotate(t.Context(), app.RotateRequest{Role: "tuf"}); err == nil || sigbox.KindOf(err) != sigbox.Invalid {
+		t.Errorf("a key that no root names: %v", err)
+	}
+	for version := int64(3); version < 5; version++ {
+		clock.pass(time.Hour)
+		accepted, err = accept(t, cfg, desk.sign(requestOf(t, cfg, "tuf-key"), clock.now))
+		if err != nil || accepted.RootVersion != version {
+			t.Fatalf("found %+v, %v", accepted, err)
+		}
+		if version == 3 {
+			if got := signingKey(t, a.Admin(), "tuf"); got != "tuf.2" {
+				t.Errorf("%s signs", got)
+			}
+			apptest.Stop(t, a)
+		}
+	}
+	clock.pass(time.Hour)
+	a = apptest.Start(t, in)
+	authorities(t, cfg.Data, first, clock)
 	apptest.Stop(t, a)
 
 	// Without a server.
 	clock.pass(time.Hour)
 	accepted, err = accept(t, cfg, desk.sign(requestOf(t, cfg, "tuf", "tsa"), clock.now))
-	if err != nil || accepted.RootVersion != 3 || len(accepted.Keys) != 1 {
+	if err != nil || accepted.RootVersion != 5 || len(accepted.Keys) != 1 {
 		t.Fatalf("found %+v, %v", accepted, err)
 	}
 	a = apptest.Start(t, in)
@@ -175,9 +197,26 @@ func TestOfflineRoots(t *testing.T) {
 		t.Errorf("clients trust %d certificate authorities, expected both", got)
 	}
 	handed, err := os.ReadFile(a.RootFile())
-	if err != nil || !bytes.Contains(handed, []byte(`"version": 3`)) {
+	if err != nil || !bytes.Contains(handed, []byte(`"version": 5`)) {
 		t.Errorf("the root to hand out is not the newest, %v", err)
 	}
+}
+
+// signingKey names the key of a role that signs.
+func signingKey(t *testing.T, admin app.Admin, role string) string {
+	t.Helper()
+	all, err := admin.Rotations(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range all {
+		for _, k := range r.Keys {
+			if r.Role == role && k.Phase == rotation.Signing {
+				return k.Name
+			}
+		}
+	}
+	return ""
 }
 
 // notice gives what a service has to say.

@@ -87,7 +87,7 @@ func rotatings() []rotating {
 		},
 		{ // clients go from root to root: the one that names the new key names the old one no more
 			key: tufKey, atOnce: true,
-			ready: func(_ context.Context, s *services) error { _, stuck := s.tuf.RootExpires(); return stuck },
+			ready: func(ctx context.Context, s *services) error { return s.tufReady(ctx) },
 			apply: func(ctx context.Context, s *services) error { return s.applyTUF(ctx) },
 		},
 		rotatingLog(rekorKey), rotatingLog(rekorV1Key), rotatingLog(ctLogKey),

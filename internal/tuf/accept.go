@@ -95,6 +95,17 @@ func CheckRoot(root *tufroot.Root, online crypto.PublicKey, now time.Time) error
 	return nil
 }
 
+// Names reports whether the root names a key, and no other, for all but itself.
+func (r *Repository) Names(online crypto.PublicKey) bool {
+	key, err := tufroot.NewKey(online)
+	if err != nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return names(r.state.root, signer{public: key})
+}
+
 // acceptedBefore accepts the root that is published, and no other of its version.
 func (r *Repository) acceptedBefore(root *tufroot.Root) error {
 	ours, err := r.state.root.Payload()
