@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -247,6 +248,21 @@ func (a audited) Rotate(ctx context.Context, req RotateRequest) (keys RoleKeys, 
 	}
 	return keys, a.do(ctx, "rotate", map[string]string{"role": req.Role}, func() error {
 		keys, err = a.Admin.Rotate(ctx, req)
+		return err
+	})
+}
+
+func (a audited) CeremonyRequest(ctx context.Context, roles []string) (file []byte, err error) {
+	return file, a.do(ctx, "ceremony.request", map[string]string{"roles": strings.Join(roles, ", ")}, func() error {
+		file, err = a.Admin.CeremonyRequest(ctx, roles)
+		return err
+	})
+}
+
+func (a audited) CeremonyAccept(ctx context.Context, answer []byte) (accepted CeremonyAccepted, err error) {
+	sum := sha256.Sum256(answer)
+	return accepted, a.do(ctx, "ceremony.accept", map[string]string{"sha256": hex.EncodeToString(sum[:])}, func() error {
+		accepted, err = a.Admin.CeremonyAccept(ctx, answer)
 		return err
 	})
 }

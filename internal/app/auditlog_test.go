@@ -73,6 +73,18 @@ func TestAuditLog(t *testing.T) {
 	if err := admin.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if admin, err = app.OpenAdmin(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CeremonyRequest(t.Context(), []string{"oidc"}); err == nil {
+		t.Error("a request for a role without a root")
+	}
+	if _, err := admin.CeremonyAccept(t.Context(), []byte("{}")); err == nil {
+		t.Error("an answer to nothing")
+	}
+	if err := admin.Close(); err != nil {
+		t.Fatal(err)
+	}
 	a.Reload()
 	apptest.Stop(t, a)
 	if admin, err = app.OpenAdmin(t.Context(), cfg); err != nil {
@@ -110,7 +122,7 @@ func TestAuditLog(t *testing.T) {
 			}
 		}
 	}
-	want := "start, certificate, user.add, user.add, user.add conflict, settings.reloaded, stop, refusals token, user.remove, token.mint"
+	want := "start, certificate, user.add, user.add, user.add conflict, ceremony.request, ceremony.request invalid, ceremony.accept, ceremony.accept invalid, settings.reloaded, stop, refusals token, user.remove, token.mint"
 	if got := strings.Join(names, ", "); got != want {
 		t.Errorf("expected %s\nfound %s", want, got)
 	}

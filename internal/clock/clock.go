@@ -221,6 +221,9 @@ func (c *Clock) Passed(at time.Time) {
 // errNotAsked is of a server before the first round.
 var errNotAsked = errors.New("not asked yet")
 
+// errQuiet is of a server that answered, and then did not want to be asked again for now.
+var errQuiet = errors.New("it wants to be asked less often")
+
 // read reads both clocks.
 func (c *Clock) read() reading {
 	now := c.cfg.Now()
@@ -414,8 +417,9 @@ func (c *Clock) noteAsked() {
 
 // ask asks one server as often as is wanted, and keeps the answer that can be off least.
 func (c *Clock) ask(ctx context.Context, s *server, samples int) {
-	if now := c.read().mono; now < s.quiet {
-		return // as it asked for
+	if now := c.read().mono; now < s.quiet { // as it asked for
+		s.err = cmp.Or(s.err, errQuiet) // what it said before that is of another round
+		return
 	}
 	best, got := Answer{}, false
 	for i := range samples {
@@ -475,8 +479,9 @@ func (c *Clock) tell(err error) {
 	c.said = said
 }
 
-// agreement finds the time that more than half of all servers have: the middle of the
-// smallest span that lies in the spans of the most (RFC 5905, section 11.2.1).
+// agreement finds where the true time can lie: between the first and the last point that
+// lies in the spans of more than half of all servers. When more than half are honest, the
+// truth is one of those points; a liar can make the span wider, and not lead out of it.
 func (c *Clock) agreement(at reading) (*Measurement, error) {
 	var spans []span
 	for _, s := range c.servers {
@@ -486,7 +491,7 @@ func (c *Clock) agreement(at reading) (*Measurement, error) {
 			spans = append(spans, span{offset - unsure, offset + unsure})
 		}
 	}
-	common, agree := intersect(spans)
+	common, agree := agreed(spans, len(c.servers)/2+1)
 	if agree*2 <= len(c.servers) {
 		return nil, sigbox.Errorf(sigbox.Unavailable, "%d of %d NTP servers agree on the time, more than half have to: %s", agree, len(c.servers), c.complaints())
 	}
@@ -522,9 +527,9 @@ func (c *Clock) complaint(s server) string {
 // span is where the true offset lies.
 type span struct{ low, high time.Duration }
 
-// intersect gives the smallest span that is in the most of the given ones, and in how
-// many.
-func intersect(spans []span) (common span, most int) {
+// agreed gives the smallest span that has all points that are in at least so many of the
+// given ones, and in how many the most are.
+func agreed(spans []span, least int) (common span, most int) {
 	type edge struct {
 		at    time.Duration
 		opens bool
@@ -543,14 +548,18 @@ func intersect(spans []span) (common span, most int) {
 		return 1
 	})
 	open := 0
-	for i, e := range edges {
-		if !e.opens {
-			open--
+	for _, e := range edges {
+		if e.opens {
+			if open++; open == least && most < least {
+				common.low = e.at
+			}
+			most = max(most, open)
 			continue
 		}
-		if open++; open > most {
-			most, common = open, span{e.at, edges[i+1].at}
+		if open == least {
+			common.high = e.at
 		}
+		open--
 	}
 	return common, most
 }

@@ -272,7 +272,7 @@ func TestMajority(t *testing.T) {
 		"two of three conspire": {[]time.Duration{lie, lie, 0}, 2, lie},
 		"each another":          {[]time.Duration{lie, -lie, 0}, 0, 0},
 		"two of five lie":       {[]time.Duration{lie, 0, lie, 0, 0}, 3, 0},
-		"one a bit off":         {[]time.Duration{0, 15 * time.Millisecond, 25 * time.Millisecond}, 2, 7500 * time.Microsecond},
+		"one a bit off":         {[]time.Duration{0, 15 * time.Millisecond, 25 * time.Millisecond}, 2, 15 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine()
@@ -304,6 +304,28 @@ func TestMajority(t *testing.T) {
 }
 
 const gone = -48 * time.Hour
+
+// One liar of three does not hide how wrong the clock is behind a server that does not
+// know the time well, whose span reaches to the lie.
+func TestALieBesideAWideSpan(t *testing.T) {
+	const truth = 1700 * time.Millisecond
+	answers := map[string]clock.Answer{
+		"a.example": {Offset: 0, Uncertainty: 5 * time.Millisecond},
+		"b.example": {Offset: 850 * time.Millisecond, Uncertainty: 860 * time.Millisecond},
+		"c.example": {Offset: truth, Uncertainty: 5 * time.Millisecond},
+	}
+	m := newMachine()
+	cfg := m.config()
+	cfg.Query = func(_ context.Context, s string) (clock.Answer, error) { return answers[s], nil }
+	c := newClock(t, cfg)
+	if c.Measure(t.Context()) == nil {
+		t.Error("a clock that is 1.7 s behind is taken for right")
+	}
+	refuses(t, c, "behind")
+	if got := c.State().Measured; got.Offset+got.Uncertainty < truth {
+		t.Errorf("the true time is not in what was found: %+v", got)
+	}
+}
 
 // A server that is too far away to tell does not count.
 func TestTooFarAway(t *testing.T) {

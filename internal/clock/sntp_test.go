@@ -159,6 +159,40 @@ func TestKissOfDeath(t *testing.T) {
 	}
 }
 
+// An answer counts in its own round: a server that answers and then wants to be left alone
+// is silent until it is asked again.
+func TestKissAfterAnAnswer(t *testing.T) {
+	mono, asked := time.Duration(0), 0
+	c, err := New(Config{
+		Servers: []string{"a"}, Required: true, Monotonic: func() time.Duration { return mono },
+		Now:   func() time.Time { return time.Unix(1_800_000_000, 0).Add(mono) },
+		Sleep: func(context.Context, time.Duration) error { return nil },
+		Query: func(context.Context, string) (Answer, error) {
+			if asked++; asked%2 == 0 {
+				return Answer{}, kissError("DENY")
+			}
+			return Answer{Uncertainty: time.Millisecond}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Measure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mono = defaultMaxAge + time.Second
+	if err := c.Measure(t.Context()); err == nil || !strings.Contains(err.Error(), "less often") || asked != 2 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+	if _, err := c.Time(); err == nil {
+		t.Error("what was said long ago counts as said now")
+	}
+	mono = 24 * time.Hour
+	if err := c.Measure(t.Context()); err != nil || asked != 4 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
+
 // Times are read right over the end of an era, in 2036.
 func TestEra(t *testing.T) {
 	for _, near := range []time.Time{
@@ -175,8 +209,9 @@ func TestEra(t *testing.T) {
 	}
 }
 
-// The common span is in as many as any point is.
-func TestIntersect(t *testing.T) {
+// The span begins and ends with a point that is in enough of the given ones, and no such
+// point is beyond it.
+func TestAgreed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var spans []span
 		for range rapid.IntRange(0, 8).Draw(t, "n") {
@@ -191,13 +226,21 @@ func TestIntersect(t *testing.T) {
 			}
 			return n
 		}
-		want := 0
+		least := rapid.IntRange(1, 8).Draw(t, "least")
+		var want span
+		most := 0
 		for at := time.Duration(-20); at <= 35; at++ {
-			want = max(want, in(at))
+			n := in(at)
+			if n >= least {
+				if most < least {
+					want.low = at
+				}
+				want.high = at
+			}
+			most = max(most, n)
 		}
-		common, most := intersect(spans)
-		if most != want || len(spans) > 0 && (in(common.low) != want || in(common.high) != want || common.low > common.high) {
-			t.Fatalf("%v: found %d in %v, want %d", spans, most, common, want)
+		if got, n := agreed(spans, least); n != most || got != want {
+			t.Fatalf("%v: found %d in %v, want %d in %v", spans, n, got, most, want)
 		}
 	})
 }

@@ -22,6 +22,7 @@ type account struct {
 	email     string
 	connector string // ID, "" for a local account
 	userID    string // by which the connector's provider knows the person
+	issuer    string // the connector's provider, which must still be its when a token is made
 }
 
 // choosing says where a login page lets people sign in.
@@ -50,17 +51,17 @@ func (p *Provider) getConnector(w http.ResponseWriter, r *http.Request) {
 		p.failed(w, http.StatusNotFound, "There is no such provider here", "Begin again from your program.")
 		return
 	}
+	p.toConnector(w, r, id, l, c)
+}
+
+// toConnector begins an attempt. Its state, nonce and PKCE verifier are secrets of its
+// own, good once. An address begins so many only, by the page's link and without one.
+func (p *Provider) toConnector(w http.ResponseWriter, r *http.Request, id string, l *login, c *connector) {
 	if wait, ok := p.starts.take(p.address(r), p.now()); !ok {
 		retryAfter(w, wait)
 		p.failed(w, http.StatusTooManyRequests, "Too many sign-ins", "Too many were begun from this address. Wait a minute.")
 		return
 	}
-	p.toConnector(w, r, id, l, c)
-}
-
-// toConnector begins an attempt. Its state, nonce and PKCE verifier are secrets of its
-// own, good once.
-func (p *Provider) toConnector(w http.ResponseWriter, r *http.Request, id string, l *login, c *connector) {
 	a := &attempt{login: id, connector: c, callback: p.issuer + callbackPath + "/" + c.ID, hint: l.hint, began: p.now()}
 	for _, secret := range []*string{&a.state, &a.nonce, &a.verifier} {
 		var err error
@@ -153,6 +154,7 @@ func (p *Provider) redeem(w http.ResponseWriter, r *http.Request, a *attempt, l 
 		p.ended(w)
 		return
 	}
+	who.issuer = c.issuer
 	known := *l
 	known.who = &who
 	id, err := p.begin(&known)

@@ -413,3 +413,50 @@ func TestAuthMethods(t *testing.T) {
 		})
 	}
 }
+
+// TestVerifiedElsewhere: that one address is verified says nothing of another, in the ID
+// token or beside it.
+func TestVerifiedElsewhere(t *testing.T) {
+	for name, tt := range map[string]struct {
+		token, info map[string]any
+		status      int
+	}{
+		"the same":              {map[string]any{"email_verified": nil}, map[string]any{"email": bob, "email_verified": true}, http.StatusOK},
+		"another one there":     {map[string]any{"email_verified": nil}, map[string]any{"email": "mallory@example.net", "email_verified": true}, http.StatusBadGateway},
+		"none there":            {map[string]any{"email_verified": nil}, map[string]any{"email_verified": true}, http.StatusForbidden},
+		"none in the ID token":  {map[string]any{"email": nil}, map[string]any{"email": bob}, http.StatusForbidden},
+		"and not verified":      {map[string]any{"email": nil}, map[string]any{"email": bob, "email_verified": false}, http.StatusForbidden},
+		"verified in its place": {map[string]any{"email": nil, "email_verified": false}, map[string]any{"email": bob, "email_verified": true}, http.StatusOK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := newIDP(t)
+			i.claims = tt.token
+			i.answers["/userinfo"] = func(w http.ResponseWriter, _ *http.Request) {
+				tt.info["sub"] = "person 7"
+				reply(w, tt.info)
+			}
+			w := brokered(t, alone(i.connector("idp")), i)
+			_, challenge := pkce()
+			if p := w.browser().elsewhere(authParams(challenge), ""); p.status != tt.status {
+				t.Errorf("status %d, want %d: %s", p.status, tt.status, p.body)
+			}
+		})
+	}
+}
+
+// TestReloadedLoginPage: where there is nothing to choose, loading the login page again
+// and again is bounded as the link to a connector is, so that one browser does not push
+// out the attempts of all others.
+func TestReloadedLoginPage(t *testing.T) {
+	i := newIDP(t)
+	w := brokered(t, alone(i.connector("idp")), i)
+	_, challenge := pkce()
+	b := w.browser()
+	at := b.get(w.issuer + "/authorize?" + authParams(challenge).Encode()).location.String()
+	for range 200 {
+		if b.get(at).status == http.StatusTooManyRequests {
+			return
+		}
+	}
+	t.Error("nothing bounds how often somebody is sent to a provider")
+}

@@ -182,6 +182,10 @@ func TestOwnerChanges(t *testing.T) {
 			c.Domains = []string{"example.org"}
 			return w.set(oidc.Logins{Connectors: []oidc.Connector{c}})
 		},
+		"another provider by the same ID": func(w *world, c oidc.Connector) error {
+			c.URL = newIDP(w.T).URL
+			return w.set(oidc.Logins{Connectors: []oidc.Connector{c}})
+		},
 		"no connector": func(w *world, _ oidc.Connector) error { return w.set(oidc.Logins{}) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,7 +23,10 @@ func (lone) authorize(_ context.Context, a *attempt) (string, error) {
 // TestStateFlood: sign-ins that are begun and never ended take a bounded place, and the
 // newest is not the one that is forgotten.
 func TestStateFlood(t *testing.T) {
-	p := &Provider{now: time.Now, rand: rand.Reader, attempts: newExpiring[*attempt](maxAttempts, loginTTL)}
+	p := &Provider{
+		now: time.Now, rand: rand.Reader, attempts: newExpiring[*attempt](maxAttempts, loginTTL),
+		address: connectionAddress, starts: newLimiter(2*maxAttempts, time.Second),
+	}
 	c := &connector{upstream: lone{}, busy: make(chan struct{}, 1)}
 	var last string
 	for range maxAttempts + 100 {

@@ -271,8 +271,14 @@ func (o *openID) userInfo(ctx context.Context, e endpoints, c idClaims, bearer s
 	if sub := c.text("sub"); sub == "" || more.text("sub") != sub {
 		return nil, sigbox.Errorf(sigbox.Unauthenticated, "%s answers about another person (sub)", e.UserInfo)
 	}
+	if c.has("email") && more.has("email") && c.text("email") != more.text("email") {
+		return nil, sigbox.Errorf(sigbox.Unauthenticated, "%s tells another address than the ID token", e.UserInfo)
+	}
+	if !c.has("email") { // that an address is verified is said where the address is
+		delete(c, "email_verified")
+	}
 	for name, v := range more {
-		if !c.has(name) {
+		if !c.has(name) && (name != "email_verified" || more.has("email")) {
 			c[name] = v
 		}
 	}

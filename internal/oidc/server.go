@@ -231,7 +231,7 @@ func (p *Provider) claimsOf(ctx context.Context, who account) (claims, error) {
 		return claims{Subject: user.Email, Email: user.Email, Name: user.Name, Federated: p.minter.own(user.Email)}, nil
 	}
 	c := set.find(who.connector)
-	if c == nil {
+	if c == nil || c.issuer != who.issuer { // the same ID may be another provider's now
 		return claims{}, gone
 	}
 	if err := p.admit(ctx, set, c, who.email); err != nil {
