@@ -68,4 +68,5 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 	@scripts/fuzz $(FUZZTIME)
 
 lint: ## go vet, golangci-lint and govulncheck, as pinned in tools/go.mod
+	@scripts/need $(RACE_NEEDS)
 	@scripts/lint
