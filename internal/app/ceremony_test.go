@@ -307,12 +307,16 @@ func TestCeremonyRefused(t *testing.T) {
 }
 
 // TestRootsMoveAway: an instance that was made with its roots goes on without their keys
-// when those are brought to a desk.
+// when those are brought to a desk, also after the key of TUF's metadata was replaced.
 func TestRootsMoveAway(t *testing.T) {
 	clock := &instant{now: time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)}
 	dir := t.TempDir()
 	in := func(c *app.Config) { *c = offlineConfig(dir, clock) }
-	apptest.Stop(t, apptest.Start(t, in))
+	a := apptest.Start(t, in)
+	if _, err := a.Admin().Rotate(t.Context(), app.RotateRequest{Role: "tuf"}); err != nil {
+		t.Fatal(err)
+	}
+	apptest.Stop(t, a)
 	away := t.TempDir()
 	if err := os.Mkdir(filepath.Join(away, "keys"), 0o700); err != nil {
 		t.Fatal(err)
@@ -328,14 +332,19 @@ func TestRootsMoveAway(t *testing.T) {
 	if _, err := ceremony.Create(t.Context(), away, ceremony.NewDesk{Keys: all}, desk.keys.Open); err != nil {
 		t.Fatal(err)
 	}
-	a := apptest.Start(t, in)
-	defer apptest.Stop(t, a)
+	a = apptest.Start(t, in)
 	cfg := offlineConfig(dir, clock)
 	accepted, err := accept(t, cfg, desk.sign(requestOf(t, cfg), clock.now))
-	if err != nil || accepted.RootVersion != 2 {
+	if err != nil || accepted.RootVersion != 3 {
 		t.Fatalf("found %+v, %v", accepted, err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "tuf", "2.root.json")); err != nil {
+	apptest.Stop(t, a)
+	clock.pass(time.Hour) // and without a server
+	accepted, err = accept(t, cfg, desk.sign(requestOf(t, cfg), clock.now))
+	if err != nil || accepted.RootVersion != 4 {
+		t.Fatalf("found %+v, %v", accepted, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "tuf", "4.root.json")); err != nil {
 		t.Error(err)
 	}
 }

@@ -195,6 +195,10 @@ func (r *RotateRequest) next(k rotating, gens []rotation.Generation, now time.Ti
 	case r.Abandon:
 		return rotation.Abandon(gens, now)
 	case r.Compromised:
+		if next, waits := rotation.Next(gens); waits && (r.Root || r.Signed != "") {
+			return nil, sigbox.Errorf(sigbox.Conflict, "the key %s waits already, and would sign with the certificates that it has", generationKey(k.key, next.Number)).
+				WithHint("take it back first, with --abandon; or have it sign, without other certificates")
+		}
 		since := r.Since
 		if since.IsZero() {
 			since = now

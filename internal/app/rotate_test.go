@@ -397,6 +397,12 @@ func TestRotateRefuses(t *testing.T) {
 			t.Errorf("%+v: expected %q, found %v", req, want, err)
 		}
 	}
+	r.rotate(t, app.RotateRequest{Role: "tsa"})
+	for _, req := range []app.RotateRequest{{Role: "tsa", Compromised: true, Root: true}, {Role: "tsa", Compromised: true, Signed: "x"}} {
+		if _, err := r.Admin().Rotate(t.Context(), req); sigbox.KindOf(err) != sigbox.Conflict || !strings.Contains(err.Error(), "tsa.2 waits already") {
+			t.Errorf("%+v: a key that waits would sign with other certificates than were asked for: %v", req, err)
+		}
+	}
 	r.restart(t, func(dir string) {
 		for _, name := range []string{"ca-root.pem", "tuf-root.pem"} {
 			if err := os.Remove(filepath.Join(dir, "keys", name)); err != nil {

@@ -60,6 +60,8 @@ type services struct {
 	kv     *pebble.KV
 	blob   store.Blob
 
+	publishing sync.Mutex // held while what clients see is gathered and published
+
 	clock    *clock.Clock
 	page     statusPage
 	pages    *web.Pages

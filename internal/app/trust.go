@@ -8,8 +8,11 @@ import (
 )
 
 // publish has clients see what there is now: what this host has, for its other hosts,
-// and where it has the TUF repository what all of them have.
+// and where it has the TUF repository what all of them have. What was gathered later is
+// published later: settings and keys may change at one time.
 func (s *services) publish() error {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
 	if err := s.writePart(); err != nil || s.tuf == nil {
 		return err
 	}

@@ -340,6 +340,10 @@ func TestHostileInstance(t *testing.T) {
 	// Versions between which nobody knows what was.
 	eve.roots = [][]byte{forged(t, d, 7)}
 	refused("a gap", eve.request("tuf"), b.at, sigbox.Conflict)
+	// Roots that were signed for this instance, under a name of which nothing is known.
+	b.change = func(r *wire.Request) { r.Instance = "log2026-1.eve.example" }
+	refused("another name", b.request("tuf"), b.at, sigbox.Conflict)
+	b.change = nil
 	// Clocks.
 	refused("made tomorrow", b.request("tuf"), b.at.Add(-time.Hour), sigbox.Invalid)
 	refused("made last year", b.request("tuf"), b.at.Add(365*24*time.Hour), sigbox.Invalid)

@@ -321,21 +321,14 @@ func (d *Desk) record(instance string) (*tufroot.Root, error) {
 	if err != nil {
 		return nil, diskError(err)
 	}
-	newest, name := int64(0), ""
+	newest := int64(0)
 	for _, e := range entries {
 		var version int64
-		if n, err := fmt.Sscanf(e.Name(), "%d.root.json", &version); n == 1 && err == nil && version > newest {
-			newest, name = version, e.Name()
+		if n, err := fmt.Sscanf(e.Name(), "%d.root.json", &version); n == 1 && err == nil && e.Name() == rootName(version) {
+			newest = max(newest, version)
 		}
 	}
-	if name == "" {
-		return nil, nil
-	}
-	b, err := readFile(filepath.Join(d.recordDir(instance), name))
-	if err != nil {
-		return nil, err
-	}
-	return tufroot.Parse(b)
+	return d.signed(instance, newest)
 }
 
 // checkRecord holds the roots of a request against what was signed here before: an
@@ -347,6 +340,9 @@ func (p *Plan) checkRecord(all []*tufroot.Root, again bool) error {
 		return err
 	}
 	if known == nil {
+		if err := p.desk.checkOthers(p.answer.Request.Instance, all); err != nil {
+			return err
+		}
 		if len(all) > 0 {
 			p.say("")
 			p.say("This desk has signed no TUF root of this instance before: compare the keys below with others' records.")
@@ -378,6 +374,42 @@ func (p *Plan) checkRecord(all []*tufroot.Root, again bool) error {
 	return sigbox.Errorf(sigbox.Conflict, "this desk has signed version %d of the instance's TUF root, and the request has versions %d to %d: what is between them is not known",
 		known.Version, all[0].Version, newest).WithHint("let a desk sign that has signed since")
 }
+
+// checkOthers refuses roots that were signed here for another instance: under a name that
+// nothing is known of, an instance could have a second root of a version.
+func (d *Desk) checkOthers(instance string, all []*tufroot.Root) error {
+	others, err := os.ReadDir(d.recordDir(""))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return diskError(err)
+	}
+	for _, other := range others {
+		for _, root := range all {
+			known, err := d.signed(other.Name(), root.Version)
+			if err != nil {
+				return err
+			}
+			if known != nil && same(root, known) == nil {
+				return sigbox.Errorf(sigbox.Conflict, "version %d of the TUF root was signed here for %s, and the request is of %s", root.Version, other.Name(), instance).
+					WithHint("an instance's name never changes: find out who asks before you sign anything")
+			}
+		}
+	}
+	return nil
+}
+
+// signed gives the root of a version that was signed here for an instance, nil for none.
+func (d *Desk) signed(instance string, version int64) (*tufroot.Root, error) {
+	b, err := readFile(filepath.Join(d.recordDir(instance), rootName(version)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return tufroot.Parse(b)
+}
+
+func rootName(version int64) string { return fmt.Sprintf("%d.root.json", version) }
 
 // continues reports whether an answer has the very root that this desk knows.
 func (p *Plan) continues(known *tufroot.Root) bool {

@@ -86,7 +86,7 @@ func (p *Plan) signRoot(ctx context.Context, done func(string, ...any)) error {
 	if len(p.rootKeys) == 0 {
 		return nil
 	}
-	path := filepath.Join(p.desk.recordDir(p.answer.Request.Instance), fmt.Sprintf("%d.root.json", p.root.Version))
+	path := filepath.Join(p.desk.recordDir(p.answer.Request.Instance), rootName(p.root.Version))
 	if err := atomicfile.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return diskError(err)
 	}

@@ -275,8 +275,9 @@ func Compromised(gens []Generation, since time.Time, root int, now time.Time) ([
 	return gens, nil
 }
 
-// Abandon takes back the generation that is on its way to sign. Errors: NotFound if
-// there is none.
+// Abandon takes back the generation that is on its way to sign, and with it that others
+// have the key that signs, of which clients were not told yet. Errors: NotFound if there
+// is none.
 func Abandon(gens []Generation, now time.Time) ([]Generation, error) {
 	if _, waits := Next(gens); !waits {
 		return nil, sigbox.Errorf(sigbox.NotFound, "there is nothing to take back: no key waits to sign").
@@ -284,6 +285,11 @@ func Abandon(gens []Generation, now time.Time) ([]Generation, error) {
 	}
 	gens = slices.Clone(gens)
 	gens[len(gens)-1].Ends = second(now)
+	for i := range gens {
+		if gens[i].Phase() == Signing { // or the next rotation would end its validity in the past
+			gens[i].Compromised = time.Time{}
+		}
+	}
 	return gens, nil
 }
 

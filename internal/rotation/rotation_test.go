@@ -158,6 +158,26 @@ func TestAbandon(t *testing.T) {
 	}
 }
 
+// TestAbandonCompromised: with the key that was to follow at once, what was said of the
+// present one is taken back: the next rotation ends its validity as any does.
+func TestAbandonCompromised(t *testing.T) {
+	r, now := rules(), begun().Add(day)
+	gens, err := rotation.Compromised(rotation.First(begun()), now, 0, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if gens, err = rotation.Abandon(gens, now); err != nil || !rotation.Current(gens).Compromised.IsZero() {
+		t.Fatalf("found %v, %v", gens, err)
+	}
+	now = now.Add(300 * day)
+	if gens, err = rotation.Begin(gens, rotation.Generation{}, r, now); err != nil {
+		t.Fatal(err)
+	}
+	if gens = catchUp(t, gens, r, now); gens[0].Ends.Before(now) {
+		t.Errorf("what was signed until %v is accepted until %v", now, gens[0].Ends)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	first := rotation.First(begun())[0]
 	second := rotation.Generation{Number: 2, Made: begun()}
