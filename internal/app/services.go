@@ -357,7 +357,7 @@ func (s *services) openRekorV1(ctx context.Context) error {
 	}
 	var sealed []*rekor1.Service
 	for _, d := range s.shards.of(rekorV1Key) {
-		if d.number < active.number {
+		if g, _ := a.state.get().generation(rekorV1Key, d.number); !g.Signing.IsZero() && d != active {
 			sealed = append(sealed, d.rekorV1)
 		}
 	}

@@ -63,10 +63,8 @@ func shardValid(g rotation.Generation) sigbox.TimeRange {
 	return sigbox.TimeRange{Start: start, End: g.Ends}
 }
 
-// sealed reports whether another key of the role signs in a generation's place.
-func sealed(g rotation.Generation) bool {
-	return g.Phase() == rotation.Ending || g.Phase() == rotation.Retired
-}
+// sealed reports whether a generation will sign nothing any more.
+func sealed(g rotation.Generation) bool { return !g.Ends.IsZero() }
 
 // logConfig gives what is particular to a shard in the engine's configuration.
 func (s state) logConfig(role string, g rotation.Generation, key crypto.Signer) (cfg tlog.Config, err error) {
@@ -190,7 +188,7 @@ func (s *services) openShard(ctx context.Context, role string, g rotation.Genera
 	if d.tree, err = s.openLog(ctx, shardPart(d.name()), cfg); err != nil {
 		return nil, err
 	}
-	if sealed(g) && g.Held() {
+	if g.Number > 1 {
 		if err := s.rememberKey(d); err != nil {
 			return nil, err
 		}
@@ -282,6 +280,13 @@ func (s *services) applyLog(ctx context.Context, role string) error {
 	for _, g := range st.generations(role) {
 		if g.Trusted() && s.shards.get(generationKey(role, g.Number)) == nil {
 			if _, err := s.openShard(ctx, role, g); err != nil {
+				return err
+			}
+		}
+	}
+	for _, g := range st.generations(role) {
+		if d := s.shards.get(generationKey(role, g.Number)); d != nil && g.Phase() == rotation.Abandoned {
+			if _, err := d.tree.Seal(ctx); err != nil {
 				return err
 			}
 		}
@@ -433,6 +438,8 @@ func (s *services) listShards() []httpapi.Shard {
 				URL: s.shardURL(d), Since: valid.Start, Size: d.tree.Head().Size,
 			}
 			switch {
+			case g.Phase() == rotation.Abandoned:
+				shard.Phase, shard.Until = httpapi.ShardAbandoned, &valid.End
 			case sealed(g):
 				shard.Phase, shard.Until = httpapi.ShardSealed, &valid.End
 			case g.Phase() == rotation.Signing:

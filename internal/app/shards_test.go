@@ -362,3 +362,27 @@ func TestRekorV1Shards(t *testing.T) {
 		t.Errorf("the first tree is not searched: %s", body)
 	}
 }
+
+// TestShardIsAbandoned: a log that was to follow and does not stays what it is, without
+// its key, and another one follows. In the v1 log it counts for nothing.
+func TestShardIsAbandoned(t *testing.T) {
+	for _, role := range app.LogRoles() {
+		t.Run(role, func(t *testing.T) {
+			r := startRotated(t)
+			r.rotate(t, app.RotateRequest{Role: role})
+			r.rotate(t, app.RotateRequest{Role: role, Abandon: true})
+			r.goOn(t, role)
+			for range 2 {
+				shards := shardsOf(t, r.App)
+				if a, b := shards[role+".2"].Phase, shards[role+".3"].Phase; a != httpapi.ShardAbandoned || b != httpapi.ShardActive {
+					t.Errorf("the logs are %s and %s", a, b)
+				}
+				r.signed = append(r.signed, r.mustSign(t, role, "in the third"))
+				r.verify(t, "in the third")
+				ready(t, r.App)
+				r.restart(t, func(string) { http.DefaultClient.CloseIdleConnections() })
+			}
+			readShards(t, r, role)
+		})
+	}
+}

@@ -33,7 +33,8 @@ type Shard struct {
 	Name string `json:"name"`
 	// Log is "v2", "v1" or "ct".
 	Log string `json:"log"`
-	// Phase is "prepared" before the shard takes entries, "active", or "sealed" after.
+	// Phase is "prepared" before the shard takes entries, "active", or "sealed" after;
+	// "abandoned" for one that never will.
 	Phase  string `json:"phase"`
 	Origin string `json:"origin"`
 	LogID  []byte `json:"logId"`
@@ -46,9 +47,10 @@ type Shard struct {
 
 // Phases of a [Shard].
 const (
-	ShardPrepared = "prepared"
-	ShardActive   = "active"
-	ShardSealed   = "sealed"
+	ShardPrepared  = "prepared"
+	ShardActive    = "active"
+	ShardSealed    = "sealed"
+	ShardAbandoned = "abandoned"
 )
 
 // Register adds the routes to mux.
