@@ -55,7 +55,7 @@ type logFlags struct {
 func (f *logFlags) register(e *env, cmd *cobra.Command) {
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	fs := cmd.Flags()
-	fs.StringVar(&f.log, "log", "", "the log to read: v2, v1 or ct of the instance, or the `URL` of any (default the instance's newest transparency log)")
+	fs.StringVar(&f.log, "log", "", "the log to read: v2, v1, ct or an older one's `NAME` of the instance, or the URL of any (default the instance's newest transparency log)")
 	fs.StringVar(&f.key, "key", "", "`FILE` with the log's public key (PEM, or C2SP name+hash+key), in place of a trust root")
 	fs.Var((*single)(&f.trust.instances), "instance", "`NAME` or URL of the instance (default $SIGBOX_INSTANCE, else the one in use)")
 	fs.StringArrayVar(&f.trust.trustedRoots, "trusted-root", nil, "`FILE` with trusted roots, whose logs' keys count (repeatable)")
@@ -71,14 +71,26 @@ func (f *logFlags) byName() bool { return slices.Contains([]string{"", "v1", "v2
 
 // openLog finds and checks the log that the flags name.
 func (e *env) openLog(ctx context.Context, f *logFlags) (*remote.LogReader, error) {
-	cfg, err := e.logConfig(ctx, f)
+	c, err := e.logConfig(ctx, f)
 	if err != nil {
 		return nil, err
 	}
+	return e.openAt(ctx, c, c.LogConfig)
+}
+
+// logPlace is where the log is that the flags name, and whose keys count.
+type logPlace struct {
+	remote.LogConfig
+	flags *logFlags
+}
+
+// openAt checks the log in a place, with the keys and the memory of c.
+func (e *env) openAt(ctx context.Context, c logPlace, cfg remote.LogConfig) (*remote.LogReader, error) {
 	store, err := e.openInstances()
 	if err != nil {
 		return nil, err
 	}
+	f := c.flags
 	if cfg.Memory = store.Logs(); f.ignoreHistory {
 		cfg.Memory = ""
 	}
@@ -91,42 +103,45 @@ func (e *env) openLog(ctx context.Context, f *logFlags) (*remote.LogReader, erro
 }
 
 // logConfig says where the log is and whose keys count.
-func (e *env) logConfig(ctx context.Context, f *logFlags) (remote.LogConfig, error) {
-	cfg := remote.LogConfig{URL: f.log}
-	if !f.byName() && !strings.Contains(f.log, "://") {
-		return cfg, usage("--log: expected v2, v1, ct or a URL, found %q", f.log)
-	}
+func (e *env) logConfig(ctx context.Context, f *logFlags) (logPlace, error) {
+	c := logPlace{remote.LogConfig{URL: f.log}, f}
+	named := !strings.Contains(f.log, "://")
 	if f.key != "" {
 		key, err := readLogKey(f.key)
 		if err != nil {
-			return cfg, err
+			return c, err
 		}
-		cfg.Keys = []remote.LogKey{key}
-		if !f.byName() {
-			return cfg, nil
+		c.Keys = []remote.LogKey{key}
+		if !named {
+			return c, nil
 		}
 	}
 	p := forVerifying
-	if f.byName() {
+	if named {
 		p = forSigning // the signing config says where logs are
 	}
 	t, err := e.loadTrust(ctx, f.trust, p)
 	if err != nil {
-		return cfg, err
+		return c, err
 	}
-	if cfg.Keys == nil {
-		cfg.Keys = remote.LogKeys(t.roots)
+	if c.Keys == nil {
+		c.Keys = remote.LogKeys(t.roots)
 	}
 	switch {
 	case f.log == "ct":
-		cfg.CT = true
-		cfg.URL, err = e.certificateLog(t.roots)
+		c.CT = true
+		c.URL, err = e.certificateLog(t.roots)
 	case f.byName():
 		var s sigbox.Service
 		s, err = e.logService(t.config, f.log)
-		cfg.URL, cfg.Version = s.URL, s.MajorAPIVersion
+		c.URL, c.Version = s.URL, s.MajorAPIVersion
+	case named:
+		var s remote.Shard
+		if s, err = e.shardNamed(ctx, t.config, f.log); err == nil {
+			c.LogConfig = c.at(&s)
+		}
 	}
-	return cfg, err
+	return c, err
 }
 
 // logKeys gives the keys that count, for what is checked without a log.
@@ -170,12 +185,13 @@ func (e *env) logService(config *sigbox.SigningConfig, want string) (sigbox.Serv
 	return best, nil
 }
 
-// certificateLog gives the URL of the certificate log that began last.
+// certificateLog gives the URL of the certificate log that began last, of those that take
+// certificates if that can be told.
 func (e *env) certificateLog(roots []*sigbox.TrustedRoot) (string, error) {
 	var best sigbox.TransparencyLog
 	for _, root := range roots {
 		for _, l := range root.CTLogs {
-			if l.ValidFor.Contains(e.now()) && (best.BaseURL == "" || l.ValidFor.Start.After(best.ValidFor.Start)) {
+			if l.ValidFor.Contains(e.now()) && (best.BaseURL == "" || !remote.IsShard(l.BaseURL) && (remote.IsShard(best.BaseURL) || l.ValidFor.Start.After(best.ValidFor.Start))) {
 				best = l
 			}
 		}

@@ -20,6 +20,7 @@ import (
 type proveFlags struct {
 	logFlags
 	out, check, leaf string
+	bundle           string
 	from, to         string
 }
 
@@ -31,6 +32,7 @@ func newLogProveCommand(e *env) *cobra.Command {
 		Long: `prove INDEX|UUID|HASH prints the proof that an entry is in a log, as a C2SP
 tlog-proof file, which holds the entry itself too and needs no network to be
 checked: prove --check FILE does that, with the entry in the file or that of --leaf.
+prove --bundle FILE is the same for the entry of a bundle, in the log that it names.
 
 prove --from OLD proves that the log continues the checkpoint in the file OLD;
 with --to NEW, that the checkpoint in NEW does.`,
@@ -43,6 +45,7 @@ with --to NEW, that the checkpoint in NEW does.`,
 	f.register(e, cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&f.out, "out", "", "`FILE` to write the tlog-proof to (default standard output)")
+	fs.StringVar(&f.bundle, "bundle", "", "`FILE` with the bundle whose entry is to be proven")
 	fs.StringVar(&f.check, "check", "", "tlog-proof `FILE` to check, without network")
 	fs.StringVar(&f.leaf, "leaf", "", "`FILE` with the entry that the proof is of, for --check")
 	fs.StringVar(&f.from, "from", "", "`FILE` with a checkpoint that the log, or --to, must continue")
@@ -53,15 +56,15 @@ with --to NEW, that the checkpoint in NEW does.`,
 
 func (e *env) prove(ctx context.Context, f *proveFlags, what string) error {
 	ways := 0
-	for _, set := range []bool{what != "", f.check != "", f.from != ""} {
+	for _, set := range []bool{what != "" || f.bundle != "", f.check != "", f.from != ""} {
 		if set {
 			ways++
 		}
 	}
 	switch {
 	case ways != 1:
-		return usage("expected one of INDEX|UUID|HASH, --check and --from")
-	case f.leaf != "" && f.check == "", f.to != "" && f.from == "", f.out != "" && what == "":
+		return usage("expected one of INDEX|UUID|HASH, --bundle, --check and --from")
+	case f.leaf != "" && f.check == "", f.to != "" && f.from == "", f.out != "" && what == "" && f.bundle == "":
 		return usage("--leaf goes with --check, --to with --from, --out with an entry")
 	case f.check != "":
 		return e.checkProof(ctx, f)
@@ -80,15 +83,7 @@ type proofJSON struct {
 
 // proveEntry writes an entry's tlog-proof, with the leaf for extra data.
 func (e *env) proveEntry(ctx context.Context, f *proveFlags, what string) error {
-	w, err := parseWanted(what)
-	if err != nil {
-		return err
-	}
-	r, err := e.openLog(ctx, &f.logFlags)
-	if err != nil {
-		return err
-	}
-	found, err := w.get(ctx, r)
+	found, err := e.findEntries(ctx, &f.logFlags, what, f.bundle)
 	if err != nil {
 		return err
 	}
@@ -188,11 +183,11 @@ func (e *env) proveContinuation(ctx context.Context, f *proveFlags) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := e.logConfig(ctx, &f.logFlags)
+	c, err := e.logConfig(ctx, &f.logFlags)
 	if err != nil {
 		return err
 	}
-	older, ct, err := remote.OpenCheckpoint(from, cfg.Keys)
+	older, ct, err := remote.OpenCheckpoint(from, c.Keys)
 	if err != nil {
 		return sigbox.Errorf(sigbox.KindOf(err), "%s: %w", f.from, err)
 	}
@@ -203,7 +198,7 @@ func (e *env) proveContinuation(ctx context.Context, f *proveFlags) error {
 	case strings.Contains(older.Origin, " - "): // as v1 logs are called
 		f.log = "v1"
 	}
-	r, err := e.openLog(ctx, &f.logFlags)
+	r, err := e.openContinued(ctx, f, older, ct)
 	if err != nil {
 		return err
 	}
@@ -212,7 +207,7 @@ func (e *env) proveContinuation(ctx context.Context, f *proveFlags) error {
 		if to, err = readCheckpoint(f.to); err != nil {
 			return err
 		}
-		if newer, _, err = remote.OpenCheckpoint(to, cfg.Keys); err != nil {
+		if newer, _, err = remote.OpenCheckpoint(to, c.Keys); err != nil {
 			return sigbox.Errorf(sigbox.KindOf(err), "%s: %w", f.to, err)
 		}
 	}
@@ -228,6 +223,20 @@ func (e *env) proveContinuation(ctx context.Context, f *proveFlags) error {
 		return e.printJSON(j)
 	}
 	return j.print(e)
+}
+
+// openContinued opens the log that a checkpoint is of: the one that the flags name, or
+// another one of its server.
+func (e *env) openContinued(ctx context.Context, f *proveFlags, older sigbox.Checkpoint, ct bool) (*remote.LogReader, error) {
+	c, err := e.logConfig(ctx, &f.logFlags)
+	if err != nil {
+		return nil, err
+	}
+	r, err := e.openAt(ctx, c, c.LogConfig)
+	if err != nil || ct || !f.byName() { // a certificate log is known by its key
+		return r, err
+	}
+	return e.openShard(ctx, c, r, "the checkpoint", func(origin string, _ []byte) bool { return origin == older.Origin })
 }
 
 func readCheckpoint(file string) (string, error) {

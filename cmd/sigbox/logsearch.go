@@ -239,12 +239,20 @@ func keyDigest(s string) (string, error) {
 type searchJSON struct {
 	Origin   string `json:"origin"`
 	TreeSize uint64 `json:"treeSize"`
+	// Earlier are the sealed logs that were searched too.
+	Earlier []treeJSON `json:"earlier,omitempty"`
 	// Scanned: the whole log was read, so that nothing is missing below More.
 	Scanned bool         `json:"scanned"`
 	Entries []provenJSON `json:"entries"`
 	More    bool         `json:"more"`
 	// Complete: the server has looked through all of the log.
 	Complete bool `json:"complete"`
+}
+
+// treeJSON names a log, with its signed size.
+type treeJSON struct {
+	Origin   string `json:"origin"`
+	TreeSize uint64 `json:"treeSize"`
 }
 
 func (e *env) searchLog(ctx context.Context, f *searchFlags) error {
@@ -255,15 +263,15 @@ func (e *env) searchLog(ctx context.Context, f *searchFlags) error {
 	if f.limit < 1 {
 		return usage("--limit: expected at least 1, found %d", f.limit)
 	}
-	r, err := e.openLog(ctx, &f.logFlags)
+	logs, err := e.openLogs(ctx, &f.logFlags)
 	if err != nil {
 		return err
 	}
 	var found searchJSON
 	if f.scan {
-		found, err = e.scan(ctx, r, &q, f.limit)
+		found, err = over(logs, f.limit, func(r *remote.LogReader, limit int) (searchJSON, error) { return e.scan(ctx, r, &q, limit) })
 	} else {
-		found, err = q.ask(ctx, r, f.limit)
+		found, err = q.askAll(ctx, logs, f.limit)
 	}
 	if err != nil {
 		return err
@@ -272,6 +280,28 @@ func (e *env) searchLog(ctx context.Context, f *searchFlags) error {
 		return e.printJSON(found)
 	}
 	return e.printFound(&found)
+}
+
+// askAll asks the servers of logs, of the newest first.
+func (q *question) askAll(ctx context.Context, logs []*remote.LogReader, limit int) (searchJSON, error) {
+	return over(logs, limit, func(r *remote.LogReader, limit int) (searchJSON, error) { return q.ask(ctx, r, limit) })
+}
+
+// over puts together what is found in logs, one after the other.
+func over(logs []*remote.LogReader, limit int, search func(r *remote.LogReader, limit int) (searchJSON, error)) (searchJSON, error) {
+	all, err := search(logs[0], limit)
+	for _, r := range logs[1:] {
+		if err != nil {
+			break
+		}
+		var found searchJSON
+		found, err = search(r, max(1, limit-len(all.Entries))) // one more says that there are more
+		all.Earlier = append(all.Earlier, treeJSON{found.Origin, found.TreeSize})
+		all.Entries = append(all.Entries, found.Entries...)
+		all.More, all.Complete = all.More || found.More || len(all.Entries) > limit, all.Complete && found.Complete
+		all.Entries = all.Entries[:min(limit, len(all.Entries))]
+	}
+	return all, err
 }
 
 // ask has the log's server search, and sees for itself that what it found is what
@@ -456,7 +486,11 @@ func (e *env) printFound(f *searchJSON) error {
 			unproven++
 			digests += " (*)"
 		}
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\n", j.Index, j.when(), j.Kind, printable(j.who()), printable(digests))
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s", j.Index, j.when(), j.Kind, printable(j.who()), printable(digests))
+		if len(f.Earlier) > 0 {
+			fmt.Fprintf(tw, "\t%s", printable(j.Origin))
+		}
+		fmt.Fprintln(tw)
 	}
 	if err := tw.Flush(); err != nil {
 		return err

@@ -168,7 +168,7 @@ func (r *LogReader) fetchPrefixProof(ctx context.Context, older, newer sigbox.Ch
 	switch {
 	case r.tiles == "" && r.key.ct:
 		return r.consistencyCT(ctx, older, newer)
-	case r.tiles == "":
+	case r.tiles == "" || r.server != "" && newer.Origin != r.head.Origin: // whose tiles are elsewhere
 		return r.proofV1(ctx, older, newer)
 	}
 	proof, err := tlog.ProveTree(int64(newer.Size), int64(older.Size), r.hashes(ctx, newer)) // #nosec G115 -- 63 bits

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/note"
@@ -211,7 +212,7 @@ func openBy(text string, keys []LogKey) (sigbox.Checkpoint, *LogKey, error) {
 		}
 	}
 	return sigbox.Checkpoint{}, nil, sigbox.Errorf(sigbox.NotVerified, "no key that is trusted has signed the checkpoint of %.100q", cp.Origin).
-		WithHint("name the instance whose trust root lists the log, or give the log's key: --key FILE").WithCause(last)
+		WithHint("name the instance whose trust root lists the log, or give the log's key: --key FILE; of a log that has just begun, sigbox instance refresh has the trust root").WithCause(last)
 }
 
 // LogConfig says which log is read, and by whose keys.
@@ -252,7 +253,8 @@ type LogReader struct {
 	memory  memory
 	issuers issuerCache
 	seen    seenTrees
-	opening bool // OpenLog has not returned
+	opening bool                   // OpenLog has not returned
+	called  atomic.Pointer[string] // what the server calls the log, once that was asked
 }
 
 // maxCheckpoint bounds the answer with a checkpoint, in bytes; what Rekor v1 says of

@@ -53,10 +53,11 @@ type searchAnswer struct {
 // /api/search, and proves what it answers; whether that is what was asked for is for
 // the caller to see. The error is of kind NotFound when the server has no such route.
 func (r *LogReader) Search(ctx context.Context, params url.Values) (FoundPage, error) {
-	q := url.Values{"proof": {"1"}, "log": {"v2"}}
-	if isV1Origin(r.head.Origin) {
-		q.Set("log", "v1")
+	name, err := r.name(ctx)
+	if err != nil {
+		return FoundPage{}, err
 	}
+	q := url.Values{"proof": {"1"}, "log": {name}}
 	for name, v := range params {
 		q[name] = v
 	}
@@ -95,10 +96,7 @@ func (r *LogReader) Search(ctx context.Context, params url.Values) (FoundPage, e
 
 // base is the server's URL.
 func (r *LogReader) base() string {
-	if r.server != "" {
-		return r.server
-	}
-	base := strings.TrimRight(r.cfg.URL, "/")
+	base, _, _ := strings.Cut(strings.TrimRight(r.cfg.URL, "/"), shardPath)
 	for _, suffix := range []string{"/api/v2", "/api/v1/log"} {
 		base = strings.TrimSuffix(base, suffix)
 	}
