@@ -71,7 +71,7 @@ func TestHandingOutTrust(t *testing.T) {
 }
 
 // TestRotation runs the commands of that section.
-func TestRotation(t *testing.T) { runSection(t, "Rotation", "sh", "date") }
+func TestRotation(t *testing.T) { runSection(t, "Rotation", "sh", "date", "curl") }
 
 // TestIsItWell runs the commands of that section.
 func TestIsItWell(t *testing.T) { runSection(t, "Is it well?", "sh") }

@@ -59,16 +59,12 @@ What follows the command happens by itself, at its time, in a server that runs:
              time until when it was valid, so that what it signed verifies for ever
 
 A log goes on in another log, since its key is its name: the old one takes no more
-entries when the new one signs, and is read, searched and trusted for ever.
+entries when the new one signs, and is read, searched and trusted for ever. Of rekor1 the
+key is kept, since it promises entries anew whenever they are read.
 
 TUF's key signs at once: clients go from one root to the next, and the root that names
 the new key names the old one no more. Root keys have to be here for that, as many as
 sign a root; where they are elsewhere, that is what "sigbox ceremony" is for.
-
-A log goes on in another one, which has the new key, a name of its own and its own
-entries. The old one is sealed when the new one signs: it takes no more entries, stays
-readable and is searched, and what is in it verifies for ever. Of rekor1 the key is kept,
-since it promises entries anew whenever they are read.
 
 Without a server all of it waits for the next start. --dry-run shows the plan, and does
 nothing. A role that is being rotated is not rotated again before that is over.
@@ -278,9 +274,6 @@ func stepText(s app.KeyStep, place string) string {
 		return "clients are told to trust " + key
 	case rotation.Switch:
 		return key + " signs"
-	}
-	if app.KeepsKey(s.Key) {
-		return key + " is kept: it signs the promises of entries that are read"
 	}
 	if strings.Contains(place, ":") {
 		return fmt.Sprintf("%s is given up: destroy it in %s", key, printable(place))

@@ -77,10 +77,7 @@ func (s state) keyKinds(rekorV1 bool) map[string]sigbox.KeyDetails {
 
 // held reports whether the private half of a role's key is there to be used. That of a v1
 // log is never given up: it signs a promise anew each time that its entry is read.
-func held(role string, g rotation.Generation) bool { return g.Held() || KeepsKey(role) }
-
-// KeepsKey reports whether a key is kept for good, by its name.
-func KeepsKey(name string) bool { return roleKey(name) == rekorV1Key }
+func held(role string, g rotation.Generation) bool { return g.Held() || role == rekorV1Key }
 
 // fresh reports whether nobody can have seen a key yet, so that it may be made.
 func (s state) fresh(key string) bool {

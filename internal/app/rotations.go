@@ -134,7 +134,7 @@ func (r *rotations) do(ctx context.Context, k rotating, step rotation.Step) erro
 		return err
 	}
 	r.unfinished[k.key] = true
-	if step.Action == rotation.Retire && !KeepsKey(k.key) {
+	if step.Action == rotation.Retire && k.key != rekorV1Key {
 		r.tellOfOutside(ctx, generationKey(k.key, step.Generation))
 	}
 	return r.show(ctx, k)
