@@ -33,7 +33,7 @@ func (c *Client) Shards(ctx context.Context, baseURL string) ([]Shard, error) {
 	req := request{service: logService, method: http.MethodGet, url: join(baseURL, "/api/shards"), limit: maxCheckpoint}
 	resp, err := c.expect(ctx, req, http.StatusOK)
 	if err != nil && sigbox.KindOf(err) != sigbox.Unavailable {
-		return nil, nil //nolint:nilerr // it has no such route
+		return nil, nil // it has no such route
 	}
 	if err != nil {
 		return nil, err
@@ -41,8 +41,8 @@ func (c *Client) Shards(ctx context.Context, baseURL string) ([]Shard, error) {
 	var answer struct {
 		Shards []Shard `json:"shards"`
 	}
-	if decodeJSON(resp.body, &answer) != nil { // a page of a server that has one for everything
-		return nil, nil
+	if decodeJSON(resp.body, &answer) != nil {
+		return nil, nil //nolint:nilerr // a page of a server that has one for everything
 	}
 	if len(answer.Shards) > 3*maxShards {
 		return nil, badAnswer(req, fmt.Sprintf("at most %d logs", 3*maxShards))
