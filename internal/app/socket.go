@@ -68,24 +68,31 @@ func placeSocket(ctx context.Context, path string, mode fs.FileMode, group int) 
 	if err == nil {
 		err = os.Rename(made, path)
 	}
+	var placed fs.FileInfo
+	if err == nil {
+		placed, err = os.Lstat(path)
+	}
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return socket{l, path}, nil
+	return socket{l, path, placed}, nil
 }
 
-// socket is a listener that removes its file when it is closed.
+// socket is a listener that removes its file when it is closed: its own, and not what
+// somebody has put in the place meanwhile.
 type socket struct {
 	net.Listener
-	path string
+	path   string
+	placed fs.FileInfo
 }
 
+// Close removes the file while it is answered on: who begins after that has their own.
 func (s socket) Close() error {
-	err := s.Listener.Close()
-	if rmErr := os.Remove(s.path); err == nil && !errors.Is(rmErr, fs.ErrNotExist) {
-		err = rmErr
+	var err error
+	if now, statErr := os.Lstat(s.path); statErr == nil && os.SameFile(now, s.placed) {
+		err = os.Remove(s.path)
 	}
-	return err
+	return errors.Join(s.Listener.Close(), err)
 }
 
 // shortPath calls f with a path that fits into a socket address and leads to

@@ -12,6 +12,7 @@ package audit
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -105,6 +106,7 @@ type Log struct {
 type entry struct {
 	event Event
 	done  chan error // one slot
+	err   error      // why it cannot be a line; of the writer alone
 }
 
 // Open opens a log and goes on where it was. Errors: Invalid for a file that cannot be
@@ -132,7 +134,7 @@ func Open(cfg Config) (*Log, error) {
 // Append writes an event, whose Time and Prev it fills in, and returns when it is
 // durable, or ctx ends: then it may still be written. Errors are of kind Unavailable.
 func (l *Log) Append(ctx context.Context, e Event) error {
-	w := &entry{e, make(chan error, 1)}
+	w := &entry{event: e, done: make(chan error, 1)}
 	w.event.Time = l.cfg.Now().UTC()
 	if err := l.enqueue(w); err != nil {
 		return err
@@ -227,17 +229,15 @@ func (l *Log) flush() {
 		err = unavailable(err)
 	}
 	for _, w := range batch {
-		w.done <- err
+		w.done <- cmp.Or(w.err, err)
 	}
 }
 
-// write makes a batch durable, or none of it.
+// write makes a batch durable, or none of it, but for events that cannot be lines.
 func (l *Log) write(batch []*entry, reopen bool) error {
 	if l.cfg.Writer != nil {
-		text, prev, err := l.lines(batch)
-		if err == nil {
-			_, err = l.cfg.Writer.Write(text)
-		}
+		text, prev := l.lines(batch)
+		_, err := l.cfg.Writer.Write(text)
 		if err == nil {
 			l.prev = prev
 		}
@@ -253,11 +253,9 @@ func (l *Log) write(batch []*entry, reopen bool) error {
 			return err
 		}
 	}
-	text, prev, err := l.lines(batch)
-	if err != nil {
-		return err
-	}
-	if _, err = l.file.Write(text); err == nil {
+	text, prev := l.lines(batch)
+	_, err := l.file.Write(text)
+	if err == nil {
 		err = l.file.Sync()
 	}
 	if err != nil { // half a line, perhaps: it is opened anew, without
@@ -274,22 +272,24 @@ func (l *Log) drop() error {
 	return err
 }
 
-// lines writes events, each with the hash of the one before it.
-func (l *Log) lines(batch []*entry) (text []byte, prev string, err error) {
+// lines writes events, each with the hash of the one before it. One that cannot be a line
+// is left out, and keeps no other from being written.
+func (l *Log) lines(batch []*entry) (text []byte, prev string) {
 	prev = l.prev
 	for _, w := range batch {
 		w.event.Prev = prev
 		line, err := json.Marshal(w.event, json.Deterministic(true))
-		if err != nil {
-			return nil, "", sigbox.Errorf(sigbox.Internal, "audit log: %w", err)
+		if err == nil && len(line) > maxLine {
+			err = fmt.Errorf("a line of %d bytes, expected at most %d", len(line), maxLine)
 		}
-		if len(line) > maxLine {
-			return nil, "", sigbox.Errorf(sigbox.Internal, "audit log: a line of %d bytes", len(line))
+		if err != nil {
+			w.err = sigbox.Errorf(sigbox.Unavailable, "the audit log cannot have this event").WithCause(err)
+			continue
 		}
 		prev = hashOf(line)
 		text = append(append(text, line...), '\n')
 	}
-	return text, prev, nil
+	return text, prev
 }
 
 func hashOf(line []byte) string {

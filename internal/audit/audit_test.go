@@ -253,3 +253,28 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	})
 }
+
+// TestOneBadEvent: an event that cannot be a line is refused alone; those that are written
+// with it are written.
+func TestOneBadEvent(t *testing.T) {
+	var out bytes.Buffer
+	l := &Log{cfg: Config{Writer: &out}, work: make(chan struct{}, 1)}
+	var all []*entry
+	for _, subject := range []string{"first", strings.Repeat("x", maxLine), "not \xff UTF-8", "last"} {
+		w := &entry{event: Event{Event: "certificate", Subject: subject}, done: make(chan error, 1)}
+		if err := l.enqueue(w); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, w)
+	}
+	l.flush()
+	for i, bad := range []bool{false, true, true, false} {
+		if err := <-all[i].done; (err != nil) != bad || bad && sigbox.KindOf(err) != sigbox.Unavailable {
+			t.Errorf("event %d: %v", i, err)
+		}
+	}
+	whole(t, out.String(), 2)
+	if err := l.Err(); err != nil {
+		t.Errorf("the log is said to be out of order: %v", err)
+	}
+}
