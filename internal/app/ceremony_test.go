@@ -377,3 +377,32 @@ func TestDeskKeys(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestOldRootRequest: an answer for a key that signs no longer begins no rotation.
+func TestOldRootRequest(t *testing.T) {
+	clock := &instant{now: time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)}
+	cfg := offlineConfig(t.TempDir(), clock)
+	a := apptest.Start(t, func(c *app.Config) { *c = cfg })
+	defer apptest.Stop(t, a)
+	copies := t.TempDir()
+	if err := os.Mkdir(filepath.Join(copies, "keys"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(copies, "keys", "tuf-root.pem"), readFile(t, filepath.Join(cfg.Data, "keys", "tuf-root.pem")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	desk := &roots{t: t, dir: copies, keys: app.NewDeskKeys(copies)}
+	if _, err := ceremony.Create(t.Context(), copies, ceremony.NewDesk{Keys: []ceremony.Key{{Name: "tuf-root"}}}, desk.keys.Open); err != nil {
+		t.Fatal(err)
+	}
+	request := requestOf(t, cfg, "tuf")
+	if _, err := a.Admin().Rotate(t.Context(), app.RotateRequest{Role: "tuf"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := accept(t, cfg, desk.sign(request, clock.now)); sigbox.KindOf(err) != sigbox.Conflict {
+		t.Errorf("expected Conflict, found %v", err)
+	}
+	if _, err := a.Admin().Rotate(t.Context(), app.RotateRequest{Role: "tuf", Abandon: true}); sigbox.KindOf(err) != sigbox.NotFound {
+		t.Errorf("another rotation was begun: %v", err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 
+	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/rotation"
 	"github.com/sigbox/sigbox/wire/ceremony"
 )
@@ -51,6 +52,10 @@ func (r *rotator) onlineKey(ctx context.Context, a *ceremony.Answer) (key crypto
 			break
 		}
 		next = true
+	}
+	if !is(key, a.Request.TUF) {
+		return nil, false, sigbox.Errorf(sigbox.Conflict, "the answer is for a key of TUF's other metadata that was replaced since it was asked for").
+			WithHint("make a new request, and have that answered")
 	}
 	if _, waits := rotation.Next(gens); next && !waits {
 		_, err = r.begin(ctx, RotateRequest{Role: tufKey})
