@@ -470,19 +470,28 @@ func (e *env) printSum(path string, file []byte) error {
 func newCeremonyAcceptCommand(e *env) *cobra.Command {
 	var f dataFlags
 	var output outputFlag
-	var passphrase string
+	var passphrase, sum string
 	cmd := &cobra.Command{
 		Use:   "accept ANSWER",
 		Short: "Use what was signed for an instance",
 		Long: `accept checks the answer against the last request: that it is for it and whole, that the
 certificates are for the instance's own keys and good for their role, and that clients go
 on from the present TUF root to this one. Then it uses it, in a server that runs at once.
-An authority's next key is published, and signs after a while, as "sigbox rotate" does it.`,
+An authority's next key is published, and signs after a while, as "sigbox rotate" does it.
+
+Nothing in an answer says that it comes from your roots: the first one names them. So it
+asks whether the file's SHA-256 is what the ceremony's transcript says; --sha256 gives it
+from there.`,
+		Example: `  sigbox ceremony accept answer.json --data /var/lib/sigbox
+  sigbox ceremony accept answer.json --data /var/lib/sigbox --sha256 2f0c…`,
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := readFile(args[0], wire.MaxSize)
 			if err != nil {
 				return configured(err)
+			}
+			if err := e.checkTranscript(file, sum); err != nil {
+				return err
 			}
 			dir, err := f.settle(e)
 			if err != nil {
@@ -502,8 +511,30 @@ An authority's next key is published, and signs after a while, as "sigbox rotate
 	}
 	f.register(cmd)
 	cmd.Flags().StringVar(&passphrase, "passphrase", "", "`SOURCE` of the key files' passphrase, if no server runs")
+	cmd.Flags().StringVar(&sum, "sha256", "", "`SUM` of the answer, as the transcript has it")
 	output.register(cmd)
 	return cmd
+}
+
+// checkTranscript makes sure that somebody has compared an answer with the transcript of
+// the ceremony: by the sum that was read there, or by asking.
+func (e *env) checkTranscript(answer []byte, sum string) error {
+	found := sigbox.SHA256.Sum(answer).Hex()
+	switch {
+	case sum != "" && !strings.EqualFold(sum, found):
+		return sigbox.Mismatch(sigbox.NotVerified, "this is not the answer of the transcript", "the SHA-256 "+sum, found).
+			WithHint("compare all of it; if it differs, the file was changed or taken for another on its way: bring it again")
+	case sum != "":
+		return nil
+	case !e.interactive():
+		return &usageError{
+			msg:  "nobody has said that the answer is the one of the transcript, and there is no terminal to ask on",
+			hint: "give --sha256, from the list of files at the end of the transcript",
+		}
+	case !e.ask("The answer's SHA-256 is " + found + ". Does the transcript say the same?"):
+		return sigbox.Errorf(sigbox.Denied, "the answer was not used")
+	}
+	return nil
 }
 
 func (e *env) tellAccepted(a app.CeremonyAccepted, output outputFlag) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,8 +42,23 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GORACE", gorace)
 			return os.Mkdir(e.WorkDir+"/home", 0o700)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "transcribed": transcribed},
 	})
+}
+
+// transcribed VAR NAME sets $VAR to the SHA-256 that the transcript NAME.txt has of
+// NAME.json.
+func transcribed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: transcribed VAR NAME")
+	}
+	for line := range strings.Lines(ts.ReadFile(args[1] + ".txt")) {
+		if f := strings.Fields(line); len(f) == 2 && f[1] == args[1]+".json" {
+			ts.Setenv(args[0], f[0])
+			return
+		}
+	}
+	ts.Fatalf("the transcript %s.txt has not the sum of %s.json", args[1], args[1])
 }
 
 // ready DIR waits until the instance on DIR serves, and sets $URL to where.
