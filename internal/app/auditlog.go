@@ -105,7 +105,7 @@ func (a *auditor) reopen() {
 // append writes an event. That it cannot be written is an error if the log is required,
 // and else no reason to do nothing.
 func (a *auditor) append(ctx context.Context, e audit.Event) error {
-	if a.log == nil {
+	if a == nil || a.log == nil {
 		return nil
 	}
 	e.Request = httpapi.RequestID(ctx)

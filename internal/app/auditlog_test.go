@@ -76,6 +76,9 @@ func TestAuditLog(t *testing.T) {
 	if admin, err = app.OpenAdmin(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := admin.Rotate(t.Context(), app.RotateRequest{Role: "oidc"}); err != nil {
+		t.Error(err)
+	}
 	if _, err := admin.CeremonyRequest(t.Context(), []string{"oidc"}); err == nil {
 		t.Error("a request for a role without a root")
 	}
@@ -116,13 +119,17 @@ func TestAuditLog(t *testing.T) {
 			if e.Count != 3 {
 				t.Errorf("found %+v", e)
 			}
+		case "rotate.step":
+			if e.Detail["step"] != "publish" || e.Detail["key"] != "oidc.2" {
+				t.Errorf("found %+v", e)
+			}
 		case "user.add", "user.remove", "token.mint":
 			if e.By != me || e.Detail["email"] == "" || e.Detail["password"] != "" {
 				t.Errorf("found %+v, expected by %s", e, me)
 			}
 		}
 	}
-	want := "start, certificate, user.add, user.add, user.add conflict, ceremony.request, ceremony.request invalid, ceremony.accept, ceremony.accept invalid, settings.reloaded, stop, refusals token, user.remove, token.mint"
+	want := "start, certificate, user.add, user.add, user.add conflict, rotate, rotate.step, ceremony.request, ceremony.request invalid, ceremony.accept, ceremony.accept invalid, settings.reloaded, stop, refusals token, user.remove, token.mint"
 	if got := strings.Join(names, ", "); got != want {
 		t.Errorf("expected %s\nfound %s", want, got)
 	}

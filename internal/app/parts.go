@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -58,14 +59,23 @@ func readParts(paths []string) (*parts, error) {
 }
 
 func readPart(path string) (*trust.ClientTrustConfig, error) {
-	info, err := os.Stat(path)
+	f, err := os.Open(path) // #nosec G304 -- the operator names it
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > trust.MaxSize {
 		return nil, sigbox.Errorf(sigbox.Invalid, "parts: %s: expected a file of at most %d bytes", path, trust.MaxSize)
 	}
-	b, err := os.ReadFile(path) // #nosec G304 -- the operator names it
+	if perm := info.Mode().Perm(); perm&0o022 != 0 {
+		return nil, sigbox.Errorf(sigbox.Denied, "parts: %s can be changed by others than its owner (mode %o), and what it says is trusted", path, perm).
+			WithHint("chmod go-w %s", path)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, trust.MaxSize))
 	if err != nil {
 		return nil, err
 	}

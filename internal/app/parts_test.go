@@ -258,6 +258,13 @@ func TestRoleLater(t *testing.T) {
 func TestRolesRefused(t *testing.T) {
 	damaged := filepath.Join(t.TempDir(), "part.json")
 	writeFile(t, damaged, `{"mediaType":"x"}`)
+	shared := filepath.Join(t.TempDir(), "part.json")
+	writeFile(t, shared, "{}")
+	if err := os.Chmod(shared, 0o620); err != nil {
+		t.Fatal(err)
+	}
+	_, err := app.Start(t.Context(), app.Config{Data: t.TempDir(), Flags: app.Settings{Listen: "127.0.0.1:0", Only: []app.Role{"ca"}, Parts: []string{shared}}})
+	expectKind(t, err, sigbox.Denied)
 	for want, flags := range map[string]app.Settings{
 		`there is no role "rekor"`:   {Only: []app.Role{"ca", "rekor"}},
 		"ca is named twice":          {Only: []app.Role{"ca", "tsa", "ca"}},

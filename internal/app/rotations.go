@@ -109,6 +109,7 @@ func (r *rotations) catchUp(ctx context.Context, k rotating) error {
 			return err
 		}
 		r.cfg.Logger.InfoContext(ctx, "key rotated", "step", steps[0].Action, "key", generationKey(k.key, steps[0].Generation))
+		r.services.app.audit.actNow("rotate.step", map[string]string{"step": string(steps[0].Action), "key": generationKey(k.key, steps[0].Generation)})
 	}
 }
 

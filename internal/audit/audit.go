@@ -313,6 +313,9 @@ func (l *Log) open() error {
 	if err == nil {
 		err = f.Truncate(size)
 	}
+	if err == nil {
+		err = f.Chmod(filePerm) // one that was there may have had another mode
+	}
 	if err == nil && prev == "" {
 		prev, err = l.before()
 	}

@@ -77,6 +77,9 @@ func TestAppend(t *testing.T) {
 	if err := l.Append(t.Context(), Event{}); sigbox.KindOf(err) != sigbox.Unavailable {
 		t.Errorf("a closed log: %v", err)
 	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	add(t, open(t, Config{Path: path}), "later")
 	whole(t, read(t, path), 101)
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
