@@ -196,6 +196,7 @@ func (s *searchable) propose(t testing.TB, body []byte) (id string) {
 type answer struct {
 	Entries []struct {
 		Log     string    `json:"log"`
+		Shard   string    `json:"shard"`
 		Index   uint64    `json:"index"`
 		UUID    string    `json:"uuid"`
 		Time    time.Time `json:"time"`
@@ -214,6 +215,7 @@ type answer struct {
 	Next string `json:"next"`
 	Logs []struct {
 		Name         string  `json:"name"`
+		Shard        string  `json:"shard"`
 		ID           []byte  `json:"id"`
 		URL          string  `json:"url"`
 		Size         uint64  `json:"size"`
