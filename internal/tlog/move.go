@@ -27,6 +27,7 @@ func (l *Log) move() {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	ended := l.sequenced
+	var again <-chan time.Time // after the end, until all is published
 	for {
 		publish := false
 		select {
@@ -35,6 +36,8 @@ func (l *Log) move() {
 			publish = true
 		case <-ended:
 			ended, publish = nil, true
+		case <-again:
+			publish = true
 		case <-l.stop:
 			l.drain()
 			return
@@ -43,8 +46,15 @@ func (l *Log) move() {
 		if l.moveAndPublish(publish) && last {
 			return
 		}
+		if last {
+			again = time.After(sealPause)
+		}
 	}
 }
+
+// sealPause is how long a sealed log waits before it tries again to publish its end: its
+// anchor may not have answered yet.
+const sealPause = time.Second
 
 // drain does the last round, after the sequencer's.
 func (l *Log) drain() {
