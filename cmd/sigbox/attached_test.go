@@ -67,24 +67,25 @@ func TestTreeShows(t *testing.T) {
 // TestTreeFaults: a registry that does not answer is undecided, and what makes no sense is
 // shown as such.
 func TestTreeFaults(t *testing.T) {
-	refuse, code := "", http.StatusForbidden
+	var refuse word
 	w := newImageWorld(t, func(rw http.ResponseWriter, r *http.Request) bool {
-		if refuse == "" || !strings.Contains(r.URL.Path, refuse) {
+		if !refuse.in(r.URL.Path) {
 			return false
 		}
-		rw.WriteHeader(code)
+		rw.WriteHeader(http.StatusForbidden)
 		return true
 	})
 	ref := pushImage(t, w.registry+"/acme/app:v1")
 	w.attachAll(ref)
-	for _, refuse = range []string{"/referrers/", ".sig", "/blobs/"} {
+	for _, part := range []string{"/referrers/", ".sig", "/blobs/"} {
+		refuse.set(part)
 		for _, verb := range []string{"tree", "inspect", "download"} {
-			if status, text := w.status(verb, w.registry+"/acme/app:v1"); status != exitUndecided && (verb != "download" || refuse != "/blobs/") {
-				t.Errorf("%s, %s is refused: status %d: %s", verb, refuse, status, text)
+			if status, text := w.status(verb, w.registry+"/acme/app:v1"); status != exitUndecided && (verb != "download" || part != "/blobs/") {
+				t.Errorf("%s, %s is refused: status %d: %s", verb, part, status, text)
 			}
 		}
 	}
-	refuse = ""
+	refuse.set("")
 	if err := w.client.AttachLegacy(t.Context(), ref, oci.Signature, "", payloadAbout(ref), map[string]string{cosign.AnnotationSignature: "!"}); err != nil {
 		t.Fatal(err)
 	}
@@ -217,9 +218,9 @@ func TestCleanRefused(t *testing.T) {
 
 // TestCopyFaults: what breaks off says how far it came, leaves no tag, and goes on.
 func TestCopyFaults(t *testing.T) {
-	refuse := ""
+	var refuse word
 	w := newImageWorld(t, func(rw http.ResponseWriter, r *http.Request) bool {
-		if refuse == "" || r.Method != http.MethodPut || !strings.Contains(r.URL.Path, refuse) {
+		if r.Method != http.MethodPut || !refuse.in(r.URL.Path) {
 			return false
 		}
 		rw.WriteHeader(http.StatusForbidden)
@@ -227,15 +228,16 @@ func TestCopyFaults(t *testing.T) {
 	})
 	from, to := w.registry+"/staging/app:v1", w.registry+"/released/app:v1"
 	w.attachAll(pushImage(t, from))
-	for _, refuse = range []string{"/manifests/sha256:", ".sig", "/manifests/v1"} {
+	for _, part := range []string{"/manifests/sha256:", ".sig", "/manifests/v1"} {
+		refuse.set(part)
 		if status, text := w.status("copy", from, to); status != exitUndecided || !strings.Contains(text, from+" to "+to) || w.stdout.Len() > 0 {
-			t.Errorf("%s is refused: status %d: %s", refuse, status, text)
+			t.Errorf("%s is refused: status %d: %s", part, status, text)
 		}
 		if status, text := w.status("tree", to); status != exitUndecided {
-			t.Errorf("%s was refused, and there is a tag: %s", refuse, text)
+			t.Errorf("%s was refused, and there is a tag: %s", part, text)
 		}
 	}
-	refuse = ""
+	refuse.set("")
 	if status, text := w.status("copy", from, to); status != exitOK {
 		t.Errorf("status %d: %s", status, text)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -292,12 +293,24 @@ func TestVerifyIndex(t *testing.T) {
 	}
 }
 
+// word is a text that a test shares with its registry: a request may be under way when
+// the command that has sent it ends. The zero word is "".
+type word struct{ text atomic.Pointer[string] }
+
+func (w *word) set(text string) { w.text.Store(&text) }
+
+// in reports whether there is a word and it is a part of path.
+func (w *word) in(path string) bool {
+	text := w.text.Load()
+	return text != nil && *text != "" && strings.Contains(path, *text)
+}
+
 // TestRegistryFails: a registry that does not answer is no reason to call an image
 // unsigned, and one that has lost an image is.
 func TestRegistryFails(t *testing.T) {
-	refuse := ""
+	var refuse word
 	w := newImageWorld(t, func(rw http.ResponseWriter, r *http.Request) bool {
-		if refuse == "" || !strings.Contains(r.URL.Path, refuse) {
+		if !refuse.in(r.URL.Path) {
 			return false
 		}
 		rw.WriteHeader(http.StatusForbidden)
@@ -305,17 +318,18 @@ func TestRegistryFails(t *testing.T) {
 	})
 	tag := w.registry + "/acme/app:v1"
 	ref := pushImage(t, tag)
-	for _, refuse = range []string{"/referrers/", ".sig", "/manifests/v1"} {
+	for _, part := range []string{"/referrers/", ".sig", "/manifests/v1"} {
+		refuse.set(part)
 		if status := w.verify(tag); status != exitUndecided {
-			t.Errorf("%s is refused: status %d: %s", refuse, status, &w.stderr)
+			t.Errorf("%s is refused: status %d: %s", part, status, &w.stderr)
 		}
 	}
-	refuse = ".sig"
+	refuse.set(".sig")
 	w.sign(ref)
 	if status := w.verify(tag); status != exitOK {
 		t.Errorf("the bundle is there: status %d: %s", status, &w.stderr)
 	}
-	refuse = ""
+	refuse.set("")
 	if status := w.verify(w.registry + "/acme/none:v1"); status == exitOK {
 		t.Error("an image that is not there was verified")
 	}
@@ -323,9 +337,9 @@ func TestRegistryFails(t *testing.T) {
 
 // TestNoRegistry: what is no answer of a registry's says nothing of signatures.
 func TestNoRegistry(t *testing.T) {
-	page := ""
+	var page word
 	w := newImageWorld(t, func(rw http.ResponseWriter, r *http.Request) bool {
-		if page == "" || !strings.Contains(r.URL.Path, page) {
+		if !page.in(r.URL.Path) {
 			return false
 		}
 		_, _ = io.WriteString(rw, "<html>please log in</html>")
@@ -334,17 +348,17 @@ func TestNoRegistry(t *testing.T) {
 	tag := w.registry + "/acme/app:v1"
 	ref := pushImage(t, tag)
 	for part, image := range map[string]string{"/referrers/": ref.String(), ".sig": ref.String(), "/v2/": tag} {
-		page = part
+		page.set(part)
 		if status := w.verify(image); status != exitUndecided {
 			t.Errorf("%s: status %d: %s", part, status, &w.stderr)
 		}
 	}
-	page = "/v2/"
+	page.set("/v2/")
 	if status := w.verify("--recursive", tag); status != exitUndecided {
 		t.Errorf("an index: status %d: %s", status, &w.stderr)
 	}
 	for part, images := range map[string][]string{"/referrers/": {tag, ref.String()}, ".sig": {tag, ref.String()}, "/manifests/v1": {tag}, "/v2/": {tag, ref.String()}} {
-		page = part
+		page.set(part)
 		for _, image := range images {
 			for _, args := range [][]string{{"tree"}, {"inspect"}, {"download"}, {"download", "--recursive"}, {"clean", "--yes"}, {"copy"}, {"save"}} {
 				switch args = append(args, image); args[0] {
