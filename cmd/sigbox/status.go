@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -127,6 +128,9 @@ func printStatus(out io.Writer, s app.Status, now time.Time) error {
 	}
 	if l := s.Limits; l != nil {
 		row("limits", "%d connections, %d open files", l.Connections, l.Descriptors)
+	}
+	if len(s.Restart) > 0 {
+		row("settings", "changed, and in force after a restart: %s", strings.Join(s.Restart, ", "))
 	}
 	return w.Flush()
 }

@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,7 +32,6 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/gate"
 	"github.com/sigbox/sigbox/internal/httpapi"
-	"github.com/sigbox/sigbox/internal/limit"
 	"github.com/sigbox/sigbox/internal/tlog"
 )
 
@@ -103,9 +103,11 @@ type App struct {
 	state    *record
 	started  time.Time
 
-	ports    []port          // the first is Settings.Listen
-	urls     map[Role]string // of roles that have another than the instance's
-	proxies  *httpapi.Proxies
+	ports    []port           // the first is Settings.Listen
+	urls     map[Role]string  // of roles that have another than the instance's
+	slots    *slots           // connections at all ports
+	guarded  *httpapi.Guarded // what all ports answer with
+	limits   atomic.Pointer[limits]
 	metrics  *httpapi.Metrics
 	audit    *auditor
 	cert     *certificate // nil without TLS
@@ -122,7 +124,9 @@ type App struct {
 	stop    context.CancelFunc // ends the background work
 	work    sync.WaitGroup
 
-	reloading sync.Mutex // held by Reload
+	reloading sync.Mutex               // held by Reload
+	current   atomic.Pointer[Settings] // those in force: settings, with what was reloaded since
+	awaiting  atomic.Pointer[[]string] // names of settings that wait for a restart
 
 	once   sync.Once
 	closed error      // what the one Close came to; set within once
@@ -170,6 +174,7 @@ func (a *App) open(ctx context.Context) (err error) {
 	if a.settings, err = a.cfg.load(); err != nil {
 		return err
 	}
+	a.current.Store(&a.settings)
 	held, err := lockDir(a.cfg.Data)
 	if err != nil {
 		return err
@@ -259,20 +264,6 @@ func (a *App) run(name string, f func() error) {
 		default: // another failure was first
 		}
 	})
-}
-
-// guard stands before all routes.
-func (a *App) guard() httpapi.Guard {
-	limits := a.settings.Limits
-	return httpapi.Guard{
-		Logger:       a.cfg.Logger,
-		Metrics:      a.metrics,
-		MaxInFlight:  limits.Requests,
-		MaxBodyBytes: limits.BodyBytes,
-		Proxies:      a.proxies,
-		PerClient:    limit.New(limits.PerAddress, a.cfg.Now),
-		Entries:      limit.New(limits.EntriesPerAddress, a.cfg.Now),
-	}
 }
 
 // URL is where clients reach the instance.

@@ -201,7 +201,7 @@ func TestReload(t *testing.T) {
 		t.Error("damaged settings took the issuer away")
 	}
 	writeFile(t, settings, "url: https://other.example.com\n")
-	log.wait(t, "restart sigbox")
+	log.wait(t, "after a restart of sigbox")
 	if known() {
 		t.Error("the issuer is still known")
 	}
@@ -321,6 +321,14 @@ func (l *logLines) Write(b []byte) (int, error) {
 	defer l.mu.Unlock()
 	l.more.Broadcast()
 	return l.text.Write(b)
+}
+
+// take gives what was logged since the last time.
+func (l *logLines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
 }
 
 // wait returns once text was logged, and forgets all that was logged until then.

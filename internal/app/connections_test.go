@@ -22,7 +22,7 @@ func TestLimitConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newSlots(2, 2, func(netip.Addr) bool { return false }, func() {}).limit(inner)
+	l := newSlots(2, 0, func(netip.Addr) bool { return true }, func() {}).limit(inner)
 	accepted := make(chan net.Conn, 8)
 	done := make(chan error, 1)
 	go func() {
@@ -68,47 +68,116 @@ func TestLimitConnections(t *testing.T) {
 	}
 }
 
-// TestConnectionsPerAddress: one address cannot hold all connections. Its next one is
-// closed at once, those of others and of proxies are not.
-func TestConnectionsPerAddress(t *testing.T) {
-	refused := 0
-	proxy := netip.MustParseAddr("192.0.2.1")
-	s := newSlots(8, 0, func(a netip.Addr) bool { return a == proxy }, func() { refused++ })
-	greedy := netip.MustParseAddr("2001:db8::1")
-	var leave []func()
-	enter := func(a netip.Addr) bool {
-		s.free <- struct{}{}
-		l, ok := s.enter(a)
-		if ok {
-			leave = append(leave, l)
-		} else {
-			<-s.free
-		}
-		return ok
+// room is a process's slots, as listeners take them.
+type room struct {
+	*slots
+	leaving []func()
+}
+
+// enter reports whether an address got a connection.
+func (r *room) enter(from string) bool {
+	select {
+	case r.free <- struct{}{}:
+	default:
+		return false
 	}
-	for i := range 6 { // three quarters
-		if !enter(greedy) {
-			t.Fatalf("connection %d was refused", i)
-		}
+	leave, ok := r.slots.enter(netip.MustParseAddr(from))
+	if ok {
+		r.leaving = append(r.leaving, leave)
+	} else {
+		<-r.free
 	}
-	if enter(netip.MustParseAddr("2001:db8::2")) {
-		t.Error("its network has one more")
+	return ok
+}
+
+// fill has an address take what it gets.
+func (r *room) fill(from string) (n int) {
+	for r.enter(from) {
+		n++
 	}
-	if !enter(netip.MustParseAddr("198.51.100.7")) || !enter(proxy) {
+	return n
+}
+
+func (r *room) empty() {
+	for _, leave := range r.leaving {
+		leave()
+	}
+	r.leaving = nil
+}
+
+// TestShares: an address gets half of the connections, its network more, and nobody all:
+// there is one left for whoever has none. Proxies have any number.
+func TestShares(t *testing.T) {
+	const proxy = "192.0.2.1"
+	r := &room{slots: newSlots(1000, 0, func(a netip.Addr) bool { return a.String() == proxy }, func() {})}
+	if n := r.fill("2001:db8::1"); n < 375 || n > 385 {
+		t.Errorf("an address holds %d of 1000", n)
+	}
+	if r.enter("2001:db8::2") {
+		t.Error("its /64 has one more")
+	}
+	if !r.enter("2001:db8:0:1::1") || !r.enter("2001:db8:0:100::1") || !r.enter("198.51.100.7") || !r.enter("::ffff:198.51.100.7") {
 		t.Error("others have none")
 	}
-	for _, l := range leave {
-		l()
+	for i := range 1 << 10 { // of a /48
+		r.fill(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 0, byte(i), byte(i >> 8), 15: 1}).String())
 	}
-	if len(s.held) != 0 || len(s.free) != 0 {
-		t.Errorf("left behind: %v, %d", s.held, len(s.free))
+	if n := r.held[netip.MustParsePrefix("2001:db8::/48")]; n > 600 {
+		t.Errorf("a /48 holds %d of 1000", n)
 	}
+	for i := range 1 << 10 { // and of a /16 besides
+		r.fill(netip.AddrFrom4([4]byte{203, 0, byte(i), byte(i >> 8)}).String())
+	}
+	if left := cap(r.free) - len(r.free); left < 200 {
+		t.Errorf("two networks leave %d of 1000", left)
+	}
+	if !r.enter("192.0.2.77") || !r.enter("2001:db8:1::1") || !r.enter(proxy) {
+		t.Error("others have none")
+	}
+	r.empty()
+	if len(r.held) != 0 || len(r.free) != 0 {
+		t.Errorf("left behind: %v, %d", r.held, len(r.free))
+	}
+}
+
+// TestSharesOfManyNetworks: a flood from fifty networks does not get the last connections.
+func TestSharesOfManyNetworks(t *testing.T) {
+	r := &room{slots: newSlots(maxConnections, 0, func(netip.Addr) bool { return false }, func() {})}
+	for i := range 50 {
+		r.fill(netip.AddrFrom4([4]byte{100, byte(i), 0, 1}).String())
+	}
+	for i := range 100 {
+		if !r.enter(netip.AddrFrom4([4]byte{10, byte(i), 0, 1}).String()) {
+			t.Fatalf("newcomer %d has no connection", i)
+		}
+	}
+}
+
+// TestConnectionsPerAddress: what one address may have can be set lower, and be changed.
+// Its next connection is closed at once.
+func TestConnectionsPerAddress(t *testing.T) {
+	nobody := func(netip.Addr) bool { return false }
+	refused := 0
+	s := newSlots(100, 3, nobody, func() { refused++ })
+	r := &room{slots: s}
+	if n := r.fill("192.0.2.1"); n != 3 {
+		t.Errorf("expected 3, found %d", n)
+	}
+	s.change(1, nobody)
+	if n := r.fill("192.0.2.2"); n != 1 || r.enter("192.0.2.1") {
+		t.Errorf("expected 1, found %d", n)
+	}
+	s.change(0, nobody)
+	if !r.enter("192.0.2.2") {
+		t.Error("the bound of before still holds")
+	}
+	r.empty()
 
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newSlots(4, 1, s.exempt, s.refused).limit(inner)
+	l := newSlots(4, 1, nobody, s.refused).limit(inner)
 	defer l.Close()
 	dial := func() net.Conn {
 		c, err := net.Dial("tcp", inner.Addr().String())

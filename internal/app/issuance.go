@@ -15,12 +15,8 @@ import (
 
 // limitIdentities bounds what one identity is certified, as the settings say.
 func (a *App) limitIdentities() func(sigbox.Identity) error {
-	l := limit.New(a.settings.Limits.CertificatesPerIdentity, a.cfg.Now)
-	if l == nil {
-		return nil
-	}
 	return func(id sigbox.Identity) error {
-		err := l.Allow(id.Issuer + "\x00" + id.Subject)
+		err := a.limits.Load().identities.Allow(id.Issuer + "\x00" + id.Subject)
 		if err == nil {
 			return nil
 		}

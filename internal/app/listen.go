@@ -118,7 +118,7 @@ func newServer(h http.Handler, tlsConfig *tls.Config, log *slog.Logger) *http.Se
 // certificate is the server's TLS certificate, which can be replaced while it is
 // used.
 type certificate struct {
-	files   TLSFiles
+	files   TLSFiles // owned by who starts, and then reloads, the instance
 	current atomic.Pointer[tls.Certificate]
 	failed  atomic.Pointer[error] // why the files could not be used when they were read last
 }
@@ -145,19 +145,30 @@ func loadCertificate(files TLSFiles) (*certificate, error) {
 
 // reload reads the files again; on an error the certificate stays as it was.
 func (c *certificate) reload() error {
-	pair, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
+	apply, err := c.prepare(c.files)
+	if err != nil {
+		c.failed.Store(&err)
+		return err
+	}
+	apply()
+	return nil
+}
+
+// prepare reads files that apply puts in the place of those that are in use.
+func (c *certificate) prepare(files TLSFiles) (apply func(), err error) {
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
 		e := sigbox.Errorf(sigbox.Invalid, "cannot use the TLS certificate: %w", err)
 		if errors.Is(err, os.ErrNotExist) {
 			e = e.WithHint("check --tls-cert and --tls-key")
 		}
-		err = e
-		c.failed.Store(&err)
-		return e
+		return nil, e
 	}
-	c.current.Store(&pair)
-	c.failed.Store(nil)
-	return nil
+	return func() {
+		c.files = files
+		c.current.Store(&pair)
+		c.failed.Store(nil)
+	}, nil
 }
 
 func (c *certificate) config() *tls.Config {

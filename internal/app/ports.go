@@ -107,16 +107,17 @@ type port struct {
 
 // openPorts opens all addresses, that of Settings.Listen first.
 func (a *App) openPorts(ctx context.Context) error {
-	proxies, err := httpapi.NewProxies(a.settings.Proxies.Trusted, a.settings.Proxies.Header)
+	bounds, err := newLimits(a.settings, &limits{}, a.cfg.Now)
 	if err != nil {
 		return err
 	}
-	a.proxies, a.urls = proxies, map[Role]string{}
-	shared := newSlots(connections(descriptors()), a.settings.Limits.ConnectionsPerAddress, proxies.Trusts, func() { a.metrics.Limited("connections") })
+	a.limits.Store(bounds)
+	a.urls = map[Role]string{}
+	a.slots = newSlots(connections(descriptors()), bounds.settings.ConnectionsPerAddress, bounds.proxies.Trusts, func() { a.metrics.Limited("connections") })
 	elsewhere := func(r Role) bool {
 		return slices.ContainsFunc(a.settings.Listeners, func(l Listener) bool { return slices.Contains(l.Roles, r) })
 	}
-	if err := a.openPort(ctx, a.settings, shared, func(r Role) bool { return !elsewhere(r) }); err != nil {
+	if err := a.openPort(ctx, a.settings, func(r Role) bool { return !elsewhere(r) }); err != nil {
 		return err
 	}
 	for _, l := range a.settings.Listeners {
@@ -125,7 +126,7 @@ func (a *App) openPorts(ctx context.Context) error {
 		if l.InsecureHTTP {
 			s.TLS, s.InsecureHTTP = TLSFiles{}, true
 		}
-		if err := a.openPort(ctx, s, shared, func(r Role) bool { return slices.Contains(l.Roles, r) }); err != nil {
+		if err := a.openPort(ctx, s, func(r Role) bool { return slices.Contains(l.Roles, r) }); err != nil {
 			return err
 		}
 		at := a.ports[len(a.ports)-1].Addr()
@@ -141,12 +142,12 @@ func (a *App) openPorts(ctx context.Context) error {
 	return nil
 }
 
-func (a *App) openPort(ctx context.Context, s Settings, shared *slots, on func(Role) bool) error {
+func (a *App) openPort(ctx context.Context, s Settings, on func(Role) bool) error {
 	l, err := listen(ctx, s)
 	if err != nil {
 		return err
 	}
-	p := port{shared.limit(l), s.TLS.Cert != "" && !isSocket(s.Listen), on}
+	p := port{a.slots.limit(l), s.TLS.Cert != "" && !isSocket(s.Listen), on}
 	a.ports = append(a.ports, p)
 	a.later(p.Close)
 	return nil
@@ -258,11 +259,11 @@ type muxKey struct{}
 
 // servePorts answers on all addresses. They share what bounds requests.
 func (a *App) servePorts() {
-	guard := a.guard().Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	a.guarded = a.limits.Load().guard(a).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Context().Value(muxKey{}).(*http.ServeMux).ServeHTTP(w, r)
 	}))
 	for _, p := range a.ports {
-		server := newServer(guard, a.cert.config(), a.cfg.Logger)
+		server := newServer(a.guarded, a.cert.config(), a.cfg.Logger)
 		base := context.WithValue(context.Background(), muxKey{}, a.newMux(p.on))
 		server.BaseContext = func(net.Listener) context.Context { return base }
 		a.public = append(a.public, server)

@@ -2,14 +2,16 @@ package app
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strconv"
+	"strings"
 	"time"
 
-	"github.com/sigbox/sigbox/internal/oidc"
+	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/audit"
 )
 
 // watch reloads when a file has changed and then stayed the same for a while, so
@@ -51,7 +53,8 @@ func (a *App) stamps() []stamp {
 	if file == "" {
 		file = filepath.Join(a.cfg.Data, settingsFile)
 	}
-	paths := append([]string{file, a.settings.TLS.Cert, a.settings.TLS.Key}, a.services.parts.Load().paths...)
+	files := a.current.Load().TLS
+	paths := append([]string{file, files.Cert, files.Key}, a.services.parts.Load().paths...)
 	stamps := make([]stamp, len(paths))
 	for i, path := range paths {
 		stamps[i].path = path
@@ -63,42 +66,106 @@ func (a *App) stamps() []stamp {
 	return stamps
 }
 
-// Reload reads the settings and the TLS certificate again. What cannot be used
-// is logged and changes nothing: the instance goes on with what it has.
+// Reload reads the settings and the TLS certificate again. Settings are taken up as a
+// whole, once the audit log has it, or not at all: what cannot be used is logged and
+// changes nothing, and the instance goes on with what it has.
 func (a *App) Reload() {
 	a.reloading.Lock() // what was read last is used last
 	defer a.reloading.Unlock()
-	log := a.cfg.Logger
-	if a.cert != nil {
-		if err := a.cert.reload(); err != nil {
-			log.Error("the TLS certificate was not reloaded, the old one stays", "err", err)
+	a.audit.reopen()
+	file, err := a.cfg.load()
+	next, was := a.inForce(file), *a.current.Load()
+	if err != nil || next.TLS == was.TLS {
+		a.renewCertificate()
+	}
+	apply, err := a.prepare(next, err)
+	if err != nil {
+		a.refuseSettings(err)
+		return
+	}
+	taken, waiting := differing(was, next), differing(next, file)
+	detail := map[string]string{"changed": strings.Join(taken, ", "), "restart": strings.Join(waiting, ", ")}
+	maps.DeleteFunc(detail, func(_, names string) bool { return names == "" })
+	if err := a.audit.act(context.Background(), "settings.reloaded", detail); err != nil {
+		a.cfg.Logger.Error("the settings were not reloaded, the old ones stay: the audit log is required", "err", err)
+		return
+	}
+	apply()
+	a.current.Store(&next)
+	a.awaiting.Store(&waiting)
+	if err := a.reloadParts(next.Parts); err != nil {
+		a.cfg.Logger.Error("the parts of other hosts were not reloaded, the old ones stay", "err", err)
+	}
+	if len(waiting) > 0 {
+		a.cfg.Logger.Warn("these settings have changed and are in force only after a restart of sigbox", "settings", strings.Join(waiting, ", "))
+	}
+	a.cfg.Logger.Info("settings reloaded", "changed", strings.Join(taken, ", "), "issuers", len(next.Issuers))
+}
+
+// inForce are the settings that hold when a file is taken up: its own, in so far as they
+// can change while the instance runs, and those of the start.
+func (a *App) inForce(file Settings) Settings {
+	s := a.settings
+	s.Issuers, s.Providers, s.Login = file.Issuers, file.Providers, file.Login
+	s.Parts, s.Limits, s.Proxies = file.Parts, file.Limits, file.Proxies
+	s.TLS = a.current.Load().TLS
+	if a.cert != nil && file.TLS.Cert != "" { // whether there is TLS is the listeners'
+		s.TLS = file.TLS
+	}
+	return s
+}
+
+// prepare makes settings ready, unless err says that there are none; apply has them hold
+// and cannot fail.
+func (a *App) prepare(s Settings, err error) (apply func(), _ error) {
+	if err != nil {
+		return nil, err
+	}
+	issuers, err := a.services.prepareIssuers(s)
+	if err != nil {
+		return nil, err
+	}
+	bounds, err := newLimits(s, a.limits.Load(), a.cfg.Now)
+	if err != nil {
+		return nil, err
+	}
+	cert := func() {}
+	if s.TLS != a.current.Load().TLS {
+		if cert, err = a.cert.prepare(s.TLS); err != nil {
+			return nil, err
 		}
 	}
-	a.audit.reopen()
-	s, err := a.cfg.load()
-	if err != nil {
-		a.audit.actNow("settings.refused", nil)
-		log.Error("the settings were not reloaded, the old ones stay", "err", err)
+	return func() { issuers(); a.use(bounds); cert() }, nil
+}
+
+// refuseSettings says that settings are not taken up, and why.
+func (a *App) refuseSettings(why error) {
+	a.cfg.Logger.Error("the settings were not reloaded, the old ones stay", "err", why)
+	_ = a.audit.append(context.Background(), audit.Event{ // it was logged
+		Event: "settings.refused", By: peerOf(context.Background()), Outcome: sigbox.KindOf(why).String(),
+	})
+}
+
+// renewCertificate reads the files of the TLS certificate again. That is no act of
+// anybody's: a certificate is renewed whatever the settings and the audit log are like.
+func (a *App) renewCertificate() {
+	if a.cert == nil {
 		return
 	}
-	if err := a.services.setIssuers(s); err != nil {
-		a.audit.actNow("settings.refused", nil)
-		log.Error("the settings were not reloaded, the old ones stay", "err", err)
-		return
+	if err := a.cert.reload(); err != nil {
+		a.cfg.Logger.Error("the TLS certificate was not reloaded, the old one stays", "err", err)
 	}
-	if err := a.reloadParts(s.Parts); err != nil {
-		log.Error("the parts of other hosts were not reloaded, the old ones stay", "err", err)
+}
+
+// differing names the settings in which two differ, as the file names them.
+func differing(a, b Settings) (names []string) {
+	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
+	for i := range x.NumField() {
+		if !reflect.DeepEqual(x.Field(i).Interface(), y.Field(i).Interface()) {
+			names = append(names, x.Type().Field(i).Tag.Get("yaml"))
+		}
 	}
-	fixed, was := s, a.settings
-	fixed.Parts, was.Parts = nil, nil
-	fixed.Issuers, was.Issuers = nil, nil
-	fixed.Providers, was.Providers = nil, nil
-	fixed.Login, was.Login = oidc.Logins{}, oidc.Logins{}
-	if !reflect.DeepEqual(fixed, was) {
-		log.Warn("the settings have changed in more than issuers, CI providers and logins; restart sigbox for the rest")
-	}
-	a.audit.actNow("settings.reloaded", map[string]string{"issuers": strconv.Itoa(len(s.Issuers))})
-	log.Info("settings reloaded", "issuers", len(s.Issuers))
+	return names
 }
 
 // reloadParts reads the parts of other hosts again.

@@ -287,21 +287,17 @@ func (s Settings) issuers(instanceURL string, keys func() []jose.JSONWebKey) []c
 	return append([]ca.Issuer{own}, s.Issuers...)
 }
 
-// setIssuers replaces the outside issuers whose tokens the CA takes, what CI providers
-// there are, and how people sign in.
-func (s *services) setIssuers(from Settings) error {
-	apply := func() {}
-	var err error
+// prepareIssuers makes ready to replace the outside issuers whose tokens the CA takes,
+// what CI providers there are, and how people sign in; apply does it.
+func (s *services) prepareIssuers(from Settings) (apply func(), err error) {
+	logins, issuers := func() {}, func() {}
 	if s.provider != nil {
-		apply, err = s.provider.SetLogins(privateLogins(from.Login))
+		logins, err = s.provider.SetLogins(privateLogins(from.Login))
 	}
 	if err == nil && s.ca != nil {
-		err = s.ca.SetIssuers(s.issuers(from), from.Providers)
+		issuers, err = s.ca.PrepareIssuers(s.issuers(from), from.Providers)
 	}
-	if err == nil {
-		apply()
-	}
-	return err
+	return func() { issuers(); logins() }, err
 }
 
 func (s *services) openTSA(ctx context.Context) error {

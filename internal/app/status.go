@@ -30,6 +30,8 @@ type Status struct {
 	Clock  *ClockStatus `json:"clock,omitempty"`
 	Keys   []HeldKey    `json:"keys,omitempty"`
 	Limits *LimitStatus `json:"limits,omitempty"`
+	// Restart names the settings that were changed since the start and wait for the next.
+	Restart []string `json:"restart,omitempty"`
 }
 
 // PublicStatus is how an instance is, for everybody.
@@ -120,8 +122,11 @@ func (a *App) status() Status {
 	out := a.state.get().status(a.cfg.Data)
 	out.Running, out.PID, out.PublicStatus = true, os.Getpid(), a.publicStatus()
 	out.Clock, out.Keys = a.services.clockStatus(), a.services.keyStatus()
+	if names := a.awaiting.Load(); names != nil {
+		out.Restart = *names
+	}
 	out.Limits = &LimitStatus{
-		Requests: a.settings.Limits.Requests, BodyBytes: a.settings.Limits.BodyBytes,
+		Requests: a.current.Load().Limits.Requests, BodyBytes: a.current.Load().Limits.BodyBytes,
 		Connections: connections(descriptors()), Descriptors: descriptors(),
 	}
 	return out

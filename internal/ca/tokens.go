@@ -60,19 +60,28 @@ func NewTokens(c TokensConfig) (*Tokens, error) {
 // name besides those of [Providers], from the next token on. An error of kind Invalid
 // names the issuer or provider that cannot be used, and changes nothing.
 func (s *Tokens) SetIssuers(issuers []Issuer, providers map[string]Provider) error {
+	apply, err := s.PrepareIssuers(issuers, providers)
+	if err == nil {
+		apply()
+	}
+	return err
+}
+
+// PrepareIssuers is SetIssuers in two steps: nothing is changed before apply is called,
+// which cannot fail.
+func (s *Tokens) PrepareIssuers(issuers []Issuer, providers map[string]Provider) (apply func(), err error) {
 	all := Providers()
 	maps.Copy(all, providers)
 	for name, p := range providers { // also one that no issuer has
 		if _, err := compileProvider(p); err != nil {
-			return sigbox.Errorf(sigbox.Invalid, "CI provider %.100q: %w", name, err)
+			return nil, sigbox.Errorf(sigbox.Invalid, "CI provider %.100q: %w", name, err)
 		}
 	}
 	r, err := newRegistry(issuers, all)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.issuers.Store(r)
-	return nil
+	return func() { s.issuers.Store(r) }, nil
 }
 
 // Issuers gives the issuers whose tokens are accepted, in the order of their

@@ -57,20 +57,17 @@ type Guard struct {
 }
 
 // Wrap puts the guard in front of next.
-func (g Guard) Wrap(next http.Handler) http.Handler {
-	if g.MaxInFlight == 0 {
-		g.MaxInFlight = defaultMaxInFlight
-	}
-	if g.MaxBodyBytes == 0 {
-		g.MaxBodyBytes = defaultMaxBodyBytes
-	}
+func (g Guard) Wrap(next http.Handler) *Guarded {
 	var run [4]byte
 	_, _ = rand.Read(run[:]) // never fails
-	return &guard{Guard: g, next: next, run: hex.EncodeToString(run[:]) + "-"}
+	h := &Guarded{next: next, run: hex.EncodeToString(run[:]) + "-"}
+	h.Change(g)
+	return h
 }
 
-type guard struct {
-	Guard
+// Guarded is a handler behind a [Guard].
+type Guarded struct {
+	bounds   atomic.Pointer[Guard]
 	next     http.Handler
 	run      string // begins the ids that this process gives out
 	count    atomic.Uint64
@@ -79,7 +76,26 @@ type guard struct {
 	answers  atomic.Int64 // bytes of large answers held by requests in flight
 }
 
-func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// guard is a handler with the bounds that hold for one request.
+type guard struct {
+	*Guard
+	*Guarded
+}
+
+// Change puts another guard in the place of the one that there is, for requests to come.
+// What is in flight goes on as it was let in, and stays counted.
+func (h *Guarded) Change(g Guard) {
+	if g.MaxInFlight == 0 {
+		g.MaxInFlight = defaultMaxInFlight
+	}
+	if g.MaxBodyBytes == 0 {
+		g.MaxBodyBytes = defaultMaxBodyBytes
+	}
+	h.bounds.Store(&g)
+}
+
+func (h *Guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g := &guard{h.bounds.Load(), h}
 	defer g.leave()
 	if !g.enter() {
 		g.refuse(w, r)
