@@ -27,12 +27,14 @@ const (
 	maxSCTSkew = 5 * time.Minute
 )
 
-// CTLogConfig is what a [CTLog] needs. URL, PublicKey and Root are required.
+// CTLogConfig is what a [CTLog] needs. URL, Logs and Root are required.
 type CTLogConfig struct {
 	// URL is the log's prefix: its routes begin with URL + "/ct/v1/".
 	URL string
-	// PublicKey is the log's, a DER SubjectPublicKeyInfo. SCTs by another do not count.
-	PublicKey []byte
+	// Logs are those that may answer there, one after the other: a log whose key is
+	// replaced goes on in another one, and nobody says when. An SCT counts that one of
+	// them has made while it was valid; of each PublicKey and ValidFor are used.
+	Logs []sigbox.TransparencyLog
 	// Root is the root certificate of the authority that submits, DER: the log has to
 	// take what ends in it.
 	Root []byte
@@ -50,9 +52,7 @@ type CTLogConfig struct {
 type CTLog struct {
 	client *Client
 	cfg    CTLogConfig
-	key    crypto.PublicKey
-	id     [32]byte
-	head   *note.Verifier
+	logs   []knownLog
 	// wake has a value when the log has just failed.
 	wake chan struct{}
 
@@ -62,6 +62,14 @@ type CTLog struct {
 }
 
 var _ sigbox.CTLog = (*CTLog)(nil)
+
+// knownLog is a log that may answer.
+type knownLog struct {
+	id    [32]byte
+	key   crypto.PublicKey
+	head  *note.Verifier
+	valid sigbox.TimeRange
+}
 
 // CTLog makes the client, and asks the log for nothing.
 func (c *Client) CTLog(cfg CTLogConfig) (*CTLog, error) {
@@ -77,20 +85,44 @@ func (c *Client) CTLog(cfg CTLogConfig) (*CTLog, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	key, err := sigbox.ParsePublicKey(cfg.PublicKey)
-	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Invalid, "the key of the CT log at %.200s: %w", cfg.URL, err)
+	l := &CTLog{client: c, cfg: cfg, wake: make(chan struct{}, 1)}
+	for _, log := range cfg.Logs {
+		known, err := knowLog(cfg.URL, log)
+		if err != nil {
+			return nil, sigbox.Errorf(sigbox.Invalid, "the key of the CT log at %.200s: %w", cfg.URL, err)
+		}
+		l.logs = append(l.logs, known)
 	}
-	id, err := cert.LogID(key)
-	if err != nil {
-		return nil, err
+	if len(l.logs) == 0 {
+		return nil, sigbox.Errorf(sigbox.Invalid, "the CT log at %.200s has no key", cfg.URL)
 	}
-	_, origin, _ := strings.Cut(cfg.URL, "://")
-	head, err := note.NewTreeHeadVerifier(origin, key)
-	if err != nil {
-		return nil, err
+	return l, nil
+}
+
+func knowLog(url string, log sigbox.TransparencyLog) (known knownLog, err error) {
+	known.valid = log.ValidFor
+	if known.key, err = sigbox.ParsePublicKey(log.PublicKey); err != nil {
+		return known, err
 	}
-	return &CTLog{client: c, cfg: cfg, key: key, id: id, head: head, wake: make(chan struct{}, 1)}, nil
+	if known.id, err = cert.LogID(known.key); err != nil {
+		return known, err
+	}
+	_, origin, _ := strings.Cut(url, "://")
+	known.head, err = note.NewTreeHeadVerifier(origin, known.key)
+	return known, err
+}
+
+// log gives the log of an ID, if it is one that may answer and was valid at a time.
+func (l *CTLog) log(id []byte, at time.Time) (knownLog, error) {
+	i := slices.IndexFunc(l.logs, func(k knownLog) bool { return bytes.Equal(k.id[:], id) })
+	switch {
+	case i < 0:
+		return knownLog{}, sigbox.Errorf(sigbox.NotVerified, "the CT log at %s answered for the log %x, of which this host knows nothing", l.cfg.URL, id[:min(len(id), 32)]).
+			WithHint("give this host the newest part.json of the log's host")
+	case !l.logs[i].valid.Contains(at):
+		return knownLog{}, sigbox.Errorf(sigbox.NotVerified, "the CT log at %s answered for the log %x, which is not valid at %s", l.cfg.URL, id, at.UTC().Format(time.RFC3339))
+	}
+	return l.logs[i], nil
 }
 
 // AddPreChain logs a precertificate; see [sigbox.CTLog]. Errors are of kind Unavailable:
@@ -159,21 +191,23 @@ func (l *CTLog) parseSCT(r request, body []byte, chain [][]byte) (cert.SCT, erro
 		len(in.Signature) != 4+int(in.Signature[2])<<8+int(in.Signature[3]) {
 		return cert.SCT{}, badAnswer(r, "an SCT of version 1")
 	}
-	if !bytes.Equal(in.ID, l.id[:]) {
-		return cert.SCT{}, sigbox.Errorf(sigbox.NotVerified, "the CT log at %s answered for the log %x, expected %x", l.cfg.URL, in.ID[:min(len(in.ID), 32)], l.id)
+	at := time.UnixMilli(int64(min(in.Timestamp, math.MaxInt64))) // #nosec G115 -- at most MaxInt64
+	if l.client.now().Sub(at).Abs() > maxSCTSkew {
+		return cert.SCT{}, sigbox.Errorf(sigbox.NotVerified, "the clocks of the CT log at %s and of this host differ by more than %v", l.cfg.URL, maxSCTSkew)
+	}
+	log, err := l.log(in.ID, at)
+	if err != nil {
+		return cert.SCT{}, err
 	}
 	sct := cert.SCT{
-		LogID: l.id, Timestamp: in.Timestamp, Extensions: in.Extensions,
+		LogID: log.id, Timestamp: in.Timestamp, Extensions: in.Extensions,
 		Algorithm: cert.SignatureAlgorithm(in.Signature[0])<<8 | cert.SignatureAlgorithm(in.Signature[1]), Signature: in.Signature[4:],
-	}
-	if at := min(in.Timestamp, math.MaxInt64); l.client.now().Sub(time.UnixMilli(int64(at))).Abs() > maxSCTSkew { // #nosec G115 -- at most MaxInt64
-		return cert.SCT{}, sigbox.Errorf(sigbox.NotVerified, "the clocks of the CT log at %s and of this host differ by more than %v", l.cfg.URL, maxSCTSkew)
 	}
 	issuer, err := x509.ParseCertificate(chain[min(1, len(chain)-1)])
 	if err != nil {
 		return cert.SCT{}, sigbox.Errorf(sigbox.Internal, "%w", err)
 	}
-	return sct, cert.VerifySCT(sct, chain[0], issuer.RawSubjectPublicKeyInfo, l.key)
+	return sct, cert.VerifySCT(sct, chain[0], issuer.RawSubjectPublicKeyInfo, log.key)
 }
 
 func (l *CTLog) at(route string) string { return join(l.cfg.URL, "/ct/v1/"+route) }
@@ -185,12 +219,8 @@ func (l *CTLog) check(ctx context.Context) error {
 	if err := l.get(ctx, "get-sth", maxProofCT, &sth); err != nil {
 		return err
 	}
-	text, err := sth.text(l.head)
-	if err == nil {
-		_, err = note.Open(text, l.head)
-	}
-	if err != nil {
-		return sigbox.Errorf(sigbox.NotVerified, "the CT log at %s has another key than the one on record", l.cfg.URL).WithCause(err)
+	if err := l.checkHead(sth); err != nil {
+		return err
 	}
 	var roots struct {
 		Certificates [][]byte `json:"certificates"`
@@ -203,6 +233,24 @@ func (l *CTLog) check(ctx context.Context) error {
 			WithHint("name this host's part.json under \"parts\" in the settings of the log's host")
 	}
 	return nil
+}
+
+// checkHead looks for the log that has signed a tree head, which does not say whose it is.
+func (l *CTLog) checkHead(sth treeHeadCT) (err error) {
+	for _, log := range l.logs {
+		if !log.valid.Contains(l.client.now()) {
+			continue
+		}
+		var text string
+		if text, err = sth.text(log.head); err == nil {
+			_, err = note.Open(text, log.head)
+		}
+		if err == nil {
+			return nil
+		}
+	}
+	return sigbox.Errorf(sigbox.NotVerified, "the CT log at %s has another key than those on record", l.cfg.URL).WithCause(err).
+		WithHint("give this host the newest part.json of the log's host")
 }
 
 func (l *CTLog) get(ctx context.Context, route string, limit int64, into any) error {

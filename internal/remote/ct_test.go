@@ -32,6 +32,7 @@ type ctLog struct {
 	roots [][]byte
 	chain [][]byte   // a precertificate and its authority
 	fault func(*sct) // changes what is answered
+	known []sigbox.TransparencyLog
 
 	mu     sync.Mutex
 	refuse func() (status int, err error) // guarded by mu
@@ -58,10 +59,12 @@ func newCTLog(t *testing.T) *ctLog {
 	pre := made(t)(x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(2), NotBefore: now, NotAfter: now.Add(time.Minute), ExtraExtensions: []pkix.Extension{cert.Poison()},
 	}, ca, fixture.Key(t).Public(), root))
-	return &ctLog{
+	l := &ctLog{
 		t: t, key: fixture.Key(t), roots: [][]byte{caDER}, chain: [][]byte{pre, caDER},
 		asked: map[string]int{}, refuse: func() (int, error) { return 0, nil },
 	}
+	l.known = []sigbox.TransparencyLog{{PublicKey: l.spki()}}
+	return l
 }
 
 func made(t *testing.T) func([]byte, error) []byte {
@@ -164,7 +167,7 @@ func (l *ctLog) sign(input []byte) []byte {
 // client is that of an authority which knows the log.
 func (l *ctLog) client(retries int) *CTLog {
 	l.t.Helper()
-	c, err := New(Config{Transport: l, Retries: retries}).CTLog(CTLogConfig{URL: "https://ct.example/prefix", PublicKey: l.spki(), Root: l.roots[0]})
+	c, err := New(Config{Transport: l, Retries: retries}).CTLog(CTLogConfig{URL: "https://ct.example/prefix", Logs: l.known, Root: l.roots[0]})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -219,8 +222,44 @@ func TestCTLogBelievesNothing(t *testing.T) {
 			}
 		})
 	}
-	if _, err := New(Config{}).CTLog(CTLogConfig{URL: "https://ct.example", PublicKey: []byte{1}}); sigbox.KindOf(err) != sigbox.Invalid {
+	if _, err := New(Config{}).CTLog(CTLogConfig{URL: "https://ct.example", Logs: []sigbox.TransparencyLog{{PublicKey: []byte{1}}}}); sigbox.KindOf(err) != sigbox.Invalid {
 		t.Errorf("found %v", err)
+	}
+}
+
+// TestCTLogGoesOn: a log whose key was replaced answers as the one that follows it, of
+// which the authority was told before; one of which it was not told, or that is valid no
+// more or not yet, has nothing embedded.
+func TestCTLogGoesOn(t *testing.T) {
+	now := time.Now()
+	l := newCTLog(t)
+	first := l.known[0]
+	l.key = fixture.Key(t)
+	next := sigbox.TransparencyLog{PublicKey: l.spki()}
+	with := func(v sigbox.TimeRange) sigbox.TransparencyLog { next.ValidFor = v; return next }
+	for name, c := range map[string]struct {
+		known []sigbox.TransparencyLog
+		takes bool
+	}{
+		"both are known":    {[]sigbox.TransparencyLog{first, with(sigbox.TimeRange{Start: now.Add(-time.Hour)})}, true},
+		"the next one only": {[]sigbox.TransparencyLog{next}, true},
+		"it is unknown":     {[]sigbox.TransparencyLog{first}, false},
+		"it has ended":      {[]sigbox.TransparencyLog{first, with(sigbox.TimeRange{End: now.Add(-time.Minute)})}, false},
+		"it is to begin":    {[]sigbox.TransparencyLog{first, with(sigbox.TimeRange{Start: now.Add(time.Minute)})}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l.known = c.known
+			log := l.client(-1)
+			if _, err := log.AddPreChain(t.Context(), l.chain); (err == nil) != c.takes {
+				t.Errorf("an SCT: %v", err)
+			}
+			if err := log.check(t.Context()); (err == nil) != c.takes {
+				t.Errorf("a tree head: %v", err)
+			}
+		})
+	}
+	if _, err := New(Config{}).CTLog(CTLogConfig{URL: "https://ct.example"}); sigbox.KindOf(err) != sigbox.Invalid {
+		t.Errorf("a log without a key: %v", err)
 	}
 }
 
