@@ -54,6 +54,7 @@ var rooms = []room{
 	{path: "verify/condition", floor: 3, knows: []string{"verify"}, below: []string{"", "wire"}, bans: io},
 	{path: "verify", floor: 3, below: []string{"", "wire"}, bans: io},
 	{path: "sign", floor: 3, below: []string{"", "wire"}, knows: []string{"verify"}, bans: []string{"net", "net/http"}},
+	{path: "internal/parts", floor: 3, below: []string{"", "wire/trust", "internal/atomicfile", "internal/jsonerr"}, bans: []string{"net", "net/http", "os/exec"}},
 	{path: "internal/handout", floor: 3, below: []string{"", "wire/trust", "internal/atomicfile"}},
 	{path: "internal/instance", floor: 3, below: []string{"", "wire", "internal/atomicfile", "internal/jsonerr"}},
 	service("ca"), service("ctlog"), service("rekor"), service("rekor1"), service("search"), service("tsa"), service("tuf"), service("oidc"),

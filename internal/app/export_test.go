@@ -8,6 +8,9 @@ import (
 	"github.com/sigbox/sigbox/internal/rotation"
 )
 
+// AskHosts asks the other hosts for their parts, as the instance does by itself.
+func (a *App) AskHosts(ctx context.Context) { a.services.askAll(ctx) }
+
 // CatchUp does what is due of all rotations, as the instance does by itself.
 func (a *App) CatchUp(ctx context.Context) error { return a.services.rotations.catchUpAll(ctx) }
 

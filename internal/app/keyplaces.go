@@ -20,6 +20,7 @@ import (
 	"github.com/sigbox/sigbox/internal/keys"
 	"github.com/sigbox/sigbox/internal/keys/plugin"
 	"github.com/sigbox/sigbox/internal/keys/vault"
+	"github.com/sigbox/sigbox/internal/parts"
 )
 
 // KeyPlaces says where the keys of an instance are, by their names; [keys.ParsePlace]
@@ -37,12 +38,13 @@ const (
 // of files left out.
 func (p KeyPlaces) parse() (map[string]keys.Place, error) {
 	names := keyKinds()
+	names[partKey] = parts.Kind
 	for name := range p {
 		kind, ok := kindOf(name)
 		if !ok && name != defaultPlace {
 			return nil, sigbox.Errorf(sigbox.Invalid, "keys: there is no key %.40q", name).
 				WithHint("keys are %s, later generations of them %s.2 and so on; %s is for those that are not named",
-					strings.Join(slices.Sorted(maps.Keys(keyKinds())), ", "), caKey, defaultPlace)
+					strings.Join(slices.Sorted(maps.Keys(names)), ", "), caKey, defaultPlace)
 		}
 		if ok {
 			names[name] = kind

@@ -12,7 +12,7 @@ func TestKeyPlaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(places) != len(keyKinds())-1 || places["tsa-root"] != (keys.Place{Scheme: "hashivault", Key: "a-tsa-root"}) || places["ca"] != (keys.Place{Scheme: "awskms", Key: "/b"}) {
+	if len(places) != len(keyKinds()) || places["tsa-root"] != (keys.Place{Scheme: "hashivault", Key: "a-tsa-root"}) || places["ca"] != (keys.Place{Scheme: "awskms", Key: "/b"}) {
 		t.Errorf("found %v", places)
 	}
 	for _, none := range []KeyPlaces{nil, {}, {"default": "file"}, {"ca": "", "tsa": "file"}} {

@@ -21,6 +21,7 @@ import (
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/keys"
+	"github.com/sigbox/sigbox/internal/parts"
 )
 
 // The keys of an instance; each stands in a file of that name in DIR/keys, unless the
@@ -38,6 +39,10 @@ const (
 	tufRootKey = "tuf-root"
 	tufKey     = "tuf"
 	oidcKey    = "oidc"
+	// partKey signs what a host says of itself to the instance's other hosts. Only those
+	// that the settings of the others name have to know it, so that it is no role's and is
+	// made anew when it is gone.
+	partKey = "part"
 )
 
 // keyKinds gives the algorithm of every key. P-256 where clients verify, since it
@@ -73,6 +78,9 @@ func roleKey(name string) string {
 
 // kindOf gives the algorithm of a key of any generation.
 func kindOf(name string) (sigbox.KeyDetails, bool) {
+	if name == partKey {
+		return parts.Kind, true
+	}
 	role, suffix, later := strings.Cut(name, ".")
 	kind, ok := keyKinds()[role]
 	if n, err := strconv.Atoi(suffix); later && (err != nil || n < 2 || strconv.Itoa(n) != suffix) {

@@ -167,7 +167,7 @@ func TestHostsApart(t *testing.T) {
 			t.Errorf("%s: %s: expected 404, found %d", x.a.Only(), x.path, status)
 		}
 	}
-	for a, keys := range map[*app.App]string{h.ca: "ca-root.pem ca.pem oidc.pem", h.logs: "ctlog.pem rekor1.pem rekor2.pem"} {
+	for a, keys := range map[*app.App]string{h.ca: "ca-root.pem ca.pem oidc.pem part.pem", h.logs: "ctlog.pem part.pem rekor1.pem rekor2.pem"} {
 		entries, err := os.ReadDir(filepath.Join(a.Data(), "keys"))
 		if err != nil {
 			t.Fatal(err)
@@ -268,8 +268,8 @@ func TestRolesRefused(t *testing.T) {
 	for want, flags := range map[string]app.Settings{
 		`there is no role "rekor"`:   {Only: []app.Role{"ca", "rekor"}},
 		"ca is named twice":          {Only: []app.Role{"ca", "tsa", "ca"}},
-		"copy of the other host's":   {Only: []app.Role{"ca"}, Parts: []string{damaged}},
-		"parts: expected at most":    {Parts: make([]string, 33)},
+		"copy of the file part.json": {Only: []app.Role{"ca"}, Parts: []string{damaged}},
+		"parts, hosts: expected at":  {Parts: make([]string, 33)},
 		"expected a file of at most": {Parts: []string{t.TempDir()}},
 	} {
 		flags.Listen = "127.0.0.1:0"
@@ -288,4 +288,86 @@ func certificateRequest(t *testing.T, req sigbox.CertificateRequest) string {
 		t.Fatal(err)
 	}
 	return string(body)
+}
+
+// knowByName has each host ask the others, in the place of copied files.
+func (h *hosts) knowByName(t *testing.T) {
+	t.Helper()
+	settings := "hosts:\n"
+	for _, a := range []*app.App{h.ca, h.logs, h.trust} {
+		settings += string(readFile(t, filepath.Join(a.Data(), "host.yaml")))
+	}
+	for _, a := range []*app.App{h.ca, h.logs, h.trust} {
+		writeFile(t, filepath.Join(a.Data(), "config.yaml"), settings)
+		a.Reload()
+	}
+	h.ask(t)
+}
+
+// ask has each host ask the others.
+func (h *hosts) ask(t *testing.T) {
+	t.Helper()
+	for _, a := range []*app.App{h.logs, h.ca, h.trust, h.ca} {
+		a.AskHosts(t.Context())
+	}
+}
+
+// startAsking starts three hosts that ask each other.
+func startAsking(t *testing.T, change ...func(*app.Config)) *hosts {
+	t.Helper()
+	start := func(roles ...app.Role) *app.App {
+		return apptest.Start(t, append(change, host(nil, roles...))...)
+	}
+	h := &hosts{
+		ca: start(app.RoleCA, app.RoleOIDC), logs: start(app.RoleCTLog, app.RoleLog, app.RoleLogV1), trust: start(app.RoleTSA, app.RoleTUF),
+	}
+	h.knowByName(t)
+	return h
+}
+
+// TestHostsAsk: hosts that were told each other's keys need no copied files. What they
+// have seen of each other stays while one is away, also over a restart.
+func TestHostsAsk(t *testing.T) {
+	h := startAsking(t)
+	for _, a := range []*app.App{h.ca, h.logs, h.trust} {
+		ready(t, a)
+	}
+	h.sign(t)
+	apptest.Stop(t, h.logs)
+	before := published(t, h.trust, "trusted_root.json")
+	apptest.Stop(t, h.trust)
+	at := strings.TrimPrefix(h.trust.URL(), "http://")
+	h.trust = apptest.Start(t, apptest.In(h.trust.Data()), host(nil, app.RoleTSA, app.RoleTUF), func(c *app.Config) { c.Flags.Listen = at })
+	if !slices.Equal(before, published(t, h.trust, "trusted_root.json")) {
+		t.Error("a host that is away is forgotten")
+	}
+	status, err := h.trust.Admin().Status(t.Context())
+	if err != nil || !slices.ContainsFunc(status.Keys, func(k app.HeldKey) bool {
+		return k.Name == "part" && k.Place == "file" && strings.Contains(string(readFile(t, filepath.Join(h.trust.Data(), "host.yaml"))), k.SHA256)
+	}) {
+		t.Errorf("the key of the part is not shown: %+v, %v", status.Keys, err)
+	}
+}
+
+// TestHostSaysTooMuch: a host's part says nothing of roles that it was not given, and one
+// that is signed by another key, or not served any more, changes nothing.
+func TestHostSaysTooMuch(t *testing.T) {
+	h := startAsking(t)
+	before := published(t, h.trust, "trusted_root.json")
+	config := filepath.Join(h.trust.Data(), "config.yaml")
+	good := string(readFile(t, config))
+	for name, settings := range map[string]string{
+		"fewer roles": strings.Replace(good, "    - log-v1\n", "", 1),
+		"another key": strings.Replace(good, "key: sha256:", "key: sha256:"+strings.Repeat("00", 32)+" #", 1),
+	} {
+		if settings == good {
+			t.Fatalf("%s: %s", name, good)
+		}
+		writeFile(t, config, settings)
+		h.trust.Reload()
+		h.trust.AskHosts(t.Context())
+		if !slices.Equal(before, published(t, h.trust, "trusted_root.json")) {
+			t.Errorf("%s: clients are told to trust something else", name)
+		}
+	}
 }

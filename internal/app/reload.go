@@ -54,7 +54,7 @@ func (a *App) stamps() []stamp {
 		file = filepath.Join(a.cfg.Data, settingsFile)
 	}
 	files := a.current.Load().TLS
-	paths := append([]string{file, files.Cert, files.Key}, a.services.parts.Load().paths...)
+	paths := append([]string{file, files.Cert, files.Key}, a.services.others.Load().paths...)
 	stamps := make([]stamp, len(paths))
 	for i, path := range paths {
 		stamps[i].path = path
@@ -93,7 +93,7 @@ func (a *App) Reload() {
 	apply()
 	a.current.Store(&next)
 	a.awaiting.Store(&waiting)
-	if err := a.reloadParts(next.Parts); err != nil {
+	if err := a.reloadParts(next); err != nil {
 		a.cfg.Logger.Error("the parts of other hosts were not reloaded, the old ones stay", "err", err)
 	}
 	if len(waiting) > 0 {
@@ -107,7 +107,7 @@ func (a *App) Reload() {
 func (a *App) inForce(file Settings) Settings {
 	s := a.settings
 	s.Issuers, s.Providers, s.Login = file.Issuers, file.Providers, file.Login
-	s.Parts, s.Limits, s.Proxies = file.Parts, file.Limits, file.Proxies
+	s.Parts, s.Hosts, s.Limits, s.Proxies = file.Parts, file.Hosts, file.Limits, file.Proxies
 	s.TLS = a.current.Load().TLS
 	if a.cert != nil && file.TLS.Cert != "" { // whether there is TLS is the listeners'
 		s.TLS = file.TLS
@@ -166,13 +166,4 @@ func differing(a, b Settings) (names []string) {
 		}
 	}
 	return names
-}
-
-// reloadParts reads the parts of other hosts again.
-func (a *App) reloadParts(paths []string) error {
-	p, err := readParts(paths)
-	if err != nil {
-		return err
-	}
-	return a.services.setParts(p)
 }

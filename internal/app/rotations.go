@@ -260,6 +260,9 @@ func (s *services) watched() (list []*keys.Outside) {
 	s.late.mu.Unlock()
 	st := s.app.state.get()
 	maps.DeleteFunc(all, func(name string, _ crypto.Signer) bool { return !st.holds(name) })
+	if s.told.key != nil {
+		all[partKey] = s.told.key
+	}
 	return all.watched()
 }
 
@@ -295,7 +298,7 @@ func (s *services) applyCA(ctx context.Context) error {
 	if s.ctLog != nil {
 		err = s.setChains()
 	} else {
-		err = s.outerCT.set(s.outerCTConfig(s.parts.Load()))
+		err = s.outerCT.set(s.outerCTConfig(s.others.Load()))
 	}
 	if err != nil {
 		return err

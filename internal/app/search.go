@@ -56,6 +56,7 @@ func (s *services) run(ctx context.Context) error {
 		g.Go(func() error { return s.tuf.Run(ctx) })
 	}
 	g.Go(func() error { return s.outerCT.run(ctx) })
+	g.Go(func() error { return s.askHosts(ctx) })
 	g.Go(func() error { return s.rotations.run(ctx) })
 	g.Go(func() error { return s.clock.Run(ctx) })
 	for _, d := range s.shards.of("") {

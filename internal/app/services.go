@@ -29,6 +29,7 @@ import (
 	"github.com/sigbox/sigbox/internal/httpapi"
 	"github.com/sigbox/sigbox/internal/keys"
 	"github.com/sigbox/sigbox/internal/oidc"
+	"github.com/sigbox/sigbox/internal/parts"
 	"github.com/sigbox/sigbox/internal/rekor"
 	"github.com/sigbox/sigbox/internal/rekor1"
 	"github.com/sigbox/sigbox/internal/remote"
@@ -69,7 +70,10 @@ type services struct {
 	provider *oidc.Provider
 	ctLog    *ctlog.Shards
 	outerCT  outerCT // stands for ctLog where another host has it
-	parts    atomic.Pointer[parts]
+	others   atomic.Pointer[others]
+	copies   *parts.Copies // of what the others say
+	askNow   chan struct{} // has them asked at once; one slot
+	told     telling       // what this host says to them
 	ca       *ca.Service
 	issuing  atomic.Pointer[authorities] // the CA's, nil on a host without it
 	tsa      *tsa.Service
@@ -90,19 +94,15 @@ func issuerURL(instanceURL string) string { return instanceURL + "/oidc" }
 func (a *App) openServices(ctx context.Context) error {
 	s := &services{app: a, page: statusPage{app: a}}
 	a.services = s
-	other, err := readParts(a.settings.Parts)
-	if err != nil {
-		return err
-	}
-	if err := s.setParts(other); err != nil {
-		return err
-	}
 	at, err := url.Parse(a.state.get().URL)
 	if err != nil {
 		return sigbox.Errorf(sigbox.Internal, "%w", err)
 	}
 	s.pages = web.New(at.Host)
 	if err := s.openGround(ctx); err != nil {
+		return err
+	}
+	if err := s.openParts(ctx); err != nil {
 		return err
 	}
 	if err := s.openClock(ctx); err != nil {
@@ -249,7 +249,7 @@ func (s *services) openCA(context.Context) error {
 	key := s.keys[a.state.get().signing(caKey)]
 	var log sigbox.CTLog = s.ctLog
 	if s.ctLog == nil {
-		if err := s.outerCT.set(s.outerCTConfig(s.parts.Load())); err != nil {
+		if err := s.outerCT.set(s.outerCTConfig(s.others.Load())); err != nil {
 			return err
 		}
 		log = &s.outerCT
@@ -535,6 +535,9 @@ func (s *services) register(mux *http.ServeMux, on func(Role) bool) {
 	} else {
 		mux.Handle("GET /{$}", http.RedirectHandler("/status", http.StatusSeeOther))
 	}
+	if s.told.publisher != nil {
+		(&httpapi.Part{Signed: s.told.publisher.Signed, Logger: log}).Register(mux)
+	}
 	mux.Handle("GET /status", &s.page)
 	if s.provider != nil && on(RoleOIDC) {
 		mux.Handle("/oidc/", s.provider.Handler())
@@ -563,7 +566,9 @@ func (s *services) checks() []httpapi.Check {
 		checks = append(checks, httpapi.Check{Name: "TUF repository", Err: s.tuf.Err, Notice: s.tuf.Notice})
 	}
 	add("transparency log, v1", s.rekorV1 != nil, s.shardErr(rekorV1Key))
-	add("parts of other hosts", len(s.app.settings.Only) > 0, func() error { return s.parts.Load().err() })
+	if len(s.app.settings.Only) > 0 {
+		checks = append(checks, httpapi.Check{Name: "parts of other hosts", Err: s.missingParts, Notice: s.oldParts})
+	}
 	add("audit log", s.app.settings.Audit.Required, s.app.audit.err)
 	add("TLS certificate", s.app.cert != nil, func() error { return s.app.cert.err(s.app.cfg.Now()) })
 	for _, key := range s.watched() {

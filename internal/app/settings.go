@@ -15,6 +15,7 @@ import (
 	"github.com/sigbox/sigbox/internal/ca"
 	"github.com/sigbox/sigbox/internal/limit"
 	"github.com/sigbox/sigbox/internal/oidc"
+	"github.com/sigbox/sigbox/internal/parts"
 	"github.com/sigbox/sigbox/internal/store/s3"
 )
 
@@ -43,6 +44,9 @@ type Settings struct {
 	// Parts are files with what the instance's other hosts have: each is a copy of that
 	// host's part.json. They are read again when they change.
 	Parts []string `yaml:"parts"`
+	// Hosts are other hosts of the instance whose parts are asked for. They are read again
+	// when the file changes.
+	Hosts []parts.Host `yaml:"hosts"`
 	// Listeners are addresses besides Listen, for some roles alone.
 	Listeners []Listener `yaml:"listeners"`
 	// Socket says who may connect to the Unix sockets among the addresses.
@@ -182,8 +186,8 @@ func (s *Settings) check() error {
 	if err := checkRoles(s.Only); err != nil {
 		return err
 	}
-	if len(s.Parts) > maxParts {
-		return sigbox.Errorf(sigbox.Invalid, "parts: expected at most %d files, found %d", maxParts, len(s.Parts))
+	if err := s.checkHosts(); err != nil {
+		return err
 	}
 	if strings.HasPrefix(s.Anchor, s3.Scheme) {
 		if _, err := s3.ParseURL(s.Anchor); err != nil {
@@ -236,6 +240,7 @@ func (s Settings) over(flags Settings) Settings {
 		s.Only = flags.Only
 	}
 	s.Parts = append(s.Parts, flags.Parts...)
+	s.Hosts = append(s.Hosts, flags.Hosts...)
 	s.Listeners = append(s.Listeners, flags.Listeners...)
 	if flags.Audit != (AuditSettings{}) {
 		s.Audit = flags.Audit

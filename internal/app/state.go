@@ -26,17 +26,21 @@ import (
 
 // The data directory.
 const (
-	stateFile    = "instance.json"
-	lockFile     = "lock"
-	socketFile   = "admin.sock"
-	rootFile     = "root.json"
-	partFile     = "part.json"
-	settingsFile = "config.yaml"
-	keyDir       = "keys"
-	dbDir        = "db"
-	tileDir      = "tiles"
-	tufDir       = "tuf"
-	certDir      = "certs"
+	stateFile  = "instance.json"
+	lockFile   = "lock"
+	socketFile = "admin.sock"
+	rootFile   = "root.json"
+	partFile   = "part.json"
+	hostFile   = "host.yaml"
+	// signedPartFile is what this host gives to others, partsDir has what these gave.
+	signedPartFile = "part.signed.json"
+	partsDir       = "parts"
+	settingsFile   = "config.yaml"
+	keyDir         = "keys"
+	dbDir          = "db"
+	tileDir        = "tiles"
+	tufDir         = "tuf"
+	certDir        = "certs"
 
 	maxState = 1 << 20
 )
@@ -230,7 +234,7 @@ func makePrivate(path string) error {
 
 // clean removes what writers that were killed left in a data directory. It is locked.
 func clean(dir string) error {
-	for _, sub := range []string{"", keyDir, certDir, tufDir, filepath.Join(tufDir, "targets")} {
+	for _, sub := range []string{"", partsDir, keyDir, certDir, tufDir, filepath.Join(tufDir, "targets")} {
 		if err := atomicfile.Clean(filepath.Join(dir, sub)); err != nil {
 			return diskError(dir, err)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/parts"
 	"github.com/sigbox/sigbox/internal/web"
 )
 
@@ -205,8 +206,11 @@ func (p *PublicStatus) addChain(role string, chain [][]byte) {
 // keyStatus says where the keys are that the instance uses.
 func (s *services) keyStatus() (list []HeldKey) {
 	kinds := s.app.state.get().keyKinds(s.app.settings.rekorV1())
+	if s.told.key != nil {
+		kinds[partKey] = parts.Kind
+	}
 	for _, name := range slices.Sorted(maps.Keys(kinds)) {
-		if !s.app.settings.has(roleOf(name)) {
+		if name != partKey && !s.app.settings.has(roleOf(name)) {
 			continue
 		}
 		status := HeldKey{Name: name}
@@ -226,6 +230,9 @@ func (s *services) keyStatus() (list []HeldKey) {
 
 // held gives a key that is open already, nil for another.
 func (s *services) held(name string) crypto.Signer {
+	if name == partKey {
+		return s.told.key
+	}
 	if key := s.keys[name]; key != nil {
 		return key
 	}

@@ -50,7 +50,7 @@ func (s *services) own() *trust.ClientTrustConfig {
 // targets are the files that the TUF repository publishes: what all hosts have.
 func (s *services) targets() (map[string][]byte, error) {
 	all := s.own()
-	if err := s.parts.Load().addTo(all); err != nil {
+	if err := s.others.Load().AddTo(all); err != nil {
 		return nil, err
 	}
 	root, err := trust.AppendRoot(nil, all.Root)

@@ -15,6 +15,7 @@ package remote
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -64,6 +65,28 @@ type Config struct {
 	// machines. Without it they go over https alone, and to this machine.
 	AllowHTTP bool
 }
+
+// Trusting gives a configuration whose servers' certificates have to lead to those in a
+// file, PEM, in the place of those that the machine trusts; the same one for "".
+func (c Config) Trusting(file string) (Config, error) {
+	if file == "" {
+		return c, nil
+	}
+	pem, err := readSmall(file, maxRoots)
+	if err != nil {
+		return c, sigbox.Errorf(sigbox.Unavailable, "cannot read the certificates that a server's has to lead to: %w", err)
+	}
+	t := newTransport()
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+	if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+		return c, sigbox.Errorf(sigbox.Unavailable, "%.200s holds no certificate in PEM", file)
+	}
+	c.Transport = t
+	return c, nil
+}
+
+// CloseIdle gives back connections that nobody uses.
+func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
 
 // Client sends requests. Its methods are safe for concurrent use.
 type Client struct {
