@@ -79,18 +79,11 @@ func (s state) keyKinds(rekorV1 bool) map[string]sigbox.KeyDetails {
 // log is never given up: it signs a promise anew each time that its entry is read.
 func held(role string, g rotation.Generation) bool { return g.Held() || role == rekorV1Key }
 
-// fresh reports whether nobody can have seen a key yet, so that it may be made.
+// fresh reports whether nobody can have seen a key yet, so that it may be made. That of a
+// rotation is made before the rotation is written down.
 func (s state) fresh(key string) bool {
 	if s.OfflineRoots && isRoot(key) {
 		return false
 	}
-	if !s.begun(roleOf(key)) || key == rekorV1Key && s.RekorV1.IsZero() {
-		return true
-	}
-	for _, g := range s.generations(roleKey(key)) {
-		if generationKey(roleKey(key), g.Number) == key {
-			return g.Phase() == rotation.Made
-		}
-	}
-	return false
+	return !s.begun(roleOf(key)) || key == rekorV1Key && s.RekorV1.IsZero()
 }

@@ -93,6 +93,8 @@ type keeper struct {
 	where  KeyPlaces
 	log    *slog.Logger
 
+	adopting sync.Mutex // held while a key is compared with the others and written down
+
 	mu       sync.Mutex
 	places   map[string]keys.Place
 	programs *plugin.Programs // nil before one is needed
@@ -193,7 +195,58 @@ func (k *keeper) open(ctx context.Context, name string, details sigbox.KeyDetail
 		}
 		k.log.Warn("the instance starts without a key: what needs it is refused until its source is back", "key", name, "err", err)
 	}
-	return o, k.remember(name, o.Public())
+	return o, k.adopt(name, o.Public(), fresh)
+}
+
+// adopt writes down which key is used from now on. One that is fresh has to be another
+// than all that the instance has.
+func (k *keeper) adopt(name string, pub crypto.PublicKey, fresh bool) error {
+	k.adopting.Lock()
+	defer k.adopting.Unlock()
+	if fresh {
+		if err := k.single(name, pub); err != nil {
+			return err
+		}
+	}
+	return k.remember(name, pub)
+}
+
+// openNew opens or makes a key that nothing names yet. What an attempt has left on record
+// of it, and is no more, is forgotten.
+func (k *keeper) openNew(ctx context.Context, name string) (crypto.Signer, error) {
+	kind, _ := kindOf(name)
+	key, err := k.open(ctx, name, kind, true)
+	known, knownErr := k.known(name)
+	if err == nil || knownErr == nil && known == nil || sigbox.KindOf(err) == sigbox.Unavailable {
+		return key, err
+	}
+	if err := os.Remove(publicPath(k.dir, name)); err != nil {
+		return nil, diskError(k.dir, err)
+	}
+	return k.open(ctx, name, kind, true)
+}
+
+// single refuses a new key that is one which this instance has under another name.
+func (k *keeper) single(name string, pub crypto.PublicKey) error {
+	files, err := os.ReadDir(filepath.Join(k.dir, keyDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return diskError(k.dir, err)
+	}
+	for _, file := range files {
+		other, public := strings.CutSuffix(file.Name(), ".pub")
+		if !public || other == name {
+			continue
+		}
+		its, err := k.known(other)
+		if err != nil {
+			return err
+		}
+		if keys.SamePublic(pub, its) {
+			return sigbox.Errorf(sigbox.Invalid, "the key %s is the same as %s, and each needs a key of its own", name, other).
+				WithHint("make another key in its place, or say in the settings where %s is", name)
+		}
+	}
+	return nil
 }
 
 // outside prepares a key that is kept outside.

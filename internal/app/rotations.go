@@ -126,8 +126,8 @@ func (r *rotations) do(ctx context.Context, k rotating, step rotation.Step) erro
 		}
 		return record()
 	}
-	if step.Action == rotation.Switch && k.ready != nil {
-		if err := k.ready(ctx, r.services); err != nil {
+	if step.Action == rotation.Switch {
+		if err := r.canSwitch(ctx, k, step); err != nil {
 			return err
 		}
 	}
@@ -139,6 +139,27 @@ func (r *rotations) do(ctx context.Context, k rotating, step rotation.Step) erro
 		r.tellOfOutside(ctx, generationKey(k.key, step.Generation))
 	}
 	return r.show(ctx, k)
+}
+
+// canSwitch says why a role cannot go on with its next key now: as long as that does not
+// sign, the present one does, unless others have that too.
+func (r *rotations) canSwitch(ctx context.Context, k rotating, step rotation.Step) error {
+	if k.ready != nil {
+		if err := k.ready(ctx, r.services); err != nil {
+			return err
+		}
+	}
+	if !rotation.Current(r.state.get().generations(k.key)).Compromised.IsZero() {
+		return nil
+	}
+	key, err := r.services.key(ctx, generationKey(k.key, step.Generation))
+	if err != nil {
+		return err
+	}
+	if o, outside := key.(*keys.Outside); outside {
+		return o.Connect(ctx, false)
+	}
+	return nil
 }
 
 // tellOfOutside tells the operator of a key that is used no more and that is not ours to

@@ -86,8 +86,7 @@ func (r *rotator) begin(ctx context.Context, req RotateRequest) (RoleKeys, error
 // an attempt has left behind is used or replaced.
 func (r *rotator) make(ctx context.Context, k rotating, g rotation.Generation, req RotateRequest) error {
 	name := generationKey(k.key, g.Number)
-	kind, _ := kindOf(name)
-	key, err := r.keeper.open(ctx, name, kind, true)
+	key, err := r.keeper.openNew(ctx, name)
 	if err != nil || k.certify == nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -160,6 +161,10 @@ func (s *services) openShards(ctx context.Context, role string) (active *shard, 
 			continue
 		}
 		d, err := s.openShard(ctx, role, g)
+		if err != nil && g.Phase() == rotation.Made && sigbox.KindOf(err) == sigbox.Unavailable {
+			s.app.cfg.Logger.Warn("the instance starts without a log that nobody knows yet: it is begun when its key's source is back", "key", generationKey(role, g.Number), "err", err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -189,12 +194,13 @@ func (s *services) openShard(ctx context.Context, role string, g rotation.Genera
 		return nil, err
 	}
 	if g.Number > 1 {
-		if err := s.rememberKey(d); err != nil {
-			return nil, err
-		}
+		err = s.rememberKey(d)
 	}
-	if err := s.openShardService(ctx, d, st.shardHost(role, g), shardValid(g).Start); err != nil {
-		return nil, err
+	if err == nil {
+		err = s.openShardService(ctx, d, st.shardHost(role, g), shardValid(g).Start)
+	}
+	if err != nil { // whoever tries again finds it closed
+		return nil, errors.Join(err, d.tree.Close(context.WithoutCancel(ctx)))
 	}
 	d.handler = sync.OnceValue(func() http.Handler { return s.serve(d) })
 	s.shards.add(d)
