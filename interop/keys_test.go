@@ -160,3 +160,124 @@ func TestKeysBehindAPlugin(t *testing.T) {
 	run(cosign, "verify-blob", "--key", filepath.Join(dir, "cosign.pub"), "--insecure-ignore-tlog", "--bundle", bundle, file)
 	run(cosign, "verify-blob", "--key", mine, "--insecure-ignore-tlog", "--bundle", bundle, file)
 }
+
+// keyHolder keeps all of an instance's keys, and can be taken away.
+type keyHolder struct {
+	place string // in the settings, with {key}
+	away  func(t *testing.T)
+	back  func(t *testing.T)
+}
+
+// keyHolders are a token, a Vault and a plugin of Sigstore's own parts.
+func keyHolders() map[string]func(t *testing.T) keyHolder {
+	return map[string]func(t *testing.T) keyHolder{"token": tokenHolder, "vault": vaultHolder, "plugin": pluginHolder}
+}
+
+// hide takes a directory away, and gives what brings it back.
+func hide(dir string) (away, back func(t *testing.T)) {
+	move := func(from, to string) func(t *testing.T) {
+		return func(t *testing.T) {
+			t.Helper()
+			if err := os.Rename(from, to); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return move(dir, dir+".away"), move(dir+".away", dir)
+}
+
+func tokenHolder(t *testing.T) keyHolder {
+	softHSM(t)
+	dir := filepath.Dir(os.Getenv("SOFTHSM2_CONF"))
+	if err := command(dir, nil, "softhsm2-util", "--init-token", "--free", "--label", "sigbox", "--pin", "1234", "--so-pin", "5678"); err != nil {
+		t.Fatal(err)
+	}
+	pin := filepath.Join(t.TempDir(), "pin")
+	if err := os.WriteFile(pin, []byte("1234"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	away, back := hide(dir)
+	return keyHolder{"pkcs11:token=sigbox;object={key}?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:" + pin, away, back}
+}
+
+func vaultHolder(t *testing.T) keyHolder {
+	addr, token, unseal := startVault(t)
+	t.Setenv("VAULT_ADDR", addr)
+	t.Setenv("VAULT_TOKEN", token)
+	run := func(args ...string) func(t *testing.T) {
+		return func(t *testing.T) {
+			t.Helper()
+			if err := command(t.TempDir(), []string{"BAO_ADDR=" + addr, "BAO_TOKEN=" + token}, tools(t, "bin", "vault"), args...); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	run("secrets", "enable", "transit")(t)
+	return keyHolder{"hashivault://sigbox-{key}", run("operator", "seal"), run("operator", "unseal", unseal)}
+}
+
+func pluginHolder(t *testing.T) keyHolder {
+	t.Setenv("PATH", tools(t, "bin")+":"+os.Getenv("PATH"))
+	dir := filepath.Join(t.TempDir(), "keys")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	away, back := hide(dir)
+	return keyHolder{"files://" + dir + "/{key}", away, back}
+}
+
+// TestRotationOutside replaces the keys of instances that have them all in one of the
+// places outside of files, by keys that are made there; the place goes away between, and
+// nothing begins meanwhile.
+func TestRotationOutside(t *testing.T) {
+	for name, hold := range keyHolders() {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("PATH", tools(t, "bin")+":"+os.Getenv("PATH"))
+			holder := hold(t)
+			dir := t.TempDir()
+			config := write(t, filepath.Join(dir, "config.yaml"), "keys:\n  default: "+holder.place+"\n")
+			in := serveWith(t, "http", http.DefaultClient, "--config", config)
+			r := &rotationRun{in: in, dir: dir, clients: []client{
+				sigboxClient{binary: in.binary, home: filepath.Join(dir, "sigbox")},
+				cosignClient{binary: tools(t, "bin", "cosign"), home: filepath.Join(dir, "cosign")},
+			}}
+			for _, c := range r.clients {
+				if err := c.trust(in); err != nil {
+					t.Fatalf("%s: %v", c.name(), err)
+				}
+			}
+			roles := []string{"ca", "tsa", "oidc", "ctlog", "rekor2", "rekor1"}
+			r.point(t, "before")
+			holder.away(t)
+			for _, role := range append(roles, "tuf") {
+				if err := command(dir, nil, in.binary, "rotate", role, "--data", in.data); !refused(err) {
+					t.Errorf("%s was rotated without its keys' place: %v", role, err)
+				}
+			}
+			holder.back(t)
+			well(t, in)
+			for _, role := range roles {
+				r.rotate(t, role, "--switch-after", "0s")
+			}
+			r.rotate(t, "tuf")
+			r.point(t, "after")
+		})
+	}
+}
+
+// well waits until an instance has found out that it is well again.
+func well(t *testing.T, in *instance) {
+	t.Helper()
+	for range 600 {
+		resp, err := http.Get(in.url + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatal("it is not well again after a minute")
+}
