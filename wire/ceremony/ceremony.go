@@ -497,27 +497,25 @@ func (a *Answer) Missing() (missing []string, err error) {
 		return append(missing, "the TUF root"), nil
 	}
 	if present != nil {
-		if more, err := lacking(next, present.Root); err != nil || more > 0 {
-			missing = append(missing, signatures(more)+" of the TUF root's present keys")
+		if missing, err = appendLacking(missing, next, present.Root, "of the TUF root's present keys"); err != nil {
+			return nil, err
 		}
 	}
-	if more, err := lacking(next, next.Root); err != nil || more > 0 {
-		missing = append(missing, signatures(more)+" of its own keys")
-	}
-	return missing, err
+	return appendLacking(missing, next, next.Root, "of its own keys")
 }
 
-// lacking is how many signatures of a policy's keys a root still needs.
-func lacking(root *tufroot.Root, p tufroot.Policy) (int, error) {
+// appendLacking adds how many signatures of a policy's keys a root still needs.
+func appendLacking(missing []string, root *tufroot.Root, p tufroot.Policy, whose string) ([]string, error) {
 	signers, err := root.Signers(p)
-	return max(0, p.Threshold-len(signers)), err
-}
-
-func signatures(n int) string {
-	if n == 1 {
-		return "1 more signature"
+	switch n := p.Threshold - len(signers); {
+	case err != nil:
+		return nil, err
+	case n == 1:
+		missing = append(missing, "1 more signature "+whose)
+	case n > 1:
+		missing = append(missing, strconv.Itoa(n)+" more signatures "+whose)
 	}
-	return strconv.Itoa(n) + " more signatures"
+	return missing, nil
 }
 
 // validHostname is what logs of instances are called.
@@ -528,8 +526,8 @@ func validHostname(s string) bool {
 // checkURL wants an address that people can read: what stands in it is shown to them.
 func checkURL(s string) error {
 	u, err := url.Parse(s)
-	ok := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.User == nil && u.RawQuery == "" && u.Fragment == "" &&
-		len(s) <= maxURL && regexp.MustCompile(`^[a-z]+://[a-zA-Z0-9.:\[\]-]+(/[a-zA-Z0-9._~/-]*)?$`).MatchString(s)
+	ok := err == nil && (u.Scheme == "https" || u.Scheme == "http") && len(s) <= maxURL &&
+		regexp.MustCompile(`^[a-z]+://[a-zA-Z0-9.:\[\]-]+(/[a-zA-Z0-9._~/-]*)?$`).MatchString(s)
 	if !ok {
 		return sigbox.Errorf(sigbox.Invalid, "ceremony request: the instance's URL: expected http or https, a host, and letters that can be read")
 	}

@@ -157,9 +157,6 @@ func (f *file) policies(keys map[string]Key) (map[string]Policy, error) {
 				return nil, sigbox.Errorf(sigbox.Invalid, "TUF root: the role %s names a key that is not there, %.16q", name, id)
 			}
 			p.Keys, used[id] = append(p.Keys, key), true
-			if len(p.Keys) > MaxKeys {
-				break
-			}
 		}
 		if err := p.check(); err != nil {
 			return nil, err

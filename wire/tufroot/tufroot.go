@@ -21,6 +21,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/secure-systems-lab/go-securesystemslib/cjson"
@@ -50,10 +51,7 @@ type Key struct {
 // NewKey takes an ECDSA P-256 or Ed25519 key: the others have no scheme that all
 // clients know.
 func NewKey(pub crypto.PublicKey) (Key, error) {
-	details, err := sigbox.DetailsOf(pub)
-	if err != nil {
-		return Key{}, err
-	}
+	details, _ := sigbox.DetailsOf(pub) // 0 for what is no key
 	ed, isEd := pub.(ed25519.PublicKey)
 	if details != sigbox.ECDSAP256SHA256 && details != sigbox.Ed25519 || isEd && len(ed) != ed25519.PublicKeySize {
 		return Key{}, sigbox.Mismatch(sigbox.Invalid, "TUF cannot use this key", "ECDSA P-256 or Ed25519", sigbox.DescribeKey(pub))
@@ -258,12 +256,7 @@ func Follows(old, next *Root) error {
 
 // Bytes is the root as a file.
 func (r *Root) Bytes() ([]byte, error) {
-	slices.SortFunc(r.meta.Signatures, func(a, b metadata.Signature) int {
-		if a.KeyID < b.KeyID {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(r.meta.Signatures, func(a, b metadata.Signature) int { return strings.Compare(a.KeyID, b.KeyID) })
 	file, err := r.meta.ToBytes(true)
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Internal, "TUF root: it cannot be encoded").WithCause(err)
