@@ -7,10 +7,15 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/asn1"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/wire/ceremony"
@@ -100,62 +105,170 @@ func TestRequestRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, change := range map[string]func(*asker){
-		"another role":          func(a *asker) { a.req.Authorities[0].Authority = "ca-root" },
-		"a role twice":          func(a *asker) { a.req.Authorities[1].Authority = ceremony.CA },
-		"the number 0":          func(a *asker) { a.req.Authorities[0].Number = 0 },
-		"a number beyond":       func(a *asker) { a.req.Authorities[0].Number = 1 << 20 },
-		"no name":               func(a *asker) { a.req.Instance = "" },
-		"a path as a name":      func(a *asker) { a.req.Instance = "../../etc" },
-		"a line in a name":      func(a *asker) { a.req.Instance = "box\nclock here 2020" },
-		"a terminal's sequence": func(a *asker) { a.req.Instance = "box\x1b[2J" },
-		"capitals in a name":    func(a *asker) { a.req.Instance = "Box.example" },
-		"another direction":     func(a *asker) { a.req.URL = "https://box\u202eelpmaxe.example" },
-		"a user in the URL":     func(a *asker) { a.req.URL = "https://box.example@evil.example" },
-		"another scheme":        func(a *asker) { a.req.URL = "javascript:alert(1)" },
-		"a long URL":            func(a *asker) { a.req.URL = "https://" + strings.Repeat("a", 300) },
-		"no time":               func(a *asker) { a.req.Made = time.Time{} },
-		"parts of a second":     func(a *asker) { a.req.Made = made.Add(1) },
-		"nothing":               func(a *asker) { a.req.Authorities, a.req.TUF = nil, nil },
-		"a key twice": func(a *asker) {
+	const (
+		roles  = "expected the authorities ca and tsa, each once"
+		number = "expected a number from 1"
+		name   = "no name that is a hostname"
+		url    = "the instance's URL"
+		made   = "the time at which it was made"
+		key    = "the key ca: "
+		proof  = "does not prove to have the key"
+	)
+	label := strings.Repeat("a", 50) + "."
+	for what, tt := range map[string]struct {
+		change func(*asker)
+		want   string
+	}{
+		"another role":          {func(a *asker) { a.req.Authorities[0].Authority = "ca-root" }, roles},
+		"a role twice":          {func(a *asker) { a.req.Authorities[1].Authority = ceremony.CA }, roles},
+		"the number 0":          {func(a *asker) { a.req.Authorities[0].Number = 0 }, number},
+		"a number beyond":       {func(a *asker) { a.req.Authorities[0].Number = 1 << 20 }, number},
+		"no name":               {func(a *asker) { a.req.Instance = "" }, name},
+		"a path as a name":      {func(a *asker) { a.req.Instance = "../../etc" }, name},
+		"a line in a name":      {func(a *asker) { a.req.Instance = "box\nclock here 2020" }, name},
+		"a terminal's sequence": {func(a *asker) { a.req.Instance = "box\x1b[2J" }, name},
+		"capitals in a name":    {func(a *asker) { a.req.Instance = "Box.example" }, name},
+		"a long name":           {func(a *asker) { a.req.Instance = strings.Repeat(label, 5) + "example" }, name},
+		"another direction":     {func(a *asker) { a.req.URL = "https://box\u202eelpmaxe.example" }, url},
+		"a user in the URL":     {func(a *asker) { a.req.URL = "https://box.example@evil.example" }, url},
+		"a query in the URL":    {func(a *asker) { a.req.URL = "https://box.example/?a" }, url},
+		"a fragment in the URL": {func(a *asker) { a.req.URL = "https://box.example/#a" }, url},
+		"another scheme":        {func(a *asker) { a.req.URL = "javascript:alert(1)" }, url},
+		"a scheme of its form":  {func(a *asker) { a.req.URL = "ftp://box.example" }, url},
+		"half an address":       {func(a *asker) { a.req.URL = "https://[::1" }, url},
+		"a long URL":            {func(a *asker) { a.req.URL = "https://" + strings.Repeat("a", 300) }, url},
+		"no time":               {func(a *asker) { a.req.Made = time.Time{} }, made},
+		"parts of a second":     {func(a *asker) { a.req.Made = a.req.Made.Add(1) }, made},
+		"another zone":          {func(a *asker) { a.req.Made = a.req.Made.In(time.FixedZone("", 7200)) }, made},
+		"nothing":               {func(a *asker) { a.req.Authorities, a.req.TUF = nil, nil }, "it asks for nothing"},
+		"many roots": {func(a *asker) {
+			for range ceremony.MaxRoots + 1 {
+				a.req.TUF.Roots = append(a.req.TUF.Roots, jsontext.Value("{}"))
+			}
+		}, "more than 64 TUF roots"},
+		"a key twice": {func(a *asker) {
 			a.req.TUF.Online, a.keys["tuf"] = a.req.Authorities[0].Key, a.keys["ca"]
-		},
-		"somebody else's key":    func(a *asker) { a.keys["ca"] = nil },
-		"another online key":     func(a *asker) { a.keys["tuf"] = nil },
-		"another kind of key":    func(a *asker) { a.keys["ca"], a.req.Authorities[0].Key = p384, spki(t, p384) },
-		"a key with an appendix": func(a *asker) { a.req.Authorities[0].Key = append(a.req.Authorities[0].Key, 0) },
-		"no key":                 func(a *asker) { a.req.Authorities[0].Key = nil },
+		}, "a key is asked for twice"},
+		"somebody else's key":    {func(a *asker) { a.keys["ca"] = nil }, proof},
+		"another online key":     {func(a *asker) { a.keys["tuf"] = nil }, proof},
+		"another kind of key":    {func(a *asker) { a.keys["ca"], a.req.Authorities[0].Key = p384, spki(t, p384) }, key},
+		"a key with an appendix": {func(a *asker) { a.req.Authorities[0].Key = append(a.req.Authorities[0].Key, 0) }, key},
+		"a key with more in it":  {func(a *asker) { a.req.Authorities[0].Key = stuffed(t, a.req.Authorities[0].Key) }, "and nothing after it"},
+		"a large key":            {func(a *asker) { a.req.Authorities[0].Key = make([]byte, 2000) }, "at most 1024 bytes"},
+		"no key":                 {func(a *asker) { a.req.Authorities[0].Key = nil }, key + "public key: expected a DER"},
 	} {
 		a := newAsker(t)
-		change(a)
-		if _, err := ceremony.ParseRequest(a.file(t)); err == nil {
-			t.Errorf("%s: read", what)
+		tt.change(a)
+		if _, err := ceremony.ParseRequest(a.file(t)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: expected %q, found %v", what, tt.want, err)
 		}
 	}
 }
+
+// stuffed puts an element more into a SubjectPublicKeyInfo, which parsers pass over.
+func stuffed(t *testing.T, der []byte) []byte {
+	t.Helper()
+	var parts []asn1.RawValue
+	if _, err := asn1.Unmarshal(der, &parts); err != nil {
+		t.Fatal(err)
+	}
+	out, err := asn1.Marshal(append(parts, asn1.NullRawValue))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestKeysAlone: keys are looked at wherever they come from.
+func TestKeysAlone(t *testing.T) {
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const unread = "public key: expected a DER"
+	for what, tt := range map[string]struct {
+		der  []byte
+		want string // of its fingerprint
+	}{"nothing": {nil, unread}, "no key": {[]byte{1, 2, 3}, unread}, "another kind of key": {spki(t, p384), "TUF cannot use this key"}} {
+		der := tt.der
+		if _, err := (ceremony.AuthorityRequest{Key: der}).Public(); err == nil {
+			t.Errorf("%s is an authority's", what)
+		}
+		asked := &ceremony.TUFRequest{Online: der}
+		if _, err := asked.Public(); err == nil {
+			t.Errorf("%s is TUF's", what)
+		}
+		if _, err := ceremony.TUFFingerprint(der); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: the fingerprint: expected %q, found %v", what, tt.want, err)
+		}
+		if _, err := (&ceremony.Request{TUF: asked}).Keys(); err == nil {
+			t.Errorf("%s is asked for", what)
+		}
+	}
+}
+
+// TestProveRefuses: nothing is written that a key has not asked for.
+func TestProveRefuses(t *testing.T) {
+	gone := sigbox.Errorf(sigbox.Unavailable, "the source is away")
+	year := func(a *asker) { a.req.Made = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) } // JSON has no such time
+	for what, tt := range map[string]struct {
+		change func(*asker)
+		signer func(*asker) (crypto.Signer, error)
+	}{
+		"no key":              {func(*asker) {}, func(*asker) (crypto.Signer, error) { return nil, gone }},
+		"a key that is none":  {func(*asker) {}, func(*asker) (crypto.Signer, error) { return nobody{}, nil }},
+		"what is not written": {year, func(a *asker) (crypto.Signer, error) { return a.keys["ca"], nil }},
+	} {
+		a := newAsker(t)
+		tt.change(a)
+		if err := a.req.Prove(func(string) (crypto.Signer, error) { return tt.signer(a) }); err == nil {
+			t.Errorf("%s: proven", what)
+		}
+	}
+	a := newAsker(t)
+	year(a)
+	if file, err := a.req.Bytes(); err == nil {
+		t.Errorf("a request was written: %q", file)
+	}
+	answer := ceremony.Answer{Request: a.req}
+	if file, err := answer.Bytes(); err == nil {
+		t.Errorf("an answer was written: %q", file)
+	}
+	if _, err := ceremony.AppendRoot(nil, []byte("{")); err == nil || !strings.Contains(err.Error(), "TUF root") {
+		t.Errorf("half a root was taken: %v", err)
+	}
+}
+
+// nobody is a key of a kind that nobody knows.
+type nobody struct{}
+
+func (nobody) Public() crypto.PublicKey { return "nobody" }
+
+func (nobody) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return []byte("x"), nil }
 
 // TestRequestChanged: what is changed on the way is no longer what the keys ask for, or not
 // in the one form.
 func TestRequestChanged(t *testing.T) {
 	file := string(newAsker(t).file(t))
-	for what, change := range map[string][2]string{
-		"another URL":       {"https://box.example", "https://fox.example"},
-		"another name":      {"log2026-1.box", "log2026-2.box"},
-		"another time":      {"07:08:09Z", "07:08:10Z"},
-		"another number":    {`"number": 2`, `"number": 3`},
-		"other spaces":      {`"number": 2`, `"number":  2`},
-		"an escape":         {`"https://box`, `"https:\/\/box`},
-		"an unknown member": {`"number": 2`, `"number": 2, "days": 9999`},
-		"a member twice":    {`"number": 2`, `"number": 2, "number": 2`},
-		"another type":      {"request.v1", "request.v2"},
-		"more after it":     {"\n}\n", "\n}\n\n"},
+	const proof, form = "does not prove to have the key", "not written in the form"
+	for what, change := range map[string][3]string{
+		"another URL":       {"https://box.example", "https://fox.example", proof},
+		"another name":      {"log2026-1.box", "log2026-2.box", proof},
+		"another time":      {"07:08:09Z", "07:08:10Z", proof},
+		"another number":    {`"number": 2`, `"number": 3`, proof},
+		"other spaces":      {`"number": 2`, `"number":  2`, form},
+		"an escape":         {`"https://box`, `"https:\/\/box`, form},
+		"an unknown member": {`"number": 2`, `"number": 2, "days": 9999`, "days: unknown member"},
+		"a member twice":    {`"number": 2`, `"number": 2, "number": 2`, "the member stands twice"},
+		"another type":      {"request.v1", "request.v2", "it is not of the type"},
+		"more after it":     {"\n}\n", "\n}\n\n", form},
 	} {
 		bad := strings.Replace(file, change[0], change[1], 1)
 		if bad == file {
 			t.Errorf("%s: %q is not there", what, change[0])
 		}
-		if _, err := ceremony.ParseRequest([]byte(bad)); err == nil {
-			t.Errorf("%s: read", what)
+		if _, err := ceremony.ParseRequest([]byte(bad)); err == nil || !strings.Contains(err.Error(), change[2]) {
+			t.Errorf("%s: expected %q, found %v", what, change[2], err)
 		}
 	}
 	if _, err := ceremony.ParseRequest(bytes.Repeat([]byte(" "), ceremony.MaxSize+1)); err == nil || sigbox.KindOf(err) != sigbox.TooLarge {
@@ -253,19 +366,25 @@ func TestAnswer(t *testing.T) {
 
 	bare := newAsker(t)
 	bare.req.TUF = nil
-	for what, file := range map[string][]byte{
-		"another number":    a.answer(t, nil, ceremony.Chain{Authority: ceremony.CA, Number: 2, Certificates: [][]byte{{1}, {2}}}),
-		"a chain twice":     a.answer(t, nil, ca, ca),
-		"one certificate":   a.answer(t, nil, ceremony.Chain{Authority: ceremony.CA, Number: 1, Certificates: [][]byte{{1}}}),
-		"a root not asked":  bare.answer(t, old),
-		"a large one":       a.answer(t, nil, ceremony.Chain{Authority: ceremony.CA, Number: 1, Certificates: [][]byte{make([]byte, 1<<20), {2}}}),
-		"a request":         a.file(t),
-		"an unknown chain":  a.answer(t, nil, ceremony.Chain{Authority: "x", Number: 1, Certificates: [][]byte{{1}, {2}}}),
-		"not in its form":   append(a.answer(t, nil), ' '),
-		"a request changed": bytes.Replace(a.answer(t, nil), []byte("box.example\""), []byte("fox.example\""), 1),
+	const unasked = "it has certificates that were not asked for"
+	for what, tt := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"another number":    {a.answer(t, nil, ceremony.Chain{Authority: ceremony.CA, Number: 2, Certificates: [][]byte{{1}, {2}}}), unasked},
+		"a chain twice":     {a.answer(t, nil, ca, ca), unasked},
+		"an unknown chain":  {a.answer(t, nil, ceremony.Chain{Authority: "x", Number: 1, Certificates: [][]byte{{1}, {2}}}), unasked},
+		"one certificate":   {a.answer(t, nil, ceremony.Chain{Authority: ceremony.CA, Number: 1, Certificates: [][]byte{{1}}}), "expected the certificate of ca and its root's"},
+		"a root not asked":  {bare.answer(t, old), "a TUF root that was not asked for"},
+		"a large one":       {a.answer(t, nil, ceremony.Chain{Authority: ceremony.CA, Number: 1, Certificates: [][]byte{make([]byte, 1<<20), {2}}}), "a certificate of more than"},
+		"a request":         {a.file(t), "ceremony answer: "},
+		"another type":      {bytes.Replace(a.answer(t, nil), []byte("answer.v1"), []byte("answer.v2"), 1), "it is not of the type"},
+		"an unknown member": {bytes.Replace(a.answer(t, nil), []byte("{"), []byte(`{"days": 9999,`), 1), "days: unknown member"},
+		"not in its form":   {append(a.answer(t, nil), ' '), "not written in the form"},
+		"a request changed": {bytes.Replace(a.answer(t, nil), []byte("box.example\""), []byte("fox.example\""), 1), "does not prove to have the key"},
 	} {
-		if _, err := ceremony.ParseAnswer(file); err == nil {
-			t.Errorf("%s: read", what)
+		if _, err := ceremony.ParseAnswer(tt.file); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: expected %q, found %v", what, tt.want, err)
 		}
 	}
 	for what, root := range map[string][]byte{
@@ -273,6 +392,7 @@ func TestAnswer(t *testing.T) {
 		"another online key":   a.root(t, 2, policy(t, 1, one), stranger, one),
 		"a stranger's as well": a.root(t, 2, policy(t, 1, one), a.keys["tuf"], one, stranger),
 		"no root":              []byte(`{"a":1}`),
+		"two online keys":      a.twoOnline(t, stranger),
 	} {
 		answer, err := ceremony.ParseAnswer(a.answer(t, root))
 		if err != nil {
@@ -280,6 +400,46 @@ func TestAnswer(t *testing.T) {
 		}
 		if _, err := answer.Missing(); err == nil {
 			t.Errorf("%s: taken", what)
+		}
+	}
+}
+
+// twoOnline makes a root that names the key that was asked for, and another one for the
+// snapshot.
+func (a *asker) twoOnline(t *testing.T, other crypto.Signer) []byte {
+	t.Helper()
+	root, err := tufroot.New(2, made.Add(1000*time.Hour), policy(t, 1, newKey(t)), policy(t, 1, a.keys["tuf"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := metadata.KeyFromPublicKey(other.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := root.Metadata().Signed
+	signed.Roles[metadata.SNAPSHOT].KeyIDs = nil
+	if err := signed.AddKey(key, metadata.SNAPSHOT); err != nil {
+		t.Fatal(err)
+	}
+	file, err := root.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestNextRefuses: of an answer that was not read but made, all is looked at too.
+func TestNextRefuses(t *testing.T) {
+	a := newAsker(t)
+	one := newKey(t)
+	root := a.root(t, 1, policy(t, 1, one), a.keys["tuf"], one)
+	for want, asked := range map[string]ceremony.TUFRequest{
+		"metadata of another role":   {Online: spki(t, a.keys["tuf"]), Roots: []jsontext.Value{jsontext.Value("{}")}},
+		"public key: expected a DER": {Online: []byte{1}},
+	} {
+		answer := ceremony.Answer{Request: ceremony.Request{TUF: &asked}, Root: root}
+		if _, _, err := answer.Next(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("expected %q, found %v", want, err)
 		}
 	}
 }
@@ -297,7 +457,7 @@ func TestPresent(t *testing.T) {
 	}{
 		"none": {nil, true}, "one": {[][]byte{r1}, true}, "two": {[][]byte{r1, r2}, true}, "the later": {[][]byte{r2}, true},
 		"the wrong way": {[][]byte{r2, r1}, false}, "one twice": {[][]byte{r1, r1}, false}, "not by the one before": {[][]byte{r1, unsigned}, false},
-		"not signed": {[][]byte{a.root(t, 1, policy(t, 1, one), newKey(t))}, false},
+		"not signed": {[][]byte{a.root(t, 1, policy(t, 1, one), newKey(t))}, false}, "no root": {[][]byte{[]byte("{}")}, false},
 	} {
 		asked := ceremony.TUFRequest{}
 		for _, r := range tt.roots {

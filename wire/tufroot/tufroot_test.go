@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -172,15 +173,18 @@ func TestNewRefuses(t *testing.T) {
 	for i := range many {
 		many[i] = edKey(t)
 	}
+	wanted := map[string]string{
+		"no keys": "expected 1 to 32 keys", "too many": "expected 1 to 32 keys", "a key twice": "a key is named twice",
+		"threshold 0": "expected a threshold", "below 0": "expected a threshold", "more than there are": "expected a threshold",
+	}
 	for what, p := range map[string]tufroot.Policy{
 		"no keys": {Threshold: 1}, "threshold 0": policy(t, 0, a), "below 0": policy(t, -1, a), "more than there are": policy(t, 2, a),
 		"a key twice": policy(t, 1, a, a), "too many": policy(t, 1, many...),
 	} {
-		if _, err := tufroot.New(1, expires, p, online); err == nil {
-			t.Errorf("%s: made", what)
-		}
-		if _, err := tufroot.New(1, expires, online, p); err == nil {
-			t.Errorf("%s for the online roles: made", what)
+		for _, roles := range [][2]tufroot.Policy{{p, online}, {online, p}} {
+			if _, err := tufroot.New(1, expires, roles[0], roles[1]); err == nil || !strings.Contains(err.Error(), wanted[what]) {
+				t.Errorf("%s: expected %q, found %v", what, wanted[what], err)
+			}
 		}
 	}
 	for _, version := range []int64{0, -1, tufroot.MaxVersion + 1} {
@@ -258,55 +262,222 @@ func TestGHSA3633DuplicateKeys(t *testing.T) {
 	}
 }
 
-// TestParseRefuses breaks a root in one place at a time.
+// TestParseRefuses breaks a root in one place at a time, and hears of that place.
 func TestParseRefuses(t *testing.T) {
 	a, b, online := ecKey(t), edKey(t), ecKey(t)
 	good := string(file(t, newRoot(t, 3, policy(t, 1, a, b), online, a, b)))
 	aID := policy(t, 1, a).Keys[0].ID
 	bPublic := hex.EncodeToString(b.Public().(ed25519.PublicKey))
-	for what, change := range map[string][2]string{
-		"another role":            {`"_type": "root"`, `"_type": "targets"`},
-		"another specification":   {`"spec_version": "1.`, `"spec_version": "2.`},
-		"version 0":               {`"version": 3`, `"version": 0`},
-		"a version below 0":       {`"version": 3`, `"version": -3`},
-		"a version beyond":        {`"version": 3`, `"version": 2147483648`},
-		"a version that is a sum": {`"version": 3`, `"version": 3.5`},
-		"an unknown member":       {`"version": 3`, `"version": 3, "x": 1`},
-		"a member twice":          {`"version": 3`, `"version": 3, "version": 4`},
-		"another case":            {`"version": 3`, `"Version": 3`},
-		"parts of a second":       {`05Z"`, `05.5Z"`},
-		"no snapshots":            {`"consistent_snapshot": true`, `"consistent_snapshot": false`},
-		"a threshold of 0":        {`"threshold": 1`, `"threshold": 0`},
-		"a threshold too high":    {`"threshold": 1`, `"threshold": 9`},
-		"a short key":             {bPublic, bPublic[:62]},
-		"another key":             {bPublic, strings.Repeat("00", 32)},
-		"a key in capitals":       {bPublic, strings.ToUpper(bPublic)},
-		"an unknown key":          {`"keyids": [`, `"keyids": ["` + strings.Repeat("1", 64) + `",`},
-		"a key twice":             {`"keyids": [`, `"keyids": ["` + aID + `","` + aID + `",`},
-		"null":                    {`"roles": {`, `"roles": {"mirrors": null,`},
-		"another role more":       {`"roles": {`, `"roles": {"mirrors": {"keyids":["` + aID + `"],"threshold":1},`},
-		"a null key":              {`"keys": {`, `"keys": {"` + strings.Repeat("2", 64) + `": null,`},
-		"a signature twice":       {`"signatures": [`, `"signatures": [{"keyid":"` + aID + `","sig":"00"},{"keyid":"` + aID + `","sig":"00"},`},
-		"a signature of no key":   {`"signatures": [`, `"signatures": [{"keyid":"x","sig":"00"},`},
-		"a signature without hex": {`"signatures": [`, `"signatures": [{"keyid":"` + strings.Repeat("3", 64) + `","sig":"zz"},`},
-		"a long signature":        {`"signatures": [`, `"signatures": [{"keyid":"` + strings.Repeat("3", 64) + `","sig":"` + strings.Repeat("00", 1000) + `"},`},
-		"more after it":           {"\n}\n", "\n}\n{}"},
+	ones, threes := strings.Repeat("1", 64), strings.Repeat("3", 64)
+	const (
+		signatures = "expected signatures of keys by their IDs"
+		malformed  = "TUF root: "
+		noKey      = "a key that is none"
+		form       = "a key that is not written as expected"
+	)
+	for what, tt := range map[string]struct{ old, new, want string }{
+		"another role":            {`"_type": "root"`, `"_type": "targets"`, "metadata of another role: expected root, found targets"},
+		"another specification":   {`"spec_version": "1.`, `"spec_version": "2.`, "the version of the specification"},
+		"version 0":               {`"version": 3`, `"version": 0`, "expected a version from 1"},
+		"a version below 0":       {`"version": 3`, `"version": -3`, "expected a version from 1"},
+		"a version beyond":        {`"version": 3`, `"version": 2147483648`, "expected a version from 1"},
+		"a version that is a sum": {`"version": 3`, `"version": 3.5`, malformed},
+		"an unknown member":       {`"version": 3`, `"version": 3, "x": 1`, malformed},
+		"a member twice":          {`"version": 3`, `"version": 3, "version": 4`, malformed},
+		"another case":            {`"version": 3`, `"Version": 3`, malformed},
+		"no end":                  {"2027-01-02T03:04:05Z", "0001-01-01T00:00:00Z", "an end of its validity"},
+		"parts of a second":       {`05Z"`, `05.5Z"`, "an end of its validity"},
+		"no snapshots":            {`"consistent_snapshot": true`, `"consistent_snapshot": false`, "consistent snapshots"},
+		"a threshold of 0":        {`"threshold": 1`, `"threshold": 0`, "expected a threshold from 1"},
+		"a threshold too high":    {`"threshold": 1`, `"threshold": 9`, "expected a threshold from 1"},
+		"a short key":             {bPublic, bPublic[:62], noKey},
+		"a key that is no hex":    {bPublic, strings.Repeat("zz", 32), noKey},
+		"another key":             {bPublic, strings.Repeat("00", 32), form},
+		"a key in capitals":       {bPublic, strings.Repeat("AB", 32), noKey},
+		"no PEM":                  {"-----BEGIN PUBLIC KEY-----", "-----BEGIN", "a key that cannot be read"},
+		"an unknown key":          {`"keyids": [`, `"keyids": ["` + ones + `",`, "names a key that is not there"},
+		"a key twice":             {`"keyids": [`, `"keyids": ["` + aID + `","` + aID + `",`, "a key is named twice"},
+		"null":                    {`"roles": {`, `"roles": {"mirrors": null,`, "expected four roles"},
+		"another role more":       {`"roles": {`, `"roles": {"mirrors": {"keyids":["` + aID + `"],"threshold":1},`, "expected four roles"},
+		"a role less":             {`"snapshot": {`, `"mirrors": {`, "it says nothing of the role snapshot"},
+		"a null key":              {`"keys": {`, `"keys": {"` + strings.Repeat("2", 64) + `": null,`, noKey},
+		"a signature twice":       {`"signatures": [`, `"signatures": [{"keyid":"` + aID + `","sig":"00"},{"keyid":"` + aID + `","sig":"00"},`, signatures},
+		"a signature of no key":   {`"signatures": [`, `"signatures": [{"keyid":"00","sig":"00"},`, signatures},
+		"a signature of no hex":   {`"signatures": [`, `"signatures": [{"keyid":"` + strings.Repeat("x", 64) + `","sig":"00"},`, signatures},
+		"a signature without hex": {`"signatures": [`, `"signatures": [{"keyid":"` + threes + `","sig":"zz"},`, "it is malformed"},
+		"a long signature":        {`"signatures": [`, `"signatures": [{"keyid":"` + threes + `","sig":"` + strings.Repeat("00", 1000) + `"},`, signatures},
+		"more after it":           {"\n}\n", "\n}\n{}", malformed},
 	} {
-		bad := strings.Replace(good, change[0], change[1], 1)
+		bad := strings.Replace(good, tt.old, tt.new, 1)
 		if bad == good {
-			t.Errorf("%s: %q is not there", what, change[0])
+			t.Errorf("%s: %q is not there", what, tt.old)
 		}
-		if _, err := tufroot.Parse([]byte(bad)); err == nil {
-			t.Errorf("%s: read", what)
-		} else if sigbox.KindOf(err) != sigbox.Invalid {
-			t.Errorf("%s: expected Invalid, found %v", what, err)
+		_, err := tufroot.Parse([]byte(bad))
+		if err == nil || sigbox.KindOf(err) != sigbox.Invalid || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: expected it to be invalid with %q, found %v", what, tt.want, err)
 		}
-	}
-	if _, err := tufroot.Parse(bytes.Repeat([]byte(" "), tufroot.MaxSize+1)); sigbox.KindOf(err) != sigbox.TooLarge || err == nil {
-		t.Errorf("expected TooLarge, found %v", err)
 	}
 	if _, err := tufroot.Parse([]byte(good)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestParseTooLarge: what is too much is told as that, before it is looked at.
+func TestParseTooLarge(t *testing.T) {
+	a, online := ecKey(t), ecKey(t)
+	good := string(file(t, newRoot(t, 1, policy(t, 1, a), online, a)))
+	var signatures, keys strings.Builder
+	for i := range 2*tufroot.MaxKeys + 1 {
+		fmt.Fprintf(&signatures, `{"keyid":"%064x","sig":"00"},`, i)
+	}
+	for i := range 4*tufroot.MaxKeys + 1 {
+		fmt.Fprintf(&keys, `"%064x":null,`, i)
+	}
+	for what, in := range map[string]string{
+		"a large file":    strings.Repeat(" ", tufroot.MaxSize+1),
+		"many signatures": strings.Replace(good, `"signatures": [`, `"signatures": [`+signatures.String(), 1),
+		"many keys":       strings.Replace(good, `"keys": {`, `"keys": {`+keys.String(), 1),
+	} {
+		_, err := tufroot.Parse([]byte(in))
+		if err == nil || sigbox.KindOf(err) != sigbox.TooLarge {
+			t.Errorf("%s: expected it to be too large, found %v", what, err)
+		}
+	}
+}
+
+// TestParseKeys: a key has one form and one ID, is one that all clients can use, and
+// belongs to a role.
+func TestParseKeys(t *testing.T) {
+	a, online, other := ecKey(t), ecKey(t), ecKey(t)
+	good := file(t, newRoot(t, 1, policy(t, 1, a), online, a))
+	aID := policy(t, 1, a).Keys[0].ID
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, tt := range map[string]struct {
+		change func(keys map[string]map[string]any)
+		want   string
+	}{
+		"the other type's name": {func(keys map[string]map[string]any) { keys[aID]["keytype"] = metadata.KeyTypeECDSA_SHA2_P256_COMPAT }, "not written as expected"},
+		"another scheme":        {func(keys map[string]map[string]any) { keys[aID]["scheme"] = "ecdsa-sha2-nistp384" }, "not written as expected"},
+		"another line end": {func(keys map[string]map[string]any) {
+			value := keys[aID]["keyval"].(map[string]any)
+			value["public"] = value["public"].(string) + "\n"
+		}, "not written as expected"},
+		"a key of no role":      {func(keys map[string]map[string]any) { put(t, keys, other.Public()) }, "no keys besides theirs"},
+		"a key of P-384":        {func(keys map[string]map[string]any) { put(t, keys, p384.Public()) }, "TUF cannot use this key"},
+		"a key under another's": {func(keys map[string]map[string]any) { keys[strings.Repeat("0", 64)] = keys[aID] }, "under another's ID"},
+	} {
+		var v map[string]any
+		if err := json.Unmarshal(good, &v); err != nil {
+			t.Fatal(err)
+		}
+		signed := v["signed"].(map[string]any)
+		keys := map[string]map[string]any{}
+		for id, k := range signed["keys"].(map[string]any) {
+			keys[id] = k.(map[string]any)
+		}
+		tt.change(keys)
+		signed["keys"] = keys
+		bad, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tufroot.Parse(bad); err == nil || sigbox.KindOf(err) != sigbox.Invalid || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: expected it to be invalid with %q, found %v", what, tt.want, err)
+		}
+	}
+}
+
+// put adds a key by the ID that TUF's library gives it.
+func put(t *testing.T, keys map[string]map[string]any, pub crypto.PublicKey) {
+	t.Helper()
+	k, err := metadata.KeyFromPublicKey(pub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := k.ID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys[id] = map[string]any{"keytype": k.Type, "scheme": k.Scheme, "keyval": map[string]any{"public": k.Value.PublicKey}}
+}
+
+// TestOnline: the other roles have a policy in common, or none is given.
+func TestOnline(t *testing.T) {
+	one, two := policy(t, 1, ecKey(t)), policy(t, 1, ecKey(t))
+	r, err := tufroot.New(1, expires, one, one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, ok := r.Online(); !ok || !p.Equal(one) {
+		t.Errorf("expected the policy that they have, found %+v", p)
+	}
+	for what, differ := range map[string]func(*tufroot.Root){
+		"targets": func(r *tufroot.Root) { r.Targets = two }, "snapshot": func(r *tufroot.Root) { r.Snapshot = two }, "timestamp": func(r *tufroot.Root) { r.Timestamp = two },
+	} {
+		other := *r
+		differ(&other)
+		if _, ok := other.Online(); ok {
+			t.Errorf("%s differ, and there is one policy", what)
+		}
+	}
+}
+
+func TestPolicyEqual(t *testing.T) {
+	a, b, c := ecKey(t), edKey(t), ecKey(t)
+	p := policy(t, 1, a, b)
+	if !p.Equal(policy(t, 1, b, a)) {
+		t.Error("the order counts")
+	}
+	for what, o := range map[string]tufroot.Policy{
+		"threshold": policy(t, 2, a, b), "one more": policy(t, 1, a, b, c), "one less": policy(t, 1, a), "another": policy(t, 1, a, c),
+	} {
+		if p.Equal(o) || o.Equal(p) {
+			t.Errorf("%s: equal", what)
+		}
+	}
+}
+
+// TestBytes: the order in which keys have signed is not to be seen.
+func TestBytes(t *testing.T) {
+	signers := []crypto.Signer{edKey(t), edKey(t), edKey(t)}
+	p, online := policy(t, 3, signers...), ecKey(t)
+	want := file(t, newRoot(t, 1, p, online, signers...))
+	for range signers {
+		signers = append(signers[1:], signers[0])
+		if !bytes.Equal(file(t, newRoot(t, 1, p, online, signers...)), want) {
+			t.Error("in another order it is another file")
+		}
+	}
+}
+
+// failing is a key whose source is away.
+type failing struct{ crypto.Signer }
+
+func (failing) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, sigbox.Errorf(sigbox.Unavailable, "the source is away")
+}
+
+// TestSignRefuses: without a signature, or with a key that clients could not use, a root
+// stays as it is.
+func TestSignRefuses(t *testing.T) {
+	a, online := ecKey(t), ecKey(t)
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRoot(t, 1, policy(t, 1, a), online)
+	before := file(t, r)
+	if err := r.Sign(failing{a}); err == nil || sigbox.KindOf(err) != sigbox.Unavailable {
+		t.Errorf("expected it to be unavailable, found %v", err)
+	}
+	if err := r.Sign(p384); err == nil || !strings.Contains(err.Error(), "TUF cannot use this key") {
+		t.Errorf("a key of P-384 has signed: %v", err)
+	}
+	if !bytes.Equal(file(t, r), before) {
+		t.Error("it was changed all the same")
 	}
 }
 
