@@ -97,6 +97,7 @@ type Log struct {
 	err    error    // why the last batch was not written; guarded by mu
 
 	// Of the writer alone.
+	lock *lock // nil without a file
 	file *os.File
 	size int64  // of what is whole
 	prev string // of the line to come
@@ -110,7 +111,7 @@ type entry struct {
 }
 
 // Open opens a log and goes on where it was. Errors: Invalid for a file that cannot be
-// one.
+// one, Conflict for one that another process writes.
 func Open(cfg Config) (*Log, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -123,7 +124,9 @@ func Open(cfg Config) (*Log, error) {
 	}
 	l := &Log{cfg: cfg, work: make(chan struct{}, 1), done: make(chan struct{})}
 	if cfg.Writer == nil {
+		l.lock = lockOf(cfg.Path)
 		if err := l.open(); err != nil {
+			l.lock.release()
 			return nil, err
 		}
 	}
@@ -198,7 +201,11 @@ func (l *Log) Close() error {
 	}
 	l.mu.Unlock()
 	<-l.done
-	if !first || l.file == nil {
+	if !first || l.lock == nil {
+		return nil
+	}
+	defer l.lock.release()
+	if l.file == nil {
 		return nil
 	}
 	return l.file.Close()
@@ -305,9 +312,9 @@ func (l *Log) open() error {
 			return err
 		}
 	}
-	f, err := os.OpenFile(l.cfg.Path, os.O_RDWR|os.O_APPEND|os.O_CREATE, filePerm)
+	f, err := l.openFile()
 	if err != nil {
-		return sigbox.Errorf(sigbox.Invalid, "cannot open the audit log: %w", err).WithHint("its directory has to exist, and this user to be able to write there")
+		return err
 	}
 	size, prev, err := lastLine(f)
 	if err == nil {
@@ -327,6 +334,22 @@ func (l *Log) open() error {
 	}
 	l.file, l.size, l.prev = f, size, prev
 	return nil
+}
+
+// openFile opens the file, which nobody else writes.
+func (l *Log) openFile() (*os.File, error) {
+	err := l.lock.take()
+	if sigbox.KindOf(err) == sigbox.Conflict {
+		return nil, sigbox.Errorf(sigbox.Conflict, "the audit log %s: %w", l.cfg.Path, err)
+	}
+	var f *os.File
+	if err == nil {
+		f, err = os.OpenFile(l.cfg.Path, os.O_RDWR|os.O_APPEND|os.O_CREATE, filePerm)
+	}
+	if err != nil {
+		return nil, sigbox.Errorf(sigbox.Invalid, "cannot open the audit log: %w", err).WithHint("its directory has to exist, and this user to be able to write there")
+	}
+	return f, nil
 }
 
 // before gives the hash of the last line of the file that was renamed last, "" if there

@@ -36,6 +36,16 @@ func add(t *testing.T, l *Log, names ...string) {
 	}
 }
 
+// once opens a log, adds events and closes it, as a process does.
+func once(t *testing.T, path string, names ...string) {
+	t.Helper()
+	l := open(t, Config{Path: path})
+	add(t, l, names...)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func read(t *testing.T, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -90,16 +100,15 @@ func TestAppend(t *testing.T) {
 // TestCrash: a part of a line, which nobody was told of, is gone after a restart.
 func TestCrash(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	l := open(t, Config{Path: path})
-	add(t, l, "first", "second")
+	once(t, path, "first", "second")
 	good := read(t, path)
 	for _, part := range []string{`{"time":"20`, "x", strings.Repeat("y", maxLine)} {
 		write(t, path, good+part)
-		add(t, open(t, Config{Path: path}), "third")
+		once(t, path, "third")
 		whole(t, read(t, path), 3)
 	}
 	write(t, path, `{"time`)
-	add(t, open(t, Config{Path: path}), "first")
+	once(t, path, "first")
 	whole(t, read(t, path), 1)
 	for _, bad := range []string{strings.Repeat("z", 3*maxLine)} {
 		write(t, path, bad)
