@@ -1,6 +1,7 @@
 package oidc_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -287,6 +288,78 @@ func TestProviderIsDown(t *testing.T) {
 	w.clock.Add(25 * time.Hour)
 	if p := b.elsewhere(authParams(challenge), "down"); p.status != http.StatusServiceUnavailable {
 		t.Errorf("after a day: status %d", p.status)
+	}
+}
+
+// denied is a line on which everything is refused to this server, as what is at a private
+// address.
+type denied struct{}
+
+func (denied) Do(*http.Request, int64) (int, []byte, error) {
+	return 0, nil, sigbox.Errorf(sigbox.Denied, "10.0.0.1 is at a private address")
+}
+
+func (denied) Verify(context.Context, string) ([]byte, error) {
+	return nil, sigbox.Errorf(sigbox.Denied, "10.0.0.1 is at a private address")
+}
+
+// TestPrivateAddressIsForTheLog: a person is not told of addresses here, nor that the
+// refusal is theirs.
+func TestPrivateAddressIsForTheLog(t *testing.T) {
+	for name, change := range map[string]func(*oidc.Config){
+		"provider": func(c *oidc.Config) { c.Outside = func(oidc.Connector) oidc.Outside { return denied{} } },
+		"keys": func(c *oidc.Config) {
+			c.IDTokens = func(oidc.Connector) (oidc.IDTokens, error) { return denied{}, nil }
+		},
+	} {
+		i := newIDP(t)
+		w := newWorld(t, outside, func(_ *world, c *oidc.Config) { c.Logins = alone(i.connector("idp")); change(c) })
+		i.clock = w.clock
+		_, challenge := pkce()
+		p := w.browser().elsewhere(authParams(challenge), "")
+		if p.status != http.StatusServiceUnavailable || strings.Contains(p.body, "10.0.0.1") || !strings.Contains(p.body, "cannot be reached") {
+			t.Errorf("%s: status %d: %s", name, p.status, p.body)
+		}
+		if !strings.Contains(w.log.String(), "10.0.0.1 is at a private address") {
+			t.Errorf("%s: the log says %s", name, w.log)
+		}
+	}
+}
+
+// TestOneProviderByManyNames: a URL that leads to the same provider is the same, however
+// it is written.
+func TestOneProviderByManyNames(t *testing.T) {
+	i := newIDP(t)
+	w := brokered(t, oidc.Logins{}, i)
+	set := func(a, b string) error {
+		named := func(id, url string) oidc.Connector {
+			return i.connector(id, func(c *oidc.Connector) { c.URL, c.Domains = url, []string{id + ".example"} })
+		}
+		return w.set(oidc.Logins{Connectors: []oidc.Connector{named("a", a), named("b", b)}})
+	}
+	for _, same := range [][2]string{
+		{"https://idp.example", "https://idp.example/"},
+		{"https://idp.example/a", "https://idp.example/a//"},
+		{"https://idp.example", "HTTPS://IDP.Example"},
+		{"https://idp.example/a", "https://idp.example:443/a"},
+		{"http://idp.example:80", "http://idp.example"},
+		{"https://idp.example", "https://idp.example.:443"},
+		{"https://[2001:DB8::1]", "https://[2001:db8::1]:443/"},
+		{"https://idp.example/%61", "https://idp.example/a"},
+	} {
+		if err := set(same[0], same[1]); sigbox.KindOf(err) != sigbox.Invalid {
+			t.Errorf("%v: found %v", same, err)
+		}
+	}
+	for _, other := range [][2]string{
+		{"https://idp.example", "http://idp.example"},
+		{"https://idp.example/a", "https://idp.example/A"},
+		{"https://idp.example", "https://idp.example:8443"},
+		{"https://idp.example/realms/a", "https://idp.example/realms/b"},
+	} {
+		if err := set(other[0], other[1]); err != nil {
+			t.Errorf("%v: found %v", other, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package oidc
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -138,7 +139,7 @@ func (p *Provider) newConnectors(l Logins) (*connectors, error) {
 				return nil, of(in, err)
 			}
 		}
-		if c.issuer == p.issuer {
+		if canonical(c.issuer) == canonical(p.issuer) {
 			return nil, of(in, sigbox.Errorf(sigbox.Invalid, "url: it is this instance's own provider"))
 		}
 		set.list = append(set.list, c)
@@ -184,7 +185,7 @@ func (l Logins) checkTogether() error {
 	for _, c := range l.Connectors {
 		err := once("id", c.ID, c.ID)
 		if err == nil {
-			err = once("url", c.name(), c.ID)
+			err = once("url", canonical(c.name()), c.ID)
 		}
 		if err != nil {
 			return of(c, err)
@@ -278,6 +279,24 @@ func (c Connector) name() string {
 		return c.base() + "/login/oauth"
 	}
 	return c.URL
+}
+
+// canonical writes a URL so that those which lead to the same place are equal: scheme and
+// host in small letters, without the scheme's port and slashes at the end (RFC 3986
+// §6.2.2, §6.2.3). It is for comparing alone: the name of a provider is as it is written.
+func canonical(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	u.Scheme = strings.ToLower(u.Scheme)
+	port := u.Port()
+	if u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		port = ""
+	}
+	u.Host = strings.TrimSuffix(net.JoinHostPort(strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), port), ":")
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), "" // escaped as Go does it
+	return u.String()
 }
 
 func (c Connector) title() string {

@@ -125,24 +125,47 @@ func (g *github) email(ctx context.Context, token string) (string, error) {
 	return "", sigbox.Errorf(sigbox.Denied, "your account has no primary email address")
 }
 
+// Organizations are asked for in pages, of which GitHub has 100 memberships on each at
+// most. Nobody is in more than maxPages of them for our purposes.
+const (
+	pageSize = 100
+	maxPages = 10
+)
+
 // member wants the person to be in one of the organizations, if there are any.
 func (g *github) member(ctx context.Context, token, email string) error {
 	if g.Organizations == nil {
 		return nil
 	}
+	for page := 1; page <= maxPages; page++ {
+		found, more, err := g.memberOn(ctx, token, page)
+		if err != nil || found {
+			return err
+		}
+		if !more {
+			break
+		}
+	}
+	return sigbox.Errorf(sigbox.Denied, "%s is not among those who may sign in here", email)
+}
+
+// memberOn looks for one of the organizations on a page of the person's memberships; more
+// says that there may be another page.
+func (g *github) memberOn(ctx context.Context, token string, page int) (found, more bool, err error) {
 	var memberships []struct {
 		State        string `json:"state"`
 		Organization struct {
 			Login string `json:"login"`
 		} `json:"organization"`
 	}
-	if err := g.line.get(ctx, g.api("/user/memberships/orgs?state=active&per_page=100"), token, &memberships); err != nil {
-		return err
+	at := g.api("/user/memberships/orgs?" + url.Values{"state": {"active"}, "per_page": {strconv.Itoa(pageSize)}, "page": {strconv.Itoa(page)}}.Encode())
+	if err := g.line.get(ctx, at, token, &memberships); err != nil {
+		return false, false, err
 	}
 	for _, m := range memberships {
 		if m.State == "active" && slices.ContainsFunc(g.Organizations, func(o string) bool { return strings.EqualFold(o, m.Organization.Login) }) {
-			return nil
+			return true, false, nil
 		}
 	}
-	return sigbox.Errorf(sigbox.Denied, "%s is not among those who may sign in here", email)
+	return false, len(memberships) == pageSize, nil
 }

@@ -3,6 +3,7 @@ package oidc_test
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -102,5 +103,50 @@ func TestGitHubRefused(t *testing.T) {
 				t.Errorf("status %d, want %d; log %s", p.status, tt.status, w.log)
 			}
 		})
+	}
+}
+
+// TestGitHubPages: a person is found in an organization on whatever page of theirs it is,
+// and pages without end are not read.
+func TestGitHubPages(t *testing.T) {
+	full := make([]any, 100)
+	for i := range full {
+		full[i] = map[string]any{"state": "active", "organization": map[string]any{"login": fmt.Sprint("org", i)}}
+	}
+	for name, tt := range map[string]struct{ member, pages, status int }{
+		"on the third of three": {3, 3, http.StatusOK},
+		"on none of two":        {0, 2, http.StatusForbidden},
+		"pages without end":     {0, 1 << 20, http.StatusForbidden},
+	} {
+		i := newIDP(t)
+		enterprise(i)
+		i.answers["/api/v3/user/memberships/orgs"] = func(w http.ResponseWriter, r *http.Request) {
+			page, err := strconv.Atoi(r.URL.Query().Get("page"))
+			switch {
+			case err != nil || r.URL.Query().Get("per_page") != "100":
+				t.Errorf("%s: asked for %s", name, r.URL.RawQuery)
+			case page == tt.member:
+				reply(w, []any{map[string]any{"state": "active", "organization": map[string]any{"login": "example"}}})
+				return
+			case page >= tt.pages:
+				reply(w, full[:99])
+				return
+			}
+			reply(w, full)
+		}
+		w := brokered(t, alone(hub(i, "example")), i)
+		_, challenge := pkce()
+		if p := w.browser().elsewhere(authParams(challenge), ""); p.status != tt.status {
+			t.Errorf("%s: status %d, expected %d: %s", name, p.status, tt.status, w.log)
+		}
+		pages := 0
+		for _, path := range i.asks() {
+			if path == "/api/v3/user/memberships/orgs" {
+				pages++
+			}
+		}
+		if want := min(tt.pages, 10); pages != want {
+			t.Errorf("%s: %d pages were read, expected %d", name, pages, want)
+		}
 	}
 }

@@ -232,7 +232,7 @@ func (o *openID) open(ctx context.Context, token, nonce string) (idClaims, error
 	}
 	payload, err := o.tokens.Verify(ctx, token)
 	if err != nil {
-		return nil, err
+		return nil, notTheirs(err)
 	}
 	var c idClaims
 	if err := json.Unmarshal(payload, &c); err != nil {

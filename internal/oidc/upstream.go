@@ -68,12 +68,21 @@ func (b backchannel) do(req *http.Request, to any) (status int, err error) {
 	req.Header.Set("Accept", "application/json")
 	status, body, err := b.outside.Do(req, maxAnswer)
 	if err != nil {
-		return 0, err
+		return 0, notTheirs(err)
 	}
 	if err := json.Unmarshal(body, to); err != nil {
 		return 0, sigbox.Errorf(sigbox.Unavailable, "%s answers with the status %d and no JSON that can be used", req.URL.Redacted(), status).WithCause(err)
 	}
 	return status, nil
+}
+
+// notTheirs keeps for the log what is Denied to this server, such as a private address:
+// it is no refusal of the person's, who could change nothing about it.
+func notTheirs(err error) error {
+	if sigbox.KindOf(err) != sigbox.Denied {
+		return err
+	}
+	return sigbox.Errorf(sigbox.Unavailable, "the provider cannot be asked").WithCause(err)
 }
 
 // get reads the JSON of a resource; with bearer "" it is one that all may read.
