@@ -274,6 +274,11 @@ func TestPassphraseFrom(t *testing.T) {
 		_, err := keys.PassphraseFrom(source)
 		expectKind(t, err, sigbox.Invalid, "expected env:NAME")
 	}
+	for _, secret := range []string{"hunter2", "hunter2:hunter2"} { // put where its place should be named
+		if _, err := keys.PassphraseFrom(secret); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("found %v", err)
+		}
+	}
 	if p, err := keys.PassphraseFrom(""); p != nil || err != nil {
 		t.Errorf("no source: expected none, found %v", err)
 	}

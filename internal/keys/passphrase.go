@@ -34,7 +34,8 @@ func PassphraseFrom(source string) (Passphrase, error) {
 }
 
 // SecretFrom reads where a secret is that is called what: as PassphraseFrom, but it has
-// to be somewhere. Errors name the source and never what is there.
+// to be somewhere. Errors name the source and never what is there, nor what is no source:
+// it may be the secret itself, put in the wrong place.
 func SecretFrom(what, source string) (func() ([]byte, error), error) {
 	kind, name, _ := strings.Cut(source, ":")
 	switch {
@@ -45,8 +46,10 @@ func SecretFrom(what, source string) (func() ([]byte, error), error) {
 		return func() ([]byte, error) { return fromFile(what, source, name) }, nil
 	case kind == "credential" && filepath.IsLocal(name):
 		return func() ([]byte, error) { return fromCredential(what, source, name) }, nil
+	case kind == "credential":
+		return nil, sigbox.Errorf(sigbox.Invalid, "%s source %.60q: expected %s", what, source, sources)
 	}
-	return nil, sigbox.Errorf(sigbox.Invalid, "%s source %.60q: expected %s", what, source, sources)
+	return nil, sigbox.Errorf(sigbox.Invalid, "%s source: expected %s, found something else, which is not shown: it may be the secret itself", what, sources)
 }
 
 func fromCredential(what, source, name string) ([]byte, error) {
