@@ -30,7 +30,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/sigbox/sigbox"
-	"github.com/sigbox/sigbox/internal/gate"
 	"github.com/sigbox/sigbox/internal/httpapi"
 	"github.com/sigbox/sigbox/internal/tlog"
 )
@@ -114,7 +113,6 @@ type App struct {
 	services *services
 	health   *httpapi.Health
 	registry *prometheus.Registry
-	pressure *gate.Pressure // on the processors
 	anchors  anchors
 	fellows  tlog.Fellows
 	public   []*http.Server // of ports
@@ -142,8 +140,7 @@ func Start(ctx context.Context, cfg Config) (_ *App, err error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a := &App{
 		cfg: cfg, started: cfg.Now(), stop: stop, registry: prometheus.NewRegistry(),
-		pressure: gate.NewPressure(nil), // the machine's clock, whatever the instance's is
-		failed:   make(chan error, 1),
+		failed: make(chan error, 1),
 	}
 	defer func() {
 		if err != nil {

@@ -155,6 +155,9 @@ type limitedConn struct {
 	leave func()
 }
 
+// NetConn is the connection itself.
+func (c *limitedConn) NetConn() net.Conn { return c.Conn }
+
 // Close makes room for another connection.
 func (c *limitedConn) Close() error {
 	defer c.leave()

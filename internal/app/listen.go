@@ -105,6 +105,7 @@ func newServer(h http.Handler, tlsConfig *tls.Config, log *slog.Logger) *http.Se
 	return &http.Server{
 		Handler:           h,
 		TLSConfig:         tlsConfig,
+		ConnContext:       withWaited,
 		Protocols:         protocols,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,

@@ -11,7 +11,9 @@ import (
 // gate makes the bound of what a service that computes does at once, and counts whom it
 // refuses under the service's name.
 func (a *App) gate(name, what string) (*gate.Gate, error) {
-	g := gate.New(gate.Config{What: what, Slots: gateSlots(runtime.NumCPU()), Pressure: a.pressure})
+	g := gate.New(gate.Config{What: what, Slots: gateSlots(runtime.NumCPU()), Overloaded: func() {
+		a.cfg.Logger.Warn("requests are refused because there is more to do than can be done", "service", name)
+	}})
 	return g, a.registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name:        "sigbox_overload_refused_total",
 		Help:        "Requests that were refused because there was more to do than could be done.",

@@ -177,8 +177,12 @@ func (s *Service) Err() error {
 // Issue checks the token and the proof of possession and returns a certificate
 // with its chain; see [sigbox.CA].
 func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][]byte, error) {
+	visit, err := s.gate.Knock(ctx)
+	if err != nil { // counted, and not recorded: nothing was looked at
+		return nil, err
+	}
 	var r Record
-	chain, err := s.issue(ctx, req, &r)
+	chain, err := s.issue(ctx, req, visit, &r)
 	if s.config.Record == nil {
 		return chain, err
 	}
@@ -191,10 +195,8 @@ func (s *Service) Issue(ctx context.Context, req sigbox.CertificateRequest) ([][
 	return chain, err
 }
 
-func (s *Service) issue(ctx context.Context, req sigbox.CertificateRequest, r *Record) ([][]byte, error) {
-	if err := s.gate.Knock(); err != nil {
-		return nil, err
-	}
+func (s *Service) issue(ctx context.Context, req sigbox.CertificateRequest, visit *gate.Visit, r *Record) ([][]byte, error) {
+	defer visit.End()
 	if err := s.config.Clock.Err(); err != nil { // before the token is used up
 		return nil, err
 	}
@@ -205,11 +207,9 @@ func (s *Service) issue(ctx context.Context, req sigbox.CertificateRequest, r *R
 	r.accepted(token, who)
 	// Only who has a good token takes a place, and nobody holds one while an issuer is
 	// asked for its keys.
-	leave, err := s.gate.Enter(ctx)
-	if err != nil {
+	if err := visit.Enter(ctx); err != nil {
 		return nil, err
 	}
-	defer leave()
 	pub, err := possession(req, who.proofs)
 	if err != nil {
 		return nil, err

@@ -1,37 +1,53 @@
 // Package gate bounds how much of one kind of work is done at once, and how long callers
 // wait for their turn:
 //
-//	leave, err := g.Enter(ctx)
+//	visit, err := g.Knock(ctx)
 //	if err != nil {
-//		return err // too much to do: try again in a second
+//		return err // too much to do, or too late already
 //	}
-//	defer leave()
+//	defer visit.End()
+//	// find out whether this is a caller to let in
+//	if err := visit.Enter(ctx); err != nil {
+//		return err // too much to do
+//	}
 //
-// A burst waits, an overload does not. As long as the queue has been empty within the
-// last tenth of a second, callers wait for up to that long. When it has not, more comes
-// than can be done, and a long queue would only make everybody late: then who has waited
-// for more than twenty milliseconds is refused, and who comes to a full queue at once.
-// What is answered is answered soon, and as much as can be is. These two bounds are
-// "controlled delay" for servers (B. Maurer, Fail at Scale, ACM Queue 13(8), 2015).
+// A burst waits, an overload does not. As long as somebody has found nobody waiting
+// within the last tenth of a second, callers wait for up to fifty milliseconds. When
+// nobody has, more comes than can be done, and a long queue would only make everybody
+// late: then who has waited for more than twenty milliseconds is refused, and who comes
+// to a long queue at once. What is answered is answered soon, and as much as can be is.
+// These two bounds are "controlled delay" for servers (B. Maurer, Fail at Scale, ACM
+// Queue 13(8), 2015).
 //
-// Callers that only compute do not queue here but for a processor: [Gate.Knock] refuses
-// a share of them, before anything was computed, as [Pressure] has it.
+// The wait begins when the request reached this machine ([WithWaited]): under overload
+// most of it passes before the first line of the program sees the request.
 package gate
 
 import (
 	"container/list"
 	"context"
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sigbox/sigbox"
 )
 
 const (
-	// burst is how long callers wait while the queue is emptied now and then.
-	burst = 100 * time.Millisecond
-	// standing is how long they wait when it is not.
+	// calmed is for how long nobody has found the queue empty, for it to stand.
+	calmed = 100 * time.Millisecond
+	// burst is how long callers wait while it does not.
+	burst = 50 * time.Millisecond
+	// standing is how long they wait when it does.
 	standing = 20 * time.Millisecond
+	// prompt is how long ago a request may have reached the machine, for its caller not
+	// to have waited. The system tells it in steps of up to four milliseconds.
+	prompt = 5 * time.Millisecond
+	// retryFirst and retryLast are the bounds of when callers are asked to come again:
+	// not all at once, as they came.
+	retryFirst = 1 * time.Second
+	retryLast  = 4 * time.Second
 )
 
 // Config is what a Gate needs.
@@ -40,8 +56,8 @@ type Config struct {
 	What string
 	// Slots is how many callers are let in at once, at least 1.
 	Slots int
-	// Pressure is that on the processors, which all gates share; nil is none.
-	Pressure *Pressure
+	// Overloaded, if not nil, is told of a refusal, at most once a minute.
+	Overloaded func()
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -51,17 +67,43 @@ type Config struct {
 type Gate struct {
 	cfg Config
 
-	mu      sync.Mutex
-	inside  int       // guarded by mu; at most cfg.Slots
-	queue   list.List // guarded by mu; of *waiter, empty while there is room inside
-	emptied time.Time // guarded by mu; when the queue was last seen empty
-	refused uint64    // guarded by mu
+	refused atomic.Uint64
+	tellNot atomic.Int64 // until then Overloaded is not called, in Unix nanoseconds
+
+	mu     sync.Mutex
+	inside int       // guarded by mu; at most cfg.Slots
+	coming list.List // guarded by mu; of *Visit, from Knock to Enter, for as long as a burst
+	queue  list.List // guarded by mu; of *Visit, empty while there is room inside
+	late   bool      // guarded by mu; whether the last caller had waited before it came here
+	calm   time.Time // guarded by mu; when nobody was last seen to wait, here or on the way
+	full   time.Time // guarded by mu; when the line was last too long for one more
 }
 
-// waiter is a caller in the queue.
-type waiter struct {
-	since time.Time
-	let   chan bool // one slot: whether it was let in
+type waitedKey struct{}
+
+// WithWaited gives callers with ctx a function that tells how long ago their request
+// reached this machine.
+func WithWaited(ctx context.Context, f func() time.Duration) context.Context {
+	return context.WithValue(ctx, waitedKey{}, f)
+}
+
+// waited is 0 for a caller without such a function.
+func waited(ctx context.Context) time.Duration {
+	if f, ok := ctx.Value(waitedKey{}).(func() time.Duration); ok {
+		return f()
+	}
+	return 0
+}
+
+// Visit is a caller's way through a Gate. It is one goroutine's; that of a nil Gate is
+// nil.
+type Visit struct {
+	gate   *Gate
+	waited time.Duration // before it knocked
+	since  time.Time     // when it began to wait, without the time from Knock to Enter once it is in the queue
+	let    chan bool     // one slot: whether it was let in from the queue
+	place  *list.Element // guarded by gate.mu; in coming, then in queue, or nil
+	inside bool
 }
 
 // New makes a Gate.
@@ -70,46 +112,83 @@ func New(c Config) *Gate {
 		c.Now = time.Now
 	}
 	c.Slots = max(c.Slots, 1)
-	return &Gate{cfg: c, emptied: c.Now()}
+	return &Gate{cfg: c, calm: c.Now()}
 }
 
-// Enter waits for the caller's turn, and gives what is to be called when the work is
-// done. Errors are of kind Unavailable: there is too much to do, or ctx has ended.
-func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
+// Knock begins a visit, which is to be ended, or refuses a caller before anything was
+// done for it: one who has waited for too long already, or for whom the line is too
+// long. The error is of kind Unavailable.
+func (g *Gate) Knock(ctx context.Context) (*Visit, error) {
 	if g == nil {
-		return func() {}, nil
+		return nil, nil
 	}
-	place, err := g.line()
-	if err != nil || place == nil {
-		return g.leave, err
+	v := &Visit{gate: g, waited: waited(ctx)}
+	if !g.knock(v) {
+		return nil, g.busy(nil)
 	}
-	w := place.Value.(*waiter)
-	patience := time.NewTimer(burst)
-	defer patience.Stop()
-	var let bool
-	select {
-	case let = <-w.let:
-	case <-patience.C:
-		let = g.giveUp(place)
-	case <-ctx.Done():
-		let = g.giveUp(place)
-	}
-	if !let {
-		return nil, g.busy(context.Cause(ctx))
-	}
-	return g.leave, nil
+	return v, nil
 }
 
-// Knock refuses a caller, with an error of kind Unavailable, when the processors have too
-// much to do already.
-func (g *Gate) Knock() error {
-	if g == nil || g.cfg.Pressure.admits() {
-		return nil
-	}
+func (g *Gate) knock(v *Visit) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.refused++
-	return g.busy(nil)
+	now := g.cfg.Now()
+	g.late = v.waited > prompt
+	g.noteCalm(now)
+	for e := g.coming.Front(); e != nil && now.Sub(e.Value.(*Visit).since) > burst; e = g.coming.Front() {
+		g.coming.Remove(e).(*Visit).place = nil // it is held up elsewhere
+	}
+	if v.waited > g.bound(now) {
+		return false
+	}
+	if g.coming.Len()+g.queue.Len() >= g.room(now) {
+		g.full = now
+		return false
+	}
+	v.since = now
+	v.place = g.coming.PushBack(v)
+	return true
+}
+
+// Enter waits for the caller's turn. Errors are of kind Unavailable: there is too much
+// to do, or ctx has ended.
+func (v *Visit) Enter(ctx context.Context) error {
+	if v == nil {
+		return nil
+	}
+	g := v.gate
+	if v.inside = g.enter(v); v.inside {
+		return nil
+	}
+	patience := time.NewTimer(burst - v.waited)
+	defer patience.Stop()
+	select {
+	case v.inside = <-v.let:
+	case <-patience.C:
+		v.inside = g.giveUp(v)
+	case <-ctx.Done():
+		v.inside = g.giveUp(v)
+	}
+	if !v.inside {
+		return g.busy(context.Cause(ctx))
+	}
+	return nil
+}
+
+// End ends a visit.
+func (v *Visit) End() {
+	if v == nil {
+		return
+	}
+	g := v.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if v.inside {
+		g.leave()
+	} else if v.place != nil {
+		g.coming.Remove(v.place)
+	}
+	v.inside, v.place = false, nil
 }
 
 // Refused is how many callers were refused since the start.
@@ -117,82 +196,117 @@ func (g *Gate) Refused() uint64 {
 	if g == nil {
 		return 0
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.refused
+	return g.refused.Load()
 }
 
-// line lets the caller in, which is nil, or into the queue.
-func (g *Gate) line() (*list.Element, error) {
+// enter lets a caller in, or into the queue.
+func (g *Gate) enter(v *Visit) (inside bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := g.cfg.Now()
-	if g.queue.Len() == 0 {
-		g.emptied = now
-		if g.inside < g.cfg.Slots {
-			g.inside++
-			return nil, nil
-		}
+	if v.place != nil {
+		g.coming.Remove(v.place)
+		v.place = nil
 	}
-	if g.overloaded(now) && g.queue.Len() >= g.cfg.Slots {
-		g.refused++
-		return nil, g.busy(nil)
+	if g.queue.Len() == 0 && g.inside < g.cfg.Slots {
+		g.inside++
+		return true
 	}
-	return g.queue.PushBack(&waiter{now, make(chan bool, 1)}), nil
+	v.let = make(chan bool, 1)
+	v.since = g.cfg.Now().Add(-v.waited)
+	v.place = g.queue.PushBack(v)
+	return false
 }
 
-// overloaded says whether the queue stands. The caller holds mu.
-func (g *Gate) overloaded(now time.Time) bool { return now.Sub(g.emptied) > burst }
+// stands says whether the queue does, or will again when those come back who were told
+// to. The caller holds mu.
+func (g *Gate) stands(now time.Time) bool {
+	return now.Sub(g.calm) > calmed || now.Sub(g.full) < retryLast+time.Second
+}
 
-// leave makes room for the first in the queue that has not waited for too long.
+// bound is how long callers may wait. The caller holds mu.
+func (g *Gate) bound(now time.Time) time.Duration {
+	if g.stands(now) {
+		return standing
+	}
+	return burst
+}
+
+// room is how many callers may be in line. The caller holds mu.
+func (g *Gate) room(now time.Time) int {
+	if g.stands(now) {
+		return g.cfg.Slots
+	}
+	return 2 * g.cfg.Slots
+}
+
+// leave makes room for the first in the queue that has not waited for too long. The
+// caller holds mu.
 func (g *Gate) leave() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	now := g.cfg.Now()
-	bound := burst
-	if g.overloaded(now) {
-		bound = standing
-	}
+	bound := g.bound(now)
 	for e := g.queue.Front(); e != nil; e = g.queue.Front() {
-		w := g.queue.Remove(e).(*waiter)
-		in := now.Sub(w.since) <= bound
-		if w.let <- in; in {
-			g.noteEmpty(now)
+		v := g.queue.Remove(e).(*Visit)
+		v.place = nil
+		in := now.Sub(v.since) <= bound
+		if v.let <- in; in {
+			g.noteCalm(now)
 			return // with the slot of who leaves
 		}
-		g.refused++
 	}
-	g.noteEmpty(now)
+	g.noteCalm(now)
 	g.inside--
 }
 
-// noteEmpty notes when there was nobody left to wait. The caller holds mu.
-func (g *Gate) noteEmpty(now time.Time) {
-	if g.queue.Len() == 0 {
-		g.emptied = now
+// noteCalm notes when there was nobody who waits. The caller holds mu.
+func (g *Gate) noteCalm(now time.Time) {
+	if g.queue.Len() == 0 && !g.late {
+		g.calm = now
 	}
 }
 
 // giveUp takes a caller out of the queue, unless it was let in or refused meanwhile,
 // which it then says.
-func (g *Gate) giveUp(place *list.Element) (let bool) {
+func (g *Gate) giveUp(v *Visit) (let bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	w := place.Value.(*waiter)
 	select {
-	case let = <-w.let:
+	case let = <-v.let:
 		return let
 	default:
 	}
-	g.queue.Remove(place)
-	g.refused++
+	g.queue.Remove(v.place)
+	v.place = nil
 	return false
 }
 
+// busy counts a refusal and makes the error.
 func (g *Gate) busy(cause error) error {
-	e := sigbox.Errorf(sigbox.Unavailable, "%s has more to do than it can", g.cfg.What).WithHint("try again in a second")
-	if cause != nil {
-		e = e.WithCause(cause)
+	g.refused.Add(1)
+	now := g.cfg.Now().UnixNano()
+	if not := g.tellNot.Load(); g.cfg.Overloaded != nil && now >= not && g.tellNot.CompareAndSwap(not, now+int64(time.Minute)) {
+		g.cfg.Overloaded()
 	}
-	return e
+	const steps = int64((retryLast - retryFirst) / time.Second)
+	again := retryFirst + time.Duration(rand.Int64N(steps+1))*time.Second // #nosec G404 -- no secret
+	return sigbox.Errorf(sigbox.Unavailable, "%s has more to do than it can", g.cfg.What).
+		WithHint("try again when Retry-After says").WithCause(&Overload{again, cause})
 }
+
+// Overload is the cause of a gate's refusals.
+type Overload struct {
+	after time.Duration
+	cause error // why the caller does not wait any more; nil is that it must not
+}
+
+func (o *Overload) Error() string {
+	if o.cause != nil {
+		return o.cause.Error()
+	}
+	return "come again in " + o.after.String()
+}
+
+// Unwrap gives why the caller does not wait any more, nil if it must not.
+func (o *Overload) Unwrap() error { return o.cause }
+
+// RetryAfter is when callers may come again.
+func (o *Overload) RetryAfter() time.Duration { return o.after }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/gate"
 	"github.com/sigbox/sigbox/internal/limit"
 )
 
@@ -97,7 +98,11 @@ func refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error)
 	default:
 		msg = internalMessage
 	}
-	log.Log(r.Context(), refusalLevel(httpStatus), refusedMessage, "method", r.Method, "path", r.URL.Path, "status", httpStatus, "err", err)
+	level := refusalLevel(httpStatus)
+	if _, overload := errors.AsType[*gate.Overload](err); overload {
+		level = slog.LevelDebug // there are thousands a second: they are counted
+	}
+	log.Log(r.Context(), level, refusedMessage, "method", r.Method, "path", r.URL.Path, "status", httpStatus, "err", err)
 	if httpStatus == http.StatusServiceUnavailable || limited {
 		w.Header().Set("Retry-After", strconv.Itoa(patience(err)))
 	}

@@ -156,14 +156,14 @@ func reject(err error) ([]byte, error) {
 // StampRequest answers a request with a granted TimeStampResp or an error; see
 // [Service.Stamp].
 func (s *Service) StampRequest(ctx context.Context, req timestamp.Request) ([]byte, error) {
-	if err := s.cfg.Gate.Knock(); err != nil {
-		return nil, err
-	}
-	leave, err := s.cfg.Gate.Enter(ctx)
+	visit, err := s.cfg.Gate.Knock(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer visit.End()
+	if err := visit.Enter(ctx); err != nil {
+		return nil, err
+	}
 	now, err := s.time()
 	if err != nil {
 		return nil, err

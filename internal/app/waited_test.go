@@ -1,0 +1,84 @@
+package app
+
+import (
+	"crypto/tls"
+	"net"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// counted is a connection inside of another.
+type counted struct{ net.Conn }
+
+func (c counted) NetConn() net.Conn { return c.Conn }
+
+// TestWaited: a request has waited since the system received it, whoever has read it.
+func TestWaited(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	served := tls.Server(counted{conn}, &tls.Config{})
+	for range 2 {
+		if _, err := client.Write([]byte("a request")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 16)); err != nil {
+			t.Fatal(err)
+		}
+		from := time.Now()
+		if got := sinceReceived(served); got > time.Minute {
+			t.Errorf("just received: %v", got)
+		}
+		if runtime.GOOS == "linux" {
+			for sinceReceived(served) < 8*time.Millisecond { // ends as soon as the system's clock goes on
+				if time.Since(from) > time.Minute {
+					t.Fatal("no time passes")
+				}
+				runtime.Gosched()
+			}
+		}
+	}
+}
+
+// TestNotTold: where the system does not say how long, nobody has waited.
+func TestNotTold(t *testing.T) {
+	a, b := net.Pipe()
+	defer func() { _, _ = a.Close(), b.Close() }()
+	l, err := net.Listen("unix", t.TempDir()+"/socket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	unix, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tcp.Close() }()
+	closed, err := net.Dial("tcp", tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = unix.Close(), closed.Close()
+	for name, c := range map[string]net.Conn{"a pipe": a, "a Unix socket": unix, "a connection that is closed": closed, "none": nil} {
+		if got := sinceReceived(c); got != 0 {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
