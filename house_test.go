@@ -63,7 +63,7 @@ var rooms = []room{
 	{path: "internal/tlog", floor: 2, knows: []string{"internal/store"}, below: []string{"", "wire/note"}},
 	{path: "internal/store", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{""}},
 	{path: "internal/keys", floor: 2, knows: []string{"internal/atomicfile"}, below: []string{"", "internal/jsonerr"}},
-	{path: "internal/atomicfile", floor: 2, below: []string{}},
+	{path: "internal/atomicfile", floor: 2, below: []string{""}},
 	{path: "internal/rotation", floor: 2, below: []string{""}, bans: io},
 	{path: "internal/clock/clocktest", floor: 1, below: []string{}},
 	{path: "internal/clock", floor: 2, below: []string{""}, bans: []string{"net/http", "os"}},

@@ -243,7 +243,7 @@ func (r *rotator) readAnswer(ctx context.Context, file []byte) (*ceremony.Answer
 	if err != nil {
 		return nil, err
 	}
-	asked, err := os.ReadFile(filepath.Join(r.cfg.Data, requestFile))
+	asked, _, err := atomicfile.Read(filepath.Join(r.cfg.Data, requestFile), ceremony.MaxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, sigbox.Errorf(sigbox.NotFound, "this instance waits for no answer").WithHint("sigbox ceremony request --data %s asks for one", r.cfg.Data)
 	}

@@ -362,18 +362,11 @@ func (d *Desk) signer(ctx context.Context, k Key) (crypto.Signer, error) {
 
 // readFile reads a file of the desk; the error wraps fs.ErrNotExist.
 func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
+	b, _, err := atomicfile.Read(path, maxFile)
+	if _, told := errors.AsType[*sigbox.Error](err); err != nil && !told {
 		return nil, diskError(err)
 	}
-	if info.Size() > maxFile || !info.Mode().IsRegular() {
-		return nil, sigbox.Errorf(sigbox.TooLarge, "%s: expected a file of at most %d bytes", path, maxFile)
-	}
-	b, err := os.ReadFile(path) // #nosec G304 -- the caller's own
-	if err != nil {
-		return nil, diskError(err)
-	}
-	return b, nil
+	return b, err
 }
 
 func diskError(err error) error { return sigbox.Errorf(sigbox.Internal, "%w", err) }

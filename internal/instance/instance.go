@@ -18,7 +18,6 @@ package instance
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -349,19 +348,11 @@ func (s *Store) load(name string) (Instance, error) {
 
 // readFile reads a file of at most maxFile bytes.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
+	b, _, err := atomicfile.Read(path, maxFile)
+	if _, told := errors.AsType[*sigbox.Error](err); err != nil && !told {
 		return nil, diskError(err)
 	}
-	defer func() { _ = f.Close() }() // only read
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, diskError(err)
-	}
-	if len(b) > maxFile {
-		return nil, sigbox.Errorf(sigbox.TooLarge, "%s is larger than %d bytes", path, maxFile)
-	}
-	return b, nil
+	return b, err
 }
 
 // diskError is what the file system said. The caller can still see

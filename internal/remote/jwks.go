@@ -6,14 +6,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,6 +22,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/ca"
 )
 
@@ -230,7 +229,7 @@ func (k *IssuerKeys) reader(req ca.KeyRequest) (issuerReader, error) {
 	file := req.CAFile
 	if req.InCluster {
 		file = filepath.Join(k.cfg.ServiceAccount, "ca.crt")
-		token, err := readSmall(filepath.Join(k.cfg.ServiceAccount, "token"), maxAccountToken)
+		token, _, err := atomicfile.Read(filepath.Join(k.cfg.ServiceAccount, "token"), maxAccountToken)
 		if err != nil {
 			return r, notInCluster(err)
 		}
@@ -241,7 +240,7 @@ func (k *IssuerKeys) reader(req ca.KeyRequest) (issuerReader, error) {
 	if file == "" {
 		return r, nil
 	}
-	pem, err := readSmall(file, maxRoots)
+	pem, _, err := atomicfile.Read(file, maxRoots)
 	if err != nil {
 		return r, sigbox.Errorf(sigbox.Unavailable, "cannot read the certificates that the issuer %.200s has to have", req.Issuer).WithCause(err)
 	}
@@ -257,20 +256,6 @@ func (k *IssuerKeys) reader(req ca.KeyRequest) (issuerReader, error) {
 func notInCluster(err error) error {
 	return sigbox.Errorf(sigbox.Unavailable, "an issuer is in-cluster, and this is no pod with the token of a service account").WithCause(err).
 		WithHint("run sigbox in the cluster, with automountServiceAccountToken, or leave in-cluster out and name a ca-file")
-}
-
-// readSmall reads a file of at most limit bytes.
-func readSmall(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // only read from
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s: larger than %d bytes", path, limit)
-	}
-	return b, err
 }
 
 // fetch reads a document of at most limit bytes; a redirect is as wrong as any other

@@ -37,6 +37,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/internal/jsonerr"
 	"github.com/sigbox/sigbox/internal/keys"
 )
@@ -144,7 +145,7 @@ func address(addr string) (string, error) {
 }
 
 func readRoots(file string) (*x509.CertPool, error) {
-	b, err := readBounded(file)
+	b, _, err := atomicfile.Read(file, maxSecret)
 	if err != nil {
 		return nil, sigbox.Errorf(sigbox.Invalid, "VAULT_CACERT: %w", err)
 	}
@@ -153,15 +154,6 @@ func readRoots(file string) (*x509.CertPool, error) {
 		return nil, sigbox.Errorf(sigbox.Invalid, "VAULT_CACERT: expected certificates in PEM in %s", file)
 	}
 	return roots, nil
-}
-
-func readBounded(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // only read from
-	return io.ReadAll(io.LimitReader(f, maxSecret))
 }
 
 // Key gives the key of a name.
@@ -447,7 +439,7 @@ func (s *Server) readToken(refused string) (string, error) {
 	if home == "" {
 		return "", nil
 	}
-	b, err := readBounded(filepath.Join(home, ".vault-token"))
+	b, _, err := atomicfile.Read(filepath.Join(home, ".vault-token"), maxSecret)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", sigbox.Errorf(sigbox.Denied, "Vault's token cannot be read: %w", err)
 	}
