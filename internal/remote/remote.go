@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/atomicfile"
 )
 
 const (
@@ -72,7 +73,7 @@ func (c Config) Trusting(file string) (Config, error) {
 	if file == "" {
 		return c, nil
 	}
-	pem, err := readSmall(file, maxRoots)
+	pem, _, err := atomicfile.Read(file, maxRoots)
 	if err != nil {
 		return c, sigbox.Errorf(sigbox.Unavailable, "cannot read the certificates that a server's has to lead to: %w", err)
 	}
