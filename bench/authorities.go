@@ -35,9 +35,31 @@ func measureCertificates(ctx context.Context, c config, t *table) error {
 	if err != nil {
 		return err
 	}
-	return compare(ctx, c, t, "certificates", certificateRequest(i), ours, "fulcio 1.8.8, without a CT log", func() (*server, error) {
+	err = compare(ctx, c, t, "certificates", certificateRequest(i), ours, "fulcio 1.8.8, without a CT log", func() (*server, error) {
 		return startFulcio(ctx, c, i.url)
 	})
+	if err != nil {
+		return err
+	}
+	return measureAudited(ctx, c, t, i)
+}
+
+// measureAudited asks for certificates of which each is in a durable audit log before it
+// leaves, as it is in the CT log.
+func measureAudited(ctx context.Context, c config, t *table, i *issuer) error {
+	s, err := startAudited(ctx, c, i.url, true)
+	if err != nil {
+		return err
+	}
+	results, err := loads(ctx, c, certificateRequest(i), s)
+	s.stop()
+	if err != nil {
+		return err
+	}
+	for n, clients := range authorityClients() {
+		t.add("certificates, audited", strconv.Itoa(clients), results[n].String(), "", "")
+	}
+	return nil
 }
 
 // measureTimestamps asks for RFC 3161 timestamps.

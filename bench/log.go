@@ -25,11 +25,19 @@ import (
 // startSigbox starts a whole instance with its defaults; tokens of issuer, if
 // any, are taken.
 func startSigbox(ctx context.Context, c config, issuer string) (*server, error) {
+	return startAudited(ctx, c, issuer, false)
+}
+
+// startAudited has what it issues in an audit log as well, if it is told to.
+func startAudited(ctx context.Context, c config, issuer string, audited bool) (*server, error) {
 	return start(ctx, c, "sigbox", "/readyz", func(addr, _, dir string) []string {
 		args := []string{"serve", "--data", filepath.Join(dir, "data"), "--listen", addr}
 		if issuer != "" {
 			file := filepath.Join(dir, "config.yaml")
 			text := fmt.Sprintf("issuers:\n- {url: %q, type: email, audience: sigstore}\n", issuer)
+			if audited {
+				text += fmt.Sprintf("audit: {file: %q, required: true}\n", filepath.Join(dir, "audit.jsonl"))
+			}
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				say("%v", err) // the server will say that it is missing
 			}
