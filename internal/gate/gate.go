@@ -15,7 +15,9 @@
 // within the last tenth of a second, callers wait for up to fifty milliseconds. When
 // nobody has, more comes than can be done, and a long queue would only make everybody
 // late: then who has waited for more than twenty milliseconds is refused, and who comes
-// to a long queue at once. What is answered is answered soon, and as much as can be is.
+// to a long queue at once. A few who come late are no overload: a process that was held
+// up for a moment, as containers are that have used up their share of the processors,
+// serves them. What is answered is answered soon, and as much as can be is.
 // These two bounds are "controlled delay" for servers (B. Maurer, Fail at Scale, ACM
 // Queue 13(8), 2015).
 //
@@ -74,7 +76,7 @@ type Gate struct {
 	inside int       // guarded by mu; at most cfg.Slots
 	coming list.List // guarded by mu; of *Visit, from Knock to Enter, for as long as a burst
 	queue  list.List // guarded by mu; of *Visit, empty while there is room inside
-	late   bool      // guarded by mu; whether the last caller had waited before it came here
+	late   int       // guarded by mu; callers who had waited when they came, since one had not
 	calm   time.Time // guarded by mu; when nobody was last seen to wait, here or on the way
 	full   time.Time // guarded by mu; when the line was last too long for one more
 }
@@ -133,12 +135,14 @@ func (g *Gate) knock(v *Visit) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.cfg.Now()
-	g.late = v.waited > prompt
+	if g.late++; v.waited <= prompt {
+		g.late = 0
+	}
 	g.noteCalm(now)
 	for e := g.coming.Front(); e != nil && now.Sub(e.Value.(*Visit).since) > burst; e = g.coming.Front() {
 		g.coming.Remove(e).(*Visit).place = nil // it is held up elsewhere
 	}
-	if v.waited > g.bound(now) {
+	if v.waited > g.bound(now) && g.late > g.cfg.Slots {
 		return false
 	}
 	if g.coming.Len()+g.queue.Len() >= g.room(now) {
@@ -259,7 +263,7 @@ func (g *Gate) leave() {
 
 // noteCalm notes when there was nobody who waits. The caller holds mu.
 func (g *Gate) noteCalm(now time.Time) {
-	if g.queue.Len() == 0 && !g.late {
+	if g.queue.Len() == 0 && g.late == 0 {
 		g.calm = now
 	}
 }

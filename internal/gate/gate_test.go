@@ -124,13 +124,21 @@ func TestOverload(t *testing.T) {
 // TestLate: who has waited before its request was looked at has waited.
 func TestLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := New(Config{What: "the test", Slots: 4})
+		g := New(Config{What: "the test", Slots: 2})
 		for _, step := range []struct {
 			name  string
 			sleep time.Duration
 			waits time.Duration
 			in    bool
 		}{
+			{"promptly", 0, prompt, true},
+			{"held up", time.Hour, time.Second, true},
+			{"held up", 0, time.Second, true},
+			{"held up again and again", 0, time.Second, false},
+			{"in a burst", 0, burst, false}, // since nobody has come for long
+			{"promptly", 0, prompt, true},
+			{"held up", 0, time.Second, true},
+			{"held up", 0, time.Second, true},
 			{"longer than a burst", 0, burst + 1, false},
 			{"in a burst", 0, standing + 1, true},
 			{"long, and nobody has come promptly", calmed + 1, standing + 1, false},
@@ -257,6 +265,7 @@ func TestTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := 0
 		g := New(Config{What: "the test", Slots: 1, Overloaded: func() { told++ }})
+		_ = workAt(t, at(t, time.Second), g, 0, 0) // the first is not refused
 		waits := map[time.Duration]bool{}
 		for range 100 {
 			o, ok := errors.AsType[*Overload](workAt(t, at(t, time.Second), g, 0, 0))
