@@ -6,6 +6,7 @@ package interop
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"flag"
 	"fmt"
 	"net"
@@ -148,16 +149,23 @@ func serveWith(t *testing.T, scheme string, client *http.Client, flags ...string
 	return nil
 }
 
+// trustedTLS makes a certificate in a directory, cert.pem and key.pem, that all clients
+// which are started afterwards trust.
+func trustedTLS(t *testing.T, dir string) (roots *x509.CertPool, certificate string, flags []string) {
+	t.Helper()
+	roots, flags = selfSigned(t, dir)
+	certificate = filepath.Join(dir, "cert.pem")
+	for _, name := range []string{"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"} {
+		t.Setenv(name, certificate)
+	}
+	return roots, certificate, flags
+}
+
 // serveTLS is serve with further flags over TLS, by a certificate that all clients which are started
 // afterwards trust.
 func serveTLS(t *testing.T, flags ...string) *instance {
 	t.Helper()
-	dir := t.TempDir()
-	roots, tlsFlags := selfSigned(t, dir)
-	certificate := filepath.Join(dir, "cert.pem")
-	for _, name := range []string{"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"} {
-		t.Setenv(name, certificate)
-	}
+	roots, certificate, tlsFlags := trustedTLS(t, t.TempDir())
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 	t.Cleanup(client.CloseIdleConnections)
 	in := serveWith(t, "https", client, append(tlsFlags, flags...)...)
