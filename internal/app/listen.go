@@ -27,6 +27,20 @@ const (
 	maxHeaderBytes    = 64 << 10
 )
 
+// Of HTTP/2, where Go's own bounds are made for a few clients that are trusted: what a
+// connection may have waiting in memory is a quarter of that, and there may be thousands.
+// A peer of which nothing was heard is asked whether it is there.
+const (
+	maxStreams       = 250
+	frameSize        = 16 << 10
+	streamBuffer     = 128 << 10
+	connectionBuffer = 256 << 10
+	headerTable      = 4 << 10
+	pingAfter        = 45 * time.Second
+	pingTimeout      = 15 * time.Second
+	writeByteTimeout = 30 * time.Second
+)
+
 // listen opens the public port. Beyond loopback it wants TLS, or a plain word
 // that there is to be none.
 func listen(ctx context.Context, s Settings) (net.Listener, error) {
@@ -112,7 +126,18 @@ func newServer(h http.Handler, tlsConfig *tls.Config, log *slog.Logger) *http.Se
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // broken handshakes and the like: the network's noise
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxStreams,
+			MaxReadFrameSize:              frameSize,
+			MaxReceiveBufferPerStream:     streamBuffer,
+			MaxReceiveBufferPerConnection: connectionBuffer,
+			MaxDecoderHeaderTableSize:     headerTable,
+			MaxEncoderHeaderTableSize:     headerTable,
+			SendPingTimeout:               pingAfter,
+			PingTimeout:                   pingTimeout,
+			WriteByteTimeout:              writeByteTimeout,
+		},
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // broken handshakes and the like: the network's noise
 	}
 }
 
