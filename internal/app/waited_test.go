@@ -1,11 +1,18 @@
 package app
 
 import (
+	"bufio"
 	"crypto/tls"
+	"io"
+	"log/slog"
 	"net"
+	"net/http"
+	"net/netip"
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/sigbox/sigbox/internal/gate"
 )
 
 // counted is a connection inside of another.
@@ -80,5 +87,53 @@ func TestNotTold(t *testing.T) {
 		if got := sinceReceived(c); got != 0 {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+// TestLateRequests: a server that gets to its requests late refuses all but a few of
+// them, by what the system says of their connections.
+func TestLateRequests(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the system does not say when a connection received something")
+	}
+	const slots, clients = 2, 8
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := gate.New(gate.Config{What: "the test", Slots: slots})
+	server := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		visit, err := g.Knock(r.Context())
+		if err != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		visit.End()
+	}), nil, slog.New(slog.DiscardHandler))
+	conns := make([]net.Conn, clients)
+	for i := range conns { // the system takes them before anybody accepts
+		if conns[i], err = net.Dial("tcp", l.Addr().String()); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conns[i].Close() }()
+		if _, err := io.WriteString(conns[i], "GET / HTTP/1.1\r\nHost: test\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(time.Second) // the server is held up: for longer than anybody may wait
+	limited := newSlots(clients, clients, func(netip.Addr) bool { return false }, func() {}).limit(l)
+	go func() { _ = server.Serve(limited) }() // ends when it is closed
+	defer func() { _ = server.Close() }()
+	answers := map[int]int{}
+	for _, c := range conns {
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close() // it is empty
+		answers[resp.StatusCode]++
+	}
+	if answers[http.StatusOK] != slots || answers[http.StatusServiceUnavailable] != clients-slots || g.Refused() != clients-slots {
+		t.Errorf("found %v, %d counted", answers, g.Refused())
 	}
 }

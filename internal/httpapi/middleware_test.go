@@ -8,13 +8,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/gate"
 )
 
 // guarded makes a guard in front of mux that logs to the returned buffer.
@@ -373,5 +376,31 @@ func TestNoRoute(t *testing.T) {
 	}
 	if series, n := counted(t, metrics, "sigbox_http_requests_total"); n != 7 || series != 4 { // by route, method and class
 		t.Errorf("%d series, %v requests", series, n)
+	}
+}
+
+// TestOverload: who is refused for an overload is told when to come again, and there is
+// no line of it in the log for each.
+func TestOverload(t *testing.T) {
+	var said bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&said, nil))
+	g := gate.New(gate.Config{What: "the test", Slots: 1})
+	ctx := gate.WithWaited(t.Context(), func() time.Duration { return time.Minute })
+	refused := 0
+	for range 10 {
+		_, err := g.Knock(ctx)
+		if err == nil {
+			continue // the first one
+		}
+		refused++
+		w := httptest.NewRecorder()
+		writeError(w, httptest.NewRequest("POST", "/api/v1/timestamp", nil), log, err)
+		after, _ := strconv.Atoi(w.Header().Get("Retry-After")) // 0 is wrong too
+		if w.Code != http.StatusServiceUnavailable || after < 1 || after > 4 || !strings.Contains(w.Body.String(), "the test has more to do than it can") {
+			t.Errorf("found %d, %v: %s", w.Code, w.Header(), w.Body)
+		}
+	}
+	if refused == 0 || said.Len() > 0 {
+		t.Errorf("%d refused, the log says %s", refused, &said)
 	}
 }
