@@ -121,7 +121,7 @@ func TestLateRequests(t *testing.T) {
 		}
 	}
 	time.Sleep(time.Second) // the server is held up: for longer than anybody may wait
-	limited := newSlots(clients, clients, func(netip.Addr) bool { return false }, func() {}).limit(l)
+	limited := newSlots(clients, 0, func(netip.Addr) bool { return true }, func() {}).limit(l)
 	go func() { _ = server.Serve(limited) }() // ends when it is closed
 	defer func() { _ = server.Close() }()
 	answers := map[int]int{}
