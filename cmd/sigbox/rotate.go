@@ -256,6 +256,11 @@ func printRoleKeys(out io.Writer, all []app.RoleKeys) error {
 	for _, s := range steps {
 		fmt.Fprintf(w, "%s\t%s\n", s.At.Format(time.RFC3339), stepText(s, places[s.Key]))
 	}
+	for _, role := range all {
+		if role.Waiting != "" {
+			fmt.Fprintf(w, "\n%s waits: %s\n", printable(role.Role), printable(role.Waiting))
+		}
+	}
 	return w.Flush()
 }
 

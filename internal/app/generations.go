@@ -3,6 +3,7 @@ package app
 import (
 	"maps"
 	"path/filepath"
+	"time"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/rotation"
@@ -28,6 +29,27 @@ func (s *state) setGenerations(role string, gens []rotation.Generation) {
 		s.Generations = map[string][]rotation.Generation{}
 	}
 	s.Generations[role] = gens
+}
+
+// offer notes that clients may be told of a role's next key from now on.
+func (s *state) offer(role string, now time.Time) {
+	if gens, changed := rotation.Offer(s.generations(role), now); changed {
+		s.setGenerations(role, gens)
+	}
+}
+
+// offerAll notes it of all roles that were rotated: a start tells clients of what there
+// is.
+func (r *record) offerAll(now time.Time) error {
+	for role, gens := range r.get().Generations {
+		if _, changed := rotation.Offer(gens, now); !changed {
+			continue
+		}
+		if err := r.change(func(s *state) { s.offer(role, now) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // generation gives one of a role's keys.
@@ -67,7 +89,7 @@ func (s state) keyKinds(rekorV1 bool) map[string]sigbox.KeyDetails {
 		kind := kinds[role]
 		delete(kinds, role)
 		for _, g := range s.generations(role) {
-			if held(role, g) && g.Trusted() {
+			if held(role, g) && g.Phase() != rotation.Abandoned {
 				kinds[generationKey(role, g.Number)] = kind
 			}
 		}

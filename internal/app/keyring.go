@@ -159,6 +159,10 @@ func openKey(dir, name string, details sigbox.KeyDetails, pass keys.Passphrase, 
 	if isRoot(name) {
 		return nil, nil
 	}
+	if roleKey(name) != name {
+		return nil, sigbox.Errorf(sigbox.Fatal, "the key %s is gone, and clients trust it for what it signed or will sign", path).
+			WithHint("put it back from a backup; if it does not sign yet (sigbox rotate status), sigbox rotate %s --abandon takes it back", roleKey(name))
+	}
 	return nil, sigbox.Errorf(sigbox.Fatal, "the key %s is gone, and what it signed is trusted by clients", path).
 		WithHint("put it back from a backup")
 }

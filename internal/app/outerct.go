@@ -24,6 +24,7 @@ type outerCT struct {
 type outerCTConfig struct {
 	remote.CTLogConfig
 	caFile string
+	now    func() time.Time
 }
 
 // same reports whether it is the same log, or are the same logs that may answer.
@@ -44,7 +45,7 @@ func (s *services) outerCTConfig(p *others) outerCTConfig {
 	if !ok {
 		return outerCTConfig{}
 	}
-	return outerCTConfig{remote.CTLogConfig{URL: l.BaseURL, Logs: host.Root.CTLogs, Root: s.issuing.Load().root(), Logger: s.app.cfg.Logger}, host.CAFile}
+	return outerCTConfig{remote.CTLogConfig{URL: l.BaseURL, Logs: host.Root.CTLogs, Root: s.issuing.Load().root(), Logger: s.app.cfg.Logger}, host.CAFile, s.app.cfg.Now}
 }
 
 // set takes another log, unless it is the same.
@@ -56,7 +57,7 @@ func (o *outerCT) set(c outerCTConfig) error {
 	}
 	var log *remote.CTLog
 	if c.URL != "" {
-		client, err := remote.Config{Timeout: outerCTTimeout, Retries: 1}.Trusting(c.caFile)
+		client, err := remote.Config{Timeout: outerCTTimeout, Retries: 1, Now: c.now}.Trusting(c.caFile)
 		if err != nil {
 			return err
 		}

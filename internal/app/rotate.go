@@ -45,9 +45,9 @@ type rotating struct {
 	check   func(key crypto.Signer, chain [][]byte) error
 	// atOnce says that there is no time between publishing a key and its first signature.
 	atOnce bool
-	// ready says why the services cannot take another key now; nil if nothing can keep them
-	// from it.
-	ready func(context.Context, *services) error
+	// ready says why the services cannot take another key now, which may be in the place of
+	// one that was stolen; nil if nothing can keep them from it.
+	ready func(ctx context.Context, s *services, stolen bool) error
 	// apply has the services use the keys as the state says.
 	apply func(context.Context, *services) error
 }
@@ -87,7 +87,7 @@ func rotatings() []rotating {
 		},
 		{ // clients go from root to root: the one that names the new key names the old one no more
 			key: tufKey, atOnce: true,
-			ready: func(ctx context.Context, s *services) error { return s.tufReady(ctx) },
+			ready: func(ctx context.Context, s *services, _ bool) error { return s.tufReady(ctx) },
 			apply: func(ctx context.Context, s *services) error { return s.applyTUF(ctx) },
 		},
 		rotatingLog(rekorKey), rotatingLog(rekorV1Key), rotatingLog(ctLogKey),
@@ -98,7 +98,7 @@ func rotatings() []rotating {
 func rotatingLog(role string) rotating {
 	return rotating{
 		key: role, rules: rotation.Rules{Overlap: trustOverlap, Tail: clockMargin},
-		ready: func(ctx context.Context, s *services) error { return s.logReady(ctx, role) },
+		ready: func(ctx context.Context, s *services, stolen bool) error { return s.logReady(ctx, role, stolen) },
 		apply: func(ctx context.Context, s *services) error { return s.applyLog(ctx, role) },
 	}
 }
@@ -214,6 +214,8 @@ type RoleKeys struct {
 	Keys []KeyStatus `json:"keys"`
 	// Steps are what will be done by itself, in its order.
 	Steps []KeyStep `json:"steps,omitempty"`
+	// Waiting is why the first of them, which is due, is not done; "" if nothing keeps it.
+	Waiting string `json:"waiting,omitempty"`
 }
 
 // KeyStatus is a key of a role.
@@ -245,7 +247,7 @@ type KeyStep struct {
 
 // describe gives the generations of a key in words for people.
 func (r *rotator) describe(k rotating, gens []rotation.Generation) (RoleKeys, error) {
-	d := RoleKeys{Role: k.key}
+	d := RoleKeys{Role: k.key, Waiting: r.waits.text(k.key)}
 	some := func(t time.Time) *time.Time {
 		if t.IsZero() {
 			return nil

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto"
+	"crypto/rand"
 	"errors"
 	"maps"
 	"slices"
@@ -35,7 +36,7 @@ type rotations struct {
 // earlier process began.
 func (s *services) openRotations() error {
 	s.rotations = &rotations{
-		rotator:  rotator{cfg: &s.app.cfg, settings: &s.app.settings, keeper: s.keeper, state: s.app.state},
+		rotator:  rotator{cfg: &s.app.cfg, settings: &s.app.settings, keeper: s.keeper, state: s.app.state, waits: new(waits)},
 		services: s, unfinished: map[string]bool{}, wake: make(chan struct{}, 1),
 	}
 	for _, k := range s.rotations.here() {
@@ -55,7 +56,7 @@ func (r *rotations) rotate(ctx context.Context, req RotateRequest) (RoleKeys, er
 		return RoleKeys{}, err
 	}
 	if k.ready != nil && !req.Abandon {
-		if err := k.ready(ctx, r.services); err != nil {
+		if err := k.ready(ctx, r.services, req.Compromised); err != nil {
 			return RoleKeys{}, err
 		}
 	}
@@ -64,7 +65,9 @@ func (r *rotations) rotate(ctx context.Context, req RotateRequest) (RoleKeys, er
 		return answer, err
 	}
 	r.unfinished[k.key] = r.unfinished[k.key] || req.Abandon
-	if err := r.catchUp(ctx, k); err != nil {
+	err = r.catchUp(ctx, k)
+	r.waits.set(k.key, err)
+	if _, waiting := errors.AsType[waitingError](err); err != nil && !waiting {
 		return answer, sigbox.Errorf(sigbox.KindOf(err), "the rotation has begun, and goes on by itself when it can: %w", err)
 	}
 	r.poke()
@@ -85,7 +88,9 @@ func (r *rotations) catchUpAll(ctx context.Context) error {
 	defer r.mu.Unlock()
 	var errs []error
 	for _, k := range r.here() {
-		if err := r.catchUp(ctx, k); err != nil {
+		err := r.catchUp(ctx, k)
+		r.waits.set(k.key, err)
+		if _, waiting := errors.AsType[waitingError](err); err != nil && !waiting {
 			errs = append(errs, sigbox.Errorf(sigbox.KindOf(err), "rotating the key %s: %w", k.key, err))
 		}
 	}
@@ -120,14 +125,14 @@ func (r *rotations) do(ctx context.Context, k rotating, step rotation.Step) erro
 			s.setGenerations(k.key, rotation.Done(s.generations(k.key), step, k.rules, r.cfg.Now()))
 		})
 	}
-	if step.Action == rotation.Publish {
-		if err := r.show(ctx, k); err != nil {
+	switch step.Action {
+	case rotation.Publish:
+		if err := r.offer(ctx, k); err != nil {
 			return err
 		}
 		return record()
-	}
-	if step.Action == rotation.Switch {
-		if err := r.canSwitch(ctx, k, step); err != nil {
+	case rotation.Switch:
+		if err := r.maySwitch(ctx, k, step.Generation); err != nil {
 			return err
 		}
 	}
@@ -141,25 +146,72 @@ func (r *rotations) do(ctx context.Context, k rotating, step rotation.Step) erro
 	return r.show(ctx, k)
 }
 
-// canSwitch says why a role cannot go on with its next key now: as long as that does not
-// sign, the present one does, unless others have that too.
-func (r *rotations) canSwitch(ctx context.Context, k rotating, step rotation.Step) error {
-	if k.ready != nil {
-		if err := k.ready(ctx, r.services); err != nil {
+// offer has clients told of the key that is on its way, and waits until they are.
+func (r *rotations) offer(ctx context.Context, k rotating) error {
+	if _, changed := rotation.Offer(r.state.get().generations(k.key), r.cfg.Now()); changed {
+		r.unfinished[k.key] = true
+		if err := r.state.change(func(s *state) { s.offer(k.key, r.cfg.Now()) }); err != nil {
 			return err
 		}
 	}
-	if !rotation.Current(r.state.get().generations(k.key)).Compromised.IsZero() {
+	if r.unfinished[k.key] {
+		if err := r.show(ctx, k); err != nil {
+			return err
+		}
+	}
+	return r.services.awaitPublished(ctx, k)
+}
+
+// maySwitch says why a key cannot sign now. Whatever can be tried is tried before it is
+// written down that it signs: from then on the validity of the one before ends.
+func (r *rotations) maySwitch(ctx context.Context, k rotating, number int) error {
+	gens := r.state.get().generations(k.key)
+	if k.ready != nil {
+		if err := k.ready(ctx, r.services, stolen(gens)); err != nil {
+			return err
+		}
+	}
+	if stolen(gens) { // the one that signs must not, whatever this one is like
 		return nil
 	}
-	key, err := r.services.key(ctx, generationKey(k.key, step.Generation))
+	if err := r.services.trySigning(ctx, k, number); err != nil {
+		return err
+	}
+	return r.services.awaitPublished(ctx, k)
+}
+
+// stolen reports whether the key that signs is one that others may have.
+func stolen(gens []rotation.Generation) bool { return !rotation.Current(gens).Compromised.IsZero() }
+
+// trySigning has a key sign something that means nothing, and looks at its certificates as
+// they will be used.
+func (s *services) trySigning(ctx context.Context, k rotating, number int) error {
+	name := generationKey(k.key, number)
+	key, err := s.key(ctx, name)
 	if err != nil {
 		return err
 	}
 	if o, outside := key.(*keys.Outside); outside {
-		return o.Connect(ctx, false)
+		if err := o.Connect(ctx, false); err != nil {
+			return err
+		}
 	}
-	return nil
+	kind, _ := kindOf(name)
+	message := []byte("sigbox asks whether this key signs\n")
+	if kind != sigbox.Ed25519 {
+		message = kind.Hash().Sum(message).Value
+	}
+	if _, err := key.Sign(rand.Reader, message, kind.SignerOpts()); err != nil {
+		return sigbox.Errorf(sigbox.KindOf(err), "the key %s does not sign: %w", name, err)
+	}
+	if k.certify == nil {
+		return nil
+	}
+	chain, err := readChain(chainPath(s.app.cfg.Data, name))
+	if err != nil {
+		return diskError(s.app.cfg.Data, err)
+	}
+	return k.check(key, chain)
 }
 
 // tellOfOutside tells the operator of a key that is used no more and that is not ours to
@@ -199,6 +251,8 @@ func (r *rotations) run(ctx context.Context) error {
 		if err := r.catchUpAll(ctx); err != nil && ctx.Err() == nil {
 			r.cfg.Logger.ErrorContext(ctx, "a key could not be rotated", "err", err)
 			wait = rotateEvery
+		} else if r.waits.any() != nil {
+			wait = max(wait, askEvery)
 		}
 		watch.update(ctx)
 		select {
@@ -375,7 +429,7 @@ func (s *services) applyOIDC(ctx context.Context) error {
 	var signing crypto.Signer
 	var others []crypto.PublicKey
 	for _, g := range gens {
-		if !g.Held() {
+		if !g.Held() || g.Phase() == rotation.Abandoned {
 			continue
 		}
 		key, err := s.key(ctx, generationKey(oidcKey, g.Number))

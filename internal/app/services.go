@@ -102,6 +102,9 @@ func (a *App) openServices(ctx context.Context) error {
 	if err := s.openGround(ctx); err != nil {
 		return err
 	}
+	if err := a.state.offerAll(a.cfg.Now()); err != nil { // their keys are there
+		return err
+	}
 	if err := s.openParts(ctx); err != nil {
 		return err
 	}
@@ -568,6 +571,9 @@ func (s *services) checks() []httpapi.Check {
 	add("transparency log, v1", s.rekorV1 != nil, s.shardErr(rekorV1Key))
 	if len(s.app.settings.Only) > 0 {
 		checks = append(checks, httpapi.Check{Name: "parts of other hosts", Err: s.missingParts, Notice: s.oldParts})
+	}
+	if len(s.app.settings.Only) > 0 {
+		checks = append(checks, httpapi.Check{Name: "rotation", Err: func() error { return nil }, Notice: s.rotations.waits.any})
 	}
 	add("audit log", s.app.settings.Audit.Required, s.app.audit.err)
 	add("TLS certificate", s.app.cert != nil, func() error { return s.app.cert.err(s.app.cfg.Now()) })

@@ -47,6 +47,9 @@ type Settings struct {
 	// Hosts are other hosts of the instance whose parts are asked for. They are read again
 	// when the file changes.
 	Hosts []parts.Host `yaml:"hosts"`
+	// Published says where clients get the instance's trust root, for a host that does not
+	// publish it and is not told by Hosts: before a new key signs it has to be there.
+	Published Published `yaml:"published"`
 	// Listeners are addresses besides Listen, for some roles alone.
 	Listeners []Listener `yaml:"listeners"`
 	// Socket says who may connect to the Unix sockets among the addresses.
@@ -189,6 +192,9 @@ func (s *Settings) check() error {
 	if err := s.checkHosts(); err != nil {
 		return err
 	}
+	if err := s.Published.check(); err != nil {
+		return err
+	}
 	if strings.HasPrefix(s.Anchor, s3.Scheme) {
 		if _, err := s3.ParseURL(s.Anchor); err != nil {
 			return err
@@ -241,6 +247,9 @@ func (s Settings) over(flags Settings) Settings {
 	}
 	s.Parts = append(s.Parts, flags.Parts...)
 	s.Hosts = append(s.Hosts, flags.Hosts...)
+	if flags.Published != (Published{}) {
+		s.Published = flags.Published
+	}
 	s.Listeners = append(s.Listeners, flags.Listeners...)
 	if flags.Audit != (AuditSettings{}) {
 		s.Audit = flags.Audit

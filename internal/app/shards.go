@@ -193,7 +193,7 @@ func (s *services) openShard(ctx context.Context, role string, g rotation.Genera
 	if d.tree, err = s.openLog(ctx, shardPart(d.name()), cfg); err != nil {
 		return nil, err
 	}
-	if g.Number > 1 {
+	if len(st.generations(role)) > 1 { // also where a switch was written down and not done
 		err = s.rememberKey(d)
 	}
 	if err == nil {
@@ -240,10 +240,12 @@ func (s *services) openShardService(ctx context.Context, d *shard, host string, 
 }
 
 // logKey gives the key of a shard, which open opens. Of one that was given up the public
-// half is left, which is all that reading needs.
+// half is left, which is all that reading needs; so it may be of one that never will sign.
 func (k *keeper) logKey(name string, g rotation.Generation, open func() (crypto.Signer, error)) (crypto.Signer, error) {
 	if held(roleKey(name), g) {
-		return open()
+		if key, err := open(); err == nil || g.Phase() != rotation.Abandoned {
+			return key, err
+		}
 	}
 	pub, err := k.known(name)
 	if err != nil {
@@ -320,8 +322,9 @@ func (s *services) hand(ctx context.Context, next *shard) error {
 }
 
 // logReady says why a log cannot go on in another one now. Where that one is there, its
-// first entry is too then.
-func (s *services) logReady(ctx context.Context, role string) error {
+// first entry is too then. A log that takes nothing, for whatever reason, can be left
+// behind when its key was stolen; else it is to be mended first.
+func (s *services) logReady(ctx context.Context, role string, stolen bool) error {
 	active := s.active(role)
 	if active == nil {
 		return sigbox.Errorf(sigbox.NotFound, "this instance has no log %s", role)
@@ -330,7 +333,7 @@ func (s *services) logReady(ctx context.Context, role string) error {
 		return sigbox.Errorf(sigbox.Frozen, "the v1 log is turned off: it takes no entries, and neither would another one").
 			WithHint("rekor-v1: true in the settings turns it on")
 	}
-	if err := active.tree.Err(); err != nil {
+	if err := active.tree.Err(); err != nil && !stolen {
 		return err
 	}
 	waiting, ok := rotation.Next(s.app.state.get().generations(role))

@@ -35,6 +35,7 @@ const (
 	// signedPartFile is what this host gives to others, partsDir has what these gave.
 	signedPartFile = "part.signed.json"
 	partsDir       = "parts"
+	publishedDir   = "published"
 	settingsFile   = "config.yaml"
 	keyDir         = "keys"
 	dbDir          = "db"

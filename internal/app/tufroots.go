@@ -45,15 +45,16 @@ func (r *rotator) onlineKey(ctx context.Context, a *ceremony.Answer) (key crypto
 	gens := r.state.get().generations(tufKey)
 	for _, name := range []string{generationKey(tufKey, rotation.Current(gens).Number), nextKey(tufKey, gens)} {
 		kind, _ := kindOf(name)
-		if key, err = r.keeper.open(ctx, name, kind, next); err != nil {
+		key, err = r.keeper.open(ctx, name, kind, false)
+		if err != nil && !next {
 			return nil, false, err
 		}
-		if is(key, a.Request.TUF) {
+		if err == nil && is(key, a.Request.TUF) {
 			break
 		}
-		next = true
+		key, next = nil, true
 	}
-	if !is(key, a.Request.TUF) {
+	if key == nil { // a request makes the key that it is for
 		return nil, false, sigbox.Errorf(sigbox.Conflict, "the answer is for a key of TUF's other metadata that was replaced since it was asked for").
 			WithHint("make a new request, and have that answered")
 	}

@@ -46,9 +46,11 @@ type Generation struct {
 	Number int `json:"number"`
 	// Overlap is how long this key is published before it signs.
 	Overlap Span `json:"overlap,omitzero"`
-	// Made is when the key was made, Published since when clients are told to trust
-	// it, Signing since when it signs.
+	// Made is when the key was made, Offered since when somebody may have been told of it,
+	// Published since when clients are told to trust it, Signing since when it signs.
+	// Between Offered and Published lies what is not known to be done.
 	Made      time.Time `json:"made,omitzero"`
+	Offered   time.Time `json:"offered,omitzero"`
 	Published time.Time `json:"published,omitzero"`
 	Signing   time.Time `json:"signing,omitzero"`
 	// Compromised is since when others may have had the key; zero for never.
@@ -111,8 +113,10 @@ func (g Generation) Phase() Phase {
 }
 
 // Trusted reports whether clients are told of the generation: that they trust it for what
-// it has signed, or will sign. One of which they were told stays, with its end.
-func (g Generation) Trusted() bool { return g.Phase() != Abandoned || !g.Published.IsZero() }
+// it has signed, or will sign. One of which they may have been told stays, with its end.
+func (g Generation) Trusted() bool {
+	return g.Phase() != Abandoned || !g.Published.IsZero() || !g.Offered.IsZero()
+}
 
 // Held reports whether its private key is there to be used.
 func (g Generation) Held() bool { return g.Retired.IsZero() }
@@ -193,6 +197,19 @@ func ends(g Generation, rules Rules, at time.Time) time.Time {
 		return g.Compromised
 	}
 	return at.Add(rules.Tail)
+}
+
+// Offer records that clients may be told of the generation that is on its way to sign from
+// now on. It is recorded before the first of them can be. The list that is given stays as
+// it is; changed is false if that has it, or there is none.
+func Offer(gens []Generation, now time.Time) (offered []Generation, changed bool) {
+	last := len(gens) - 1
+	if g := gens[last]; !g.waits() || !g.Offered.IsZero() || !g.Published.IsZero() {
+		return gens, false
+	}
+	gens = slices.Clone(gens)
+	gens[last].Offered = second(now)
+	return gens, true
 }
 
 // Done records that a step was done at now. The list that is given stays as it is.

@@ -305,6 +305,32 @@ func TestPlanIsWhatHappens(t *testing.T) {
 	})
 }
 
+// TestOffer: what is on its way is offered once, and stays trusted from then on, whether it
+// is published or taken back.
+func TestOffer(t *testing.T) {
+	now := begun().Add(day)
+	if _, changed := rotation.Offer(rotation.First(begun()), now); changed {
+		t.Error("a key that signs is offered")
+	}
+	gens, err := rotation.Begin(rotation.First(begun()), rotation.Generation{}, rotation.Rules{}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offered, changed := rotation.Offer(gens, now)
+	if !changed || !gens[1].Offered.IsZero() || offered[1].Offered.IsZero() || offered[1].Phase() != rotation.Made {
+		t.Errorf("found %+v", offered)
+	}
+	if _, changed := rotation.Offer(offered, now); changed {
+		t.Error("it is offered twice")
+	}
+	for trusted, gens := range map[bool][]rotation.Generation{true: offered, false: gens} {
+		taken, err := rotation.Abandon(gens, now)
+		if err != nil || taken[1].Trusted() != trusted {
+			t.Errorf("offered %v: found %+v, %v", trusted, taken, err)
+		}
+	}
+}
+
 // TestSpan: a span is written as text, and read again.
 func TestSpan(t *testing.T) {
 	text, err := rotation.Span(36 * time.Hour).MarshalText()
