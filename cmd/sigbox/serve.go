@@ -156,15 +156,15 @@ To log in with a password instead of a token:
 
 const readyPartText = `sigbox is ready at %[1]s with a part of an instance: %[2]s
 
-What it has is described in %[3]s. Copy that file to the
-instance's other hosts, and name it under "parts" in their settings. Clients trust
-the instance by the root of the host that has the TUF repository.
+The instance's other hosts have to know it: add what is in %[3]s
+to "hosts" in their settings, and they ask it for what it has. Clients trust the
+instance by the root of the host that has the TUF repository.
 `
 
 // printReady says that the instance is up, how to trust it and how to sign.
 func printReady(w io.Writer, a *app.App) error {
 	if roles := a.Only(); roles != "" {
-		_, err := fmt.Fprintf(w, readyPartText, a.URL(), roles, shellQuote(a.PartFile()))
+		_, err := fmt.Fprintf(w, readyPartText, a.URL(), roles, shellQuote(a.HostFile()))
 		return err
 	}
 	_, err := fmt.Fprintf(w, readyText, a.URL(), shellQuote(a.RootFile()), shellQuote(a.Data()))

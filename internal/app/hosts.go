@@ -15,7 +15,7 @@ import (
 const (
 	// askEvery is how often other hosts are asked for their parts, and askTimeout bounds
 	// one question.
-	askEvery   = 10 * time.Second
+	askEvery   = 5 * time.Second
 	askTimeout = 5 * time.Second
 )
 

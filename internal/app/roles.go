@@ -117,6 +117,9 @@ func (a *App) Only() string {
 // PartFile is the path of what the instance's other hosts have to know of this one.
 func (a *App) PartFile() string { return filepath.Join(a.cfg.Data, partFile) }
 
+// HostFile is the path of how the settings of the instance's other hosts name this one.
+func (a *App) HostFile() string { return filepath.Join(a.cfg.Data, hostFile) }
+
 // elsewhere refuses what only a host with a role can do.
 func elsewhere(r Role, what string) error {
 	return sigbox.Errorf(sigbox.NotFound, "this host has no %s", what).WithHint("ask on the host that has the role %s", r)
