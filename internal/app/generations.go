@@ -40,12 +40,12 @@ func (s *state) offer(role string, now time.Time) {
 
 // offerAll notes it of all roles that were rotated: a start tells clients of what there
 // is.
-func (r *record) offerAll(now time.Time) error {
-	for role, gens := range r.get().Generations {
+func (f *record) offerAll(now time.Time) error {
+	for role, gens := range f.get().Generations {
 		if _, changed := rotation.Offer(gens, now); !changed {
 			continue
 		}
-		if err := r.change(func(s *state) { s.offer(role, now) }); err != nil {
+		if err := f.change(func(s *state) { s.offer(role, now) }); err != nil {
 			return err
 		}
 	}
