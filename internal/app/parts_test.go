@@ -270,7 +270,7 @@ func TestRolesRefused(t *testing.T) {
 		"ca is named twice":          {Only: []app.Role{"ca", "tsa", "ca"}},
 		"copy of the file part.json": {Only: []app.Role{"ca"}, Parts: []string{damaged}},
 		"parts, hosts: expected at":  {Parts: make([]string, 33)},
-		"expected a file of at most": {Parts: []string{t.TempDir()}},
+		"expected a regular file":    {Parts: []string{t.TempDir()}},
 	} {
 		flags.Listen = "127.0.0.1:0"
 		_, err := app.Start(t.Context(), app.Config{Data: t.TempDir(), Flags: flags})

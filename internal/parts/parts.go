@@ -14,15 +14,14 @@ package parts
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/sigbox/sigbox"
+	"github.com/sigbox/sigbox/internal/atomicfile"
 	"github.com/sigbox/sigbox/wire/trust"
 )
 
@@ -75,25 +74,16 @@ func Read(paths []string) (*List, error) {
 }
 
 func readFile(path string) (*trust.ClientTrustConfig, error) {
-	f, err := os.Open(path) // #nosec G304 -- the operator names it
+	b, info, err := atomicfile.Read(path, trust.MaxSize)
+	if _, told := errors.AsType[*sigbox.Error](err); told {
+		return nil, sigbox.Errorf(sigbox.Invalid, "parts: %w", err)
+	}
 	if err != nil {
 		return nil, err
-	}
-	defer func() { _ = f.Close() }() // only read from
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > trust.MaxSize {
-		return nil, sigbox.Errorf(sigbox.Invalid, "parts: %s: expected a file of at most %d bytes", path, trust.MaxSize)
 	}
 	if perm := info.Mode().Perm(); perm&0o022 != 0 {
 		return nil, sigbox.Errorf(sigbox.Denied, "parts: %s can be changed by others than its owner (mode %o), and what it says is trusted", path, perm).
 			WithHint("chmod go-w %s", path)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, trust.MaxSize))
-	if err != nil {
-		return nil, err
 	}
 	config, err := parse(b)
 	if err != nil {

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"sync"
 	"time"
 
@@ -54,15 +52,11 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 
 // readBounded reads a file of at most MaxSigned bytes; none is empty.
 func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path) // #nosec G304 -- in the data directory
+	b, _, err := atomicfile.Read(path, MaxSigned)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // only read from
-	return io.ReadAll(io.LimitReader(f, MaxSigned+1))
+	return b, err
 }
 
 // Set replaces what is said, a ClientTrustConfig and where the trust root is, if it has
