@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -249,7 +250,12 @@ func (c javaClient) verify(_ *instance, file, bundle, email, issuer string) erro
 }
 
 // rsClient is the sigstore-rs library, through rs/.
-type rsClient struct{ binary, home string }
+type rsClient struct {
+	binary, home string
+	// front is where authority and log are, "" for the instance's URL: the client is told of
+	// one.
+	front string
+}
 
 func (c rsClient) name() string { return "sigstore-rs" }
 
@@ -258,7 +264,7 @@ func (c rsClient) trustConfig() string { return filepath.Join(c.home, "client_tr
 // trust gives the client what sigbox exports for it, as a file: the TUF repository that
 // the library asks is Sigstore's own.
 func (c rsClient) trust(in *instance) error {
-	config, err := exec.Command(in.binary, "trust", "export", "--data", in.data, "--format", "client-trust-config").Output()
+	config, err := exec.Command(in.binary, "trust", "export", "--data", filepath.Dir(in.rootFile), "--format", "client-trust-config").Output()
 	if err != nil {
 		return err
 	}
@@ -276,7 +282,7 @@ func (c rsClient) lacks(version string) string {
 func (c rsClient) v1(string) client { return c }
 
 func (c rsClient) sign(in *instance, token, file, bundle string) error {
-	return command(c.home, nil, c.binary, "sign", in.url, token, file, bundle)
+	return command(c.home, nil, c.binary, "sign", cmp.Or(c.front, in.url), token, file, bundle)
 }
 
 func (c rsClient) verify(_ *instance, file, bundle, email, issuer string) error {
