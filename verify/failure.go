@@ -70,6 +70,8 @@ type Failure struct {
 	step  Step
 	err   *sigbox.Error
 	trial *trial // as far as it went; nil when the bundle's form was wrong
+	// unlisted: what falls short is by somebody whom the trust root does not list.
+	unlisted bool
 	// progress is how many steps were gone through; it tells failures of several
 	// bundles and roots apart, since not all kinds of bundle have the same order.
 	progress int
@@ -103,6 +105,10 @@ func (f *Failure) Signer() (sigbox.Identity, bool) {
 	}
 	return f.trial.signer.leaf.identity, true
 }
+
+// Unlisted reports whether the bundle falls short for the sake of a log or an authority
+// that the trust root does not list: a newer one may. A bundle by strangers looks the same.
+func (f *Failure) Unlisted() bool { return f.unlisted }
 
 // Error says what was expected, what was found and what to do.
 func (f *Failure) Error() string { return f.err.Error() }
@@ -155,6 +161,12 @@ func tooFew(step Step, what string, want, got int) *Failure {
 		wanted += " of distinct operators"
 	}
 	return mismatch(step, what, wanted, got)
+}
+
+// strange marks a Failure as one for the sake of somebody whom the trust root does not list.
+func (f *Failure) strange() *Failure {
+	f.unlisted = true
+	return f
 }
 
 // hint adds the next step to take.

@@ -63,7 +63,7 @@ func (t *trial) entries() error {
 		case unusable != nil:
 			f = f.hint("the trust root lists a log of the bundle's that cannot be used: %v", unusable)
 		case others > 0:
-			f = f.hint("the bundle has %d of logs that the trust root does not list: is it the right one?", others)
+			f = f.hint("the bundle has %d of logs that the trust root does not list: is it the right one?", others).strange()
 		}
 		return f
 	}

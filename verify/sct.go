@@ -64,3 +64,13 @@ func promised(logs []*ctLog, s *cert.SCT, l *leaf, issuer *x509.Certificate) (pr
 	}
 	return promise{}, first
 }
+
+// strangers reports whether the certificate has SCTs of logs that the trust root does not
+// list.
+func (t *trial) strangers() bool {
+	if t.signer.leaf == nil {
+		return false
+	}
+	scts, err := cert.SCTList(t.signer.leaf.cert)
+	return err == nil && len(scts) > len(t.promises)
+}

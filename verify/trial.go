@@ -319,7 +319,7 @@ func (t *trial) time() error {
 	if have := operators(by, func(s string) string { return s }); have < demanded {
 		f := tooFew(StepTime, "times that the trust root vouches for", demanded, have)
 		if other := len(t.tokens) - len(t.stamps); other > 0 {
-			f = f.hint("the bundle has %d of authorities that the trust root does not list: is it the right one?", other)
+			f = f.hint("the bundle has %d of authorities that the trust root does not list: is it the right one?", other).strange()
 		}
 		return f
 	}
@@ -372,7 +372,7 @@ func (t *trial) certificate() error {
 		return refuse(StepCertificate, "the certificate was issued by %q, which the trust root lists, but which cannot be used: %w", t.signer.leaf.cert.Issuer, problem)
 	case len(paths) == 0:
 		return refuse(StepCertificate, "the certificate was issued by %q, which the trust root does not list", t.signer.leaf.cert.Issuer).
-			hint("is it the right trust root?")
+			hint("is it the right trust root?").strange()
 	}
 	var outOfTime, unsound error
 	for _, p := range paths {
@@ -410,7 +410,11 @@ func (t *trial) path(p path) error {
 
 func (t *trial) sct() error {
 	if have := operators(t.promises, func(p promise) string { return p.operator }); have < t.demands.SCTs {
-		return tooFew(StepSCT, "promises by certificate logs of the trust root", t.demands.SCTs, have)
+		f := tooFew(StepSCT, "promises by certificate logs of the trust root", t.demands.SCTs, have)
+		if t.strangers() {
+			f = f.strange()
+		}
+		return f
 	}
 	return nil
 }

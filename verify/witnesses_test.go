@@ -309,3 +309,39 @@ func TestTogether(t *testing.T) {
 		t.Errorf("found %v, expected the artifact not to be read", err)
 	}
 }
+
+// TestUnlisted: what is by somebody whom the trust root does not list is told from all
+// else that is wrong: a newer trust root may list him.
+func TestUnlisted(t *testing.T) {
+	t.Parallel()
+	w, others := sigboxtest.New(t), sigboxtest.New(t).Root()
+	unlisted := func(what string, root *sigbox.TrustedRoot, b *sigbox.Bundle, step verify.Step, want bool) {
+		t.Helper()
+		_, err := verifier(t, root).Verify(verify.Bytes(artifact), b, ada())
+		f, ok := errors.AsType[*verify.Failure](err)
+		if !ok || f.Step() != step || f.Unlisted() != want {
+			t.Errorf("%s: expected a failure at %v that is %t, found %v", what, step, want, err)
+		}
+	}
+	for what, tt := range map[string]struct {
+		change func(*sigbox.TrustedRoot)
+		step   verify.Step
+	}{
+		"log":    {func(r *sigbox.TrustedRoot) { r.Logs = others.Logs }, verify.StepLog},
+		"CA":     {func(r *sigbox.TrustedRoot) { r.CertificateAuthorities = others.CertificateAuthorities }, verify.StepCertificate},
+		"CT log": {func(r *sigbox.TrustedRoot) { r.CTLogs = others.CTLogs }, verify.StepSCT},
+	} {
+		root := w.Root()
+		tt.change(root)
+		unlisted(what, root, w.Sign(artifact, sigboxtest.Options{}), tt.step, true)
+	}
+	bare := *w.Sign(artifact, sigboxtest.Options{})
+	bare.Timestamps = [][]byte{strangeTimestamp(t, bare.Message.Signature)}
+	unlisted("TSA", w.Root(), &bare, verify.StepTime, true)
+	bare.Timestamps = nil
+	unlisted("no time", w.Root(), &bare, verify.StepTime, false)
+	bare = *w.Sign(artifact, sigboxtest.Options{})
+	bare.Entries = nil
+	unlisted("no entry", w.Root(), &bare, verify.StepLog, false)
+	unlisted("no SCT", w.Root(), w.Sign(artifact, sigboxtest.Options{Fault: sigboxtest.FaultNamed("no-sct")}), verify.StepSCT, false)
+}

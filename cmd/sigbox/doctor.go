@@ -16,6 +16,7 @@ import (
 	"github.com/sigbox/sigbox/internal/instance"
 	"github.com/sigbox/sigbox/internal/remote"
 	"github.com/sigbox/sigbox/sign"
+	"github.com/sigbox/sigbox/verify"
 )
 
 // doctorFlags are the flags of doctor.
@@ -188,7 +189,7 @@ func (e *env) doctorSigns(f doctorFlags, c *doctor.Config) {
 		if err != nil {
 			return nil, err
 		}
-		s, err := e.doctorSigner(examined.Client, t, root, config)
+		s, err := e.doctorSigner(ctx, examined.Client, t, root, config)
 		if err != nil {
 			return nil, err
 		}
@@ -197,7 +198,7 @@ func (e *env) doctorSigns(f doctorFlags, c *doctor.Config) {
 }
 
 // doctorSigner signs as the verb sign does by default.
-func (e *env) doctorSigner(client *remote.Client, t sign.Token, root *sigbox.TrustedRoot, config *sigbox.SigningConfig) (*sign.Signer, error) {
+func (e *env) doctorSigner(ctx context.Context, client *remote.Client, t sign.Token, root *sigbox.TrustedRoot, config *sigbox.SigningConfig) (*sign.Signer, error) {
 	a, err := selectAuthority(config, client, e.now())
 	if err != nil {
 		return nil, err
@@ -206,7 +207,11 @@ func (e *env) doctorSigner(client *remote.Client, t sign.Token, root *sigbox.Tru
 	if err != nil {
 		return nil, err
 	}
-	check, err := selfCheck([]*sigbox.TrustedRoot{root}, nil)
+	r, err := e.newRenewal(trustFlags{}, forSigning, trusted{roots: []*sigbox.TrustedRoot{root}}, verify.Config{}) // it is the newest
+	if err != nil {
+		return nil, err
+	}
+	check, err := r.selfCheck(ctx, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -37,11 +37,10 @@ func (j *judge) parallel() int {
 
 // judge verifies artifacts, all by the same trust and policy.
 type judge struct {
-	verifier *verify.Verifier
+	trust    *renewal
 	policy   sigbox.Policy
 	evidence evidenceFlags
 	stdin    io.Reader
-	source   string // of the trust, for people
 	offline  bool
 	lookup   *lookup
 	images   *oci.Client // nil where there are none
@@ -65,17 +64,15 @@ func (e *env) newJudge(ctx context.Context, f verifyFlags) (*judge, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &judge{policy: p, annotations: annotations, evidence: f.evidence, stdin: e.stdin, source: f.trustWord(), offline: f.trust.offline}
-	config := verify.Config{Conditions: condition.CEL{}}
+	j := &judge{policy: p, annotations: annotations, evidence: f.evidence, stdin: e.stdin, offline: f.trust.offline}
+	t := trusted{source: f.trustWord()}
 	if !f.ignoreLog {
-		t, err := e.loadTrust(ctx, f.trust, forVerifying)
-		if err != nil {
+		if t, err = e.loadTrust(ctx, f.trust, forVerifying); err != nil {
 			return nil, err
 		}
-		config.Roots, j.source = t.roots, t.source
 		j.lookup = e.newLookup(ctx, f.trust, t, p.Keys)
 	}
-	j.verifier, err = verify.New(config)
+	j.trust, err = e.newRenewal(f.trust, forVerifying, t, verify.Config{Conditions: condition.CEL{}})
 	return j, err
 }
 
@@ -362,19 +359,22 @@ func (o *outcome) fail(err error, at place) {
 
 // verify puts the question to the library.
 func (j *judge) verify(ctx context.Context, a artifact, bundles []*sigbox.Bundle) ([]*verify.Verdict, error) {
-	return j.verifyBy(ctx, a, bundles, j.policy)
+	if a.stdin { // it is read but once
+		return j.verifyBy(ctx, j.trust.verifier.Load(), a, bundles, j.policy)
+	}
+	return j.trust.judge(ctx, func(v *verify.Verifier) ([]*verify.Verdict, error) { return j.verifyBy(ctx, v, a, bundles, j.policy) })
 }
 
-func (j *judge) verifyBy(ctx context.Context, a artifact, bundles []*sigbox.Bundle, p sigbox.Policy) ([]*verify.Verdict, error) {
+func (j *judge) verifyBy(ctx context.Context, v *verify.Verifier, a artifact, bundles []*sigbox.Bundle, p sigbox.Policy) ([]*verify.Verdict, error) {
 	switch {
 	case a.stdin:
-		return j.verifier.VerifyAll(verify.Reader(readerWith(ctx, j.stdin)), bundles, p)
+		return v.VerifyAll(verify.Reader(readerWith(ctx, j.stdin)), bundles, p)
 	case a.list != nil:
-		return j.verifier.VerifyAll(verify.Bytes(a.list.content), bundles, p)
+		return v.VerifyAll(verify.Bytes(a.list.content), bundles, p)
 	case a.payload != nil:
-		return j.verifier.VerifyAll(verify.Bytes(a.payload), bundles, p)
+		return v.VerifyAll(verify.Bytes(a.payload), bundles, p)
 	case a.path == "":
-		return j.verifier.VerifyAll(verify.Named(a.digest), bundles, p)
+		return v.VerifyAll(verify.Named(a.digest), bundles, p)
 	}
 	f, err := openRegular(a.path)
 	if err != nil {
@@ -386,7 +386,7 @@ func (j *judge) verifyBy(ctx context.Context, a artifact, bundles []*sigbox.Bund
 		buf = new([smallArtifact]byte)
 	}
 	defer j.held.Put(buf)
-	return j.verifier.VerifyAll(content(readerWith(ctx, f), buf[:]), bundles, p)
+	return v.VerifyAll(content(readerWith(ctx, f), buf[:]), bundles, p)
 }
 
 // smallArtifact is how much of an artifact is read at first, in bytes. Most are

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto"
 	"crypto/x509"
 
@@ -12,13 +13,10 @@ import (
 // selfCheck makes the function that judges what we have signed ourselves, by the
 // trust roots that others will judge it by. key is nil, or what we sign with in
 // place of an identity.
-func selfCheck(roots []*sigbox.TrustedRoot, key crypto.Signer) (func(*sigbox.Bundle, sigbox.Identity) error, error) {
-	v, err := verify.New(verify.Config{Roots: roots})
-	if err != nil {
-		return nil, err
-	}
+func (r *renewal) selfCheck(ctx context.Context, key crypto.Signer) (func(*sigbox.Bundle, sigbox.Identity) error, error) {
 	var der []byte
 	if key != nil {
+		var err error
 		if der, err = x509.MarshalPKIXPublicKey(key.Public()); err != nil {
 			return nil, sigbox.Errorf(sigbox.Invalid, "cannot write the public key of the key to sign with: %w", err)
 		}
@@ -34,7 +32,9 @@ func selfCheck(roots []*sigbox.TrustedRoot, key crypto.Signer) (func(*sigbox.Bun
 		} else {
 			p.Identities = []sigbox.IdentityMatch{{Subject: id.Subject, Issuer: id.Issuer}}
 		}
-		_, err = v.Verify(verify.Digest(d), b, p)
+		_, err = r.judge(ctx, func(v *verify.Verifier) ([]*verify.Verdict, error) {
+			return v.VerifyAll(verify.Digest(d), []*sigbox.Bundle{b}, p)
+		})
 		return err
 	}, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/sigbox/sigbox/internal/keys"
 	"github.com/sigbox/sigbox/oci"
 	"github.com/sigbox/sigbox/sign"
+	"github.com/sigbox/sigbox/verify"
 	"github.com/sigbox/sigbox/wire/bundle"
 	"github.com/sigbox/sigbox/wire/cosign"
 	"github.com/sigbox/sigbox/wire/timestamp"
@@ -145,7 +146,7 @@ func (e *env) prepareToSign(ctx context.Context, f signFlags, args []string) (*s
 		return nil, err
 	}
 	run.instance = t.name
-	if run.signer, err = e.newSigner(f, t); err != nil {
+	if run.signer, err = e.newSigner(ctx, f, t); err != nil {
 		return nil, err
 	}
 	run.identity, err = run.signer.Identity(ctx)
@@ -167,7 +168,7 @@ func (e *env) confirmPublic(f signFlags, t trusted) error {
 }
 
 // newSigner puts a signer together from a signing config.
-func (e *env) newSigner(f signFlags, t trusted) (*sign.Signer, error) {
+func (e *env) newSigner(ctx context.Context, f signFlags, t trusted) (*sign.Signer, error) {
 	client := e.remote()
 	if f.login.insecureHTTP || t.insecureHTTP {
 		client = client.WithHTTP()
@@ -189,7 +190,11 @@ func (e *env) newSigner(f signFlags, t trusted) (*sign.Signer, error) {
 		config.CA = a.ca
 		config.Token = (&tokenSource{env: e, flags: f.login, client: client, issuer: a.issuer}).token
 	}
-	if config.Verify, err = selfCheck(t.roots, config.Key); err != nil {
+	r, err := e.newRenewal(f.trust, forSigning, t, verify.Config{})
+	if err != nil {
+		return nil, err
+	}
+	if config.Verify, err = r.selfCheck(ctx, config.Key); err != nil {
 		return nil, err
 	}
 	return sign.New(config)

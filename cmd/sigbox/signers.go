@@ -16,7 +16,7 @@ func (j *judge) signers(ctx context.Context, a artifact, bundles []*sigbox.Bundl
 	ask := func(name string, ids []sigbox.IdentityMatch, keys []sigbox.PublicKey) {
 		p := j.policy
 		p.Threshold, p.Identities, p.Keys = 0, ids, keys
-		_, err := j.verifyBy(ctx, a, bundles, p)
+		_, err := j.verifyBy(ctx, j.trust.verifier.Load(), a, bundles, p)
 		all = append(all, policySignerJSON{name, err == nil})
 	}
 	for _, id := range j.policy.Identities {

@@ -28,6 +28,11 @@ const (
 	refreshPause = time.Hour
 	// unreachableFile bears the time of the last vain attempt.
 	unreachableFile = "unreachable"
+	// renewalPause is how often at most an instance is asked for a newer trust root for
+	// the sake of something that the present one does not list.
+	renewalPause = time.Minute
+	// renewedFile bears the time at which that was done last.
+	renewedFile = "renewed"
 )
 
 // trustFlags say whom to trust and, to sign, which services to use.
@@ -157,12 +162,17 @@ func (e *env) instanceTrust(ctx context.Context, f trustFlags, p purpose, store 
 		return trusted{}, err
 	}
 	t.name, t.insecureHTTP = i.Name, i.InsecureHTTP
-	r := refresher{env: e, client: client, instance: i, mark: filepath.Join(store.Cache(i.Name), unreachableFile), offline: f.offline}
+	r := refresher{
+		env: e, client: client, instance: i, offline: f.offline,
+		mark: filepath.Join(store.Cache(i.Name), unreachableFile), renewed: filepath.Join(store.Cache(i.Name), renewedFile),
+	}
 	if p == forVerifying || t.roots == nil {
+		cached, _ := client.Cached(remote.TrustedRootTarget) // zero when there is none
 		target, err := r.target(ctx, remote.TrustedRootTarget)
 		if err != nil {
 			return trusted{}, err
 		}
+		r.asked = isNew(target, cached)
 		root, err := trust.ParseRoot(target.Data)
 		if err != nil {
 			return trusted{}, err
@@ -238,8 +248,12 @@ type refresher struct {
 	client   *remote.TUFClient
 	instance instance.Instance
 	// mark is a file that is touched when the repository could not be reached.
-	mark    string
+	mark string
+	// renewed is a file that is touched when it was asked for something that is not listed.
+	renewed string
 	offline bool
+	// asked: the repository has answered for this verb already.
+	asked bool
 }
 
 // target gives a target that may be relied on. What a person should know about
@@ -250,7 +264,7 @@ func (r refresher) target(ctx context.Context, name string) (remote.Target, erro
 		return r.offlineTarget(cached, err)
 	}
 	usable := err == nil && !cached.Expired
-	if usable && r.paused() {
+	if usable && r.env.touched(r.mark, refreshPause) {
 		return cached, nil
 	}
 	if !usable {
@@ -265,7 +279,7 @@ func (r refresher) target(ctx context.Context, name string) (remote.Target, erro
 	if err != nil && (sigbox.KindOf(err) != sigbox.Unavailable || ctx.Err() != nil) {
 		return remote.Target{}, err
 	}
-	r.pause()
+	r.env.touch(r.mark)
 	r.env.note("The trust material of %s could not be refreshed; what is here is good: %s.", r.instance.Name, r.env.freshness(cached))
 	return cached, nil
 }
@@ -291,23 +305,22 @@ func (r refresher) offlineTarget(cached remote.Target, err error) (remote.Target
 	return cached, err
 }
 
-// paused reports whether the repository was out of reach a short while ago.
-func (r refresher) paused() bool {
-	info, err := os.Stat(r.mark)
+// touched reports whether a mark was touched so short a while ago.
+func (e *env) touched(mark string, while time.Duration) bool {
+	info, err := os.Stat(mark)
 	if err != nil {
 		return false
 	}
-	age := r.env.now().Sub(info.ModTime())
-	return age >= 0 && age < refreshPause
+	age := e.now().Sub(info.ModTime())
+	return age >= 0 && age < while
 }
 
-// pause notes that the repository is out of reach. Where that cannot be written,
-// the next verb tries again.
-func (r refresher) pause() {
-	now := r.env.now()
-	err := os.Chtimes(r.mark, now, now)
-	if errors.Is(err, fs.ErrNotExist) && os.MkdirAll(filepath.Dir(r.mark), 0o700) == nil {
-		_ = os.WriteFile(r.mark, nil, 0o600)
+// touch notes the time in a mark. Where that cannot be written, the next verb tries again.
+func (e *env) touch(mark string) {
+	now := e.now()
+	err := os.Chtimes(mark, now, now)
+	if errors.Is(err, fs.ErrNotExist) && os.MkdirAll(filepath.Dir(mark), 0o700) == nil && os.WriteFile(mark, nil, 0o600) == nil {
+		_ = os.Chtimes(mark, now, now)
 	}
 }
 

@@ -185,7 +185,7 @@ func (e *env) judgeAll(ctx context.Context, f verifyFlags, args []string) (verif
 	reporter := &reporter{flags: f, policy: j.policy, args: args, artifacts: in.count()}
 	results, bundles := j.all(ctx, in.artifacts, reporter.result, bar.step)
 	bar.done()
-	report := newVerifyReport(j.source, results)
+	report := newVerifyReport(*j.trust.source.Load(), results)
 	report.nouns = in.nouns()
 	report.PassedOver, report.Missing = in.passed, len(in.missing)
 	report.PassedOver.Bundles += bundles

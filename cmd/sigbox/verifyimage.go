@@ -17,7 +17,7 @@ func (j *judge) image(ctx context.Context, o *outcome) {
 	o.from = make(map[*sigbox.Bundle]place)
 	s := signatures{judge: j, outcome: o}
 	if j.policy.Threshold > 1 {
-		s.tally = j.verifier.Tally(j.policy)
+		s.tally = j.trust.verifier.Load().Tally(j.policy)
 	}
 	found := false
 	for a, err := range j.images.Attachments(ctx, o.artifact.image, oci.Query{PredicateTypes: j.wantedTypes()}) {
