@@ -416,11 +416,16 @@ func encodeChain(chain [][]byte) string {
 }
 
 func (l local) CeremonyRequest(ctx context.Context, roles []string) ([]byte, error) {
-	return l.app.services.rotations.ask(ctx, roles)
+	r := l.app.services.rotations
+	r.ceremony.Lock()
+	defer r.ceremony.Unlock()
+	return r.ask(ctx, roles)
 }
 
 func (l local) CeremonyAccept(ctx context.Context, answer []byte) (CeremonyAccepted, error) {
 	s := l.app.services
+	s.rotations.ceremony.Lock()
+	defer s.rotations.ceremony.Unlock()
 	return acceptor{&s.rotations.rotator, s.rotations.acceptRoot, s.rotations.rotate}.accept(ctx, answer)
 }
 
@@ -480,6 +485,9 @@ func (o *offline) acceptFirst(ctx context.Context, answer []byte) (accepted Cere
 	st, err := loadState(o.cfg.Data)
 	if err != nil {
 		return accepted, diskError(o.cfg.Data, err)
+	}
+	if st.Complete { // since this was begun
+		return accepted, sigbox.Errorf(sigbox.Conflict, "the instance in %s was started meanwhile", o.cfg.Data).WithHint("try again")
 	}
 	keeper, err := newKeeper(&o.cfg, &settings)
 	if err != nil {

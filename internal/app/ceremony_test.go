@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -245,6 +246,50 @@ func authorities(t *testing.T, data string, root []byte, clock *instant) int {
 		t.Fatal(err)
 	}
 	return len(trusted.CertificateAuthorities)
+}
+
+// TestCeremoniesAtOnce: answers that are taken and requests that are made at the same time
+// lose nothing: the answer was taken or is refused, and the last request waits.
+func TestCeremoniesAtOnce(t *testing.T) {
+	desk, clock := newRoots(t), &instant{now: time.Now().UTC()}
+	cfg := offlineConfig(filepath.Join(t.TempDir(), "data"), clock)
+	request, err := app.BeginCeremony(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := accept(t, cfg, desk.sign(request, clock.Now())); err != nil {
+		t.Fatal(err)
+	}
+	a := apptest.Start(t, func(c *app.Config) { *c = cfg })
+	for range 5 {
+		clock.pass(time.Second) // requests differ in it
+		before, err := a.Admin().CeremonyRequest(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := desk.sign(before, clock.Now())
+		clock.pass(time.Second)
+		var group sync.WaitGroup
+		var requests [4][]byte
+		for i := range requests {
+			group.Go(func() {
+				var err error
+				if requests[i], err = a.Admin().CeremonyRequest(t.Context(), nil); err != nil {
+					t.Error(err)
+				}
+			})
+			group.Go(func() {
+				if _, err := a.Admin().CeremonyAccept(t.Context(), answer); err != nil && sigbox.KindOf(err) != sigbox.Conflict && sigbox.KindOf(err) != sigbox.NotFound {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		waiting := string(readFile(t, filepath.Join(a.Data(), "ceremony.request.json")))
+		if !slices.ContainsFunc(requests[:], func(r []byte) bool { return string(r) == waiting }) {
+			t.Error("another request waits than those that were made last")
+		}
+	}
 }
 
 // TestCeremonyRefused: what is not the whole and right answer to the last request is not

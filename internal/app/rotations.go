@@ -24,6 +24,10 @@ type rotations struct {
 	rotator
 	services *services
 
+	// ceremony is held while a request is made or its answer taken, so that the last request
+	// is the one that waits; before mu.
+	ceremony sync.Mutex
+
 	mu sync.Mutex // held while a role is rotated
 	// unfinished are the roles whose last step was written down and not done to its end;
 	// guarded by mu.

@@ -418,6 +418,78 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// TestMadeAlready: certificates that an answer comes with are shown, and those by a root of
+// the desk have to be what it would have made.
+func TestMadeAlready(t *testing.T) {
+	d, stranger := newPlace(t, ceremony.NewDesk{}, "ca-root", "tuf-root"), newPlace(t, ceremony.NewDesk{}, "ca-root", "tuf-root")
+	bob := newPlace(t, ceremony.NewDesk{Join: true}, "tuf-root")
+	b := newBox(t)
+	request := b.request("ca")
+	answer := d.sign(request, now).Answer
+	root, err := keys.Load(filepath.Join(d.dir, "keys", "ca-root.pem"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := func(file []byte) [][]byte {
+		t.Helper()
+		a, err := wire.ParseAnswer(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Chain(wire.CA)
+	}
+	own := chain(answer)
+	made := func(key crypto.PublicKey, number int, organization string, at time.Time, rootCertificate []byte) [][]byte {
+		t.Helper()
+		made, err := ca.NewChain(ca.ChainConfig{
+			Root: root, RootCertificate: rootCertificate, Intermediate: key, Number: number, Organization: organization, Now: func() time.Time { return at },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made
+	}
+	asks := b.keys["ca"].Public()
+	const other = "not one that this desk would have made"
+	for what, tt := range map[string]struct {
+		desk  *place
+		chain [][]byte
+		says  string // in the plan, or as the error that wants says
+		want  string
+	}{
+		"its own":              {d, own, "(ca-root of this desk)", ""},
+		"seen elsewhere":       {bob, own, "(no key of this desk)", ""},
+		"by another root":      {d, chain(stranger.sign(request, now).Answer), "", other},
+		"of another name":      {d, made(asks, 1, "Other", now, own[1]), "", other},
+		"of another number":    {d, made(asks, 7, "sigbox", now, own[1]), "", other},
+		"of a time to come":    {d, made(asks, 1, "sigbox", now.Add(48*time.Hour), own[1]), "", other},
+		"with another root":    {d, made(asks, 1, "sigbox", now, nil), "", other},
+		"of another key":       {bob, made(root.Public(), 1, "sigbox", now, own[1]), "", "not of the key that asks"},
+		"not by what is given": {bob, [][]byte{own[0], own[0]}, "", "not of the key that asks, or not by the root"},
+		"no certificate":       {bob, [][]byte{{1}, own[1]}, "", "that was made already"},
+		"no root":              {bob, [][]byte{own[0], {1}}, "", "that was made already"},
+	} {
+		a, err := wire.ParseAnswer(answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Chains[0].Certificates = tt.chain
+		file, err := a.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := tt.desk.plan(file, now, ceremony.Options{})
+		switch {
+		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%s: expected %q, found %v", what, tt.want, err)
+		case tt.want == "" && err != nil:
+			t.Errorf("%s: %v", what, err)
+		case tt.want == "" && !strings.Contains(strings.Join(plan.Lines, "\n"), tt.says):
+			t.Errorf("%s: expected %q, found %q", what, tt.says, plan.Lines)
+		}
+	}
+}
+
 // TestKeyMixedUp: a desk signs with the keys that it was made with.
 func TestKeyMixedUp(t *testing.T) {
 	d := newPlace(t, ceremony.NewDesk{}, "ca-root", "tuf-root")

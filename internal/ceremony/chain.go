@@ -42,21 +42,27 @@ func rootKeyOf(a ceremony.Authority) string {
 // planChains says which certificates this desk would make.
 func (p *Plan) planChains() error {
 	for _, asked := range p.answer.Request.Authorities {
-		if p.answer.Chain(asked.Authority) != nil {
-			p.say("certificate    of %s: made already", asked.Authority)
+		key, ok := p.desk.key(rootKeyOf(asked.Authority))
+		c := chainPlan{asked: asked, key: key}
+		var err error
+		if c.root, err = p.desk.certificate(rootKeyOf(asked.Authority)); err != nil {
+			return err
+		}
+		if made := p.answer.Chain(asked.Authority); made != nil {
+			if err := p.checkMade(c, made, ok); err != nil {
+				return err
+			}
 			continue
 		}
-		key, ok := p.desk.key(rootKeyOf(asked.Authority))
 		if !ok {
 			p.say("certificate    of %s: not made, this desk has no key %s", asked.Authority, rootKeyOf(asked.Authority))
 			continue
 		}
-		c := chainPlan{asked: asked, key: key}
-		var err error
-		if c.root, err = p.desk.certificate(key.Name); err != nil {
+		leaf, root, err := p.preview(c)
+		if err != nil {
 			return err
 		}
-		if c.shown, err = p.preview(c); err != nil {
+		if c.shown, err = p.describe(c, leaf, root); err != nil {
 			return err
 		}
 		p.say("")
@@ -99,23 +105,83 @@ func (p *Plan) chain(c chainPlan, root crypto.Signer, rootCertificate []byte) ([
 	})
 }
 
-// preview says what the certificates will say, from some that a key makes which is
-// thrown away.
-func (p *Plan) preview(c chainPlan) ([]string, error) {
+// checkMade says what a certificate says that an answer came with. If it is to be by a
+// root of this desk, it has to be what the desk would have made.
+func (p *Plan) checkMade(c chainPlan, made [][]byte, own bool) error {
+	role := c.asked.Authority
+	leaf, err := sigbox.ParseCertificate(made[0])
+	if err != nil {
+		return sigbox.Errorf(sigbox.Invalid, "the certificate of %s that was made already: %w", role, err)
+	}
+	root, err := sigbox.ParseCertificate(made[1])
+	if err != nil {
+		return sigbox.Errorf(sigbox.Invalid, "the root's certificate of %s that was made already: %w", role, err)
+	}
+	if string(leaf.RawSubjectPublicKeyInfo) != string(c.asked.Key) || leaf.CheckSignatureFrom(root) != nil {
+		return sigbox.Errorf(sigbox.NotVerified, "the certificate of %s that was made already is not of the key that asks, or not by the root that is given with it", role).
+			WithHint("begin anew with the request")
+	}
+	p.say("")
+	p.say("certificate    of %s: made already", role)
+	if !own {
+		p.say("  subject      %.200q", leaf.Subject)
+		p.say("  valid        %s to %s", leaf.NotBefore.Format(time.RFC3339), leaf.NotAfter.Format(time.RFC3339))
+		p.say("  may          %s", powers(leaf))
+		p.say("  by           %.200q", root.Subject)
+		p.say("  whose key is %s  (no key of this desk)", ceremony.Fingerprint(root.RawSubjectPublicKeyInfo))
+		return nil
+	}
+	return p.checkOwn(c, made, leaf)
+}
+
+// checkOwn refuses a certificate that this desk would not have made.
+func (p *Plan) checkOwn(c chainPlan, made [][]byte, leaf *x509.Certificate) error {
+	other := sigbox.Errorf(sigbox.NotVerified, "the certificate of %s that was made already is not one that this desk would have made", c.asked.Authority).
+		WithHint("begin anew with the request, and find out where the answer has been")
+	if string(c.root) != string(made[1]) {
+		return other // or it would be on record
+	}
+	previewed, root, err := p.preview(c)
+	if err != nil {
+		return err
+	}
+	want, err := p.describe(c, previewed, root)
+	if err != nil {
+		return err
+	}
+	said, err := p.describe(c, made[0], made[1])
+	if err != nil {
+		return err
+	}
+	would, err := sigbox.ParseCertificate(previewed)
+	if err != nil {
+		return err
+	}
+	want[validLine], p.Lines = said[validLine], append(p.Lines, said...)
+	if !slices.Equal(said, want) || leaf.NotBefore.After(would.NotBefore) || leaf.NotAfter.Sub(leaf.NotBefore) > would.NotAfter.Sub(would.NotBefore) {
+		return other
+	}
+	return nil
+}
+
+// preview makes the certificates by a key that is thrown away, to see what they will say.
+func (p *Plan) preview(c chainPlan) (leaf, root []byte, err error) {
 	throwaway, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, sigbox.Errorf(sigbox.Internal, "%w", err)
+		return nil, nil, sigbox.Errorf(sigbox.Internal, "%w", err)
 	}
 	chain, err := p.chain(c, throwaway, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	root := chain[1]
 	if c.root != nil {
-		root = c.root
+		return chain[0], c.root, nil
 	}
-	return p.describe(c, chain[0], root)
+	return chain[0], chain[1], nil
 }
+
+// validLine is the one of [Plan.describe] that depends on when it was made.
+const validLine = 3
 
 // describe says what a certificate says, with its root's key as the desk knows it.
 func (p *Plan) describe(c chainPlan, der, rootDER []byte) ([]string, error) {
