@@ -167,7 +167,7 @@ func TestLogins(t *testing.T) {
 	settings := "login:\n  connectors:\n"
 	for _, c := range []string{
 		"id: there, url: " + a.URL() + "/oidc, domains: [a.example]",
-		"id: otherwise, url: " + a.URL() + "/oidc/, domains: [b.example]",
+		"id: otherwise, url: " + strings.Replace(a.URL(), "127.0.0.1", "localhost", 1) + "/oidc, domains: [b.example]",
 		"id: private, url: 'https://0.0.0.0:1', domains: [c.example]",
 		"id: secret, url: " + a.URL() + "/other, domains: [d.example], client-secret: env:SIGBOX_TEST_UNSET",
 	} {

@@ -83,7 +83,7 @@ func TestTLS(t *testing.T) {
 		"good":              {nil, 60 * 24 * time.Hour, true, doctor.OK, "and is trusted here (TLS 1.3, HTTP/2)", ""},
 		"ends soon":         {nil, 20 * 24 * time.Hour, true, doctor.Warning, "expires in 19 days", "renew"},
 		"ends at once":      {nil, 6 * 24 * time.Hour, true, doctor.Problem, "expires in 5 days", "renew"},
-		"another name":      {[]string{"other.example"}, 60 * 24 * time.Hour, true, doctor.Problem, "is for other names: other.example", "host name of url:"},
+		"another name":      {[]string{"other.example"}, 60 * 24 * time.Hour, true, doctor.Problem, `is for other names: "other.example"`, "host name of url:"},
 		"unknown authority": {nil, 60 * 24 * time.Hour, false, doctor.Problem, "an authority that is not known here", "NODE_EXTRA_CA_CERTS"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -65,6 +65,7 @@ func (e *exam) third() []check {
 		{"issuers", func(ctx context.Context) []Finding { return e.issuers(ctx, p.config) }},
 		{"certificates", func(context.Context) []Finding { return e.authorities(p.root) }},
 		{"logs", func(ctx context.Context) []Finding { return e.logs(ctx, p) }},
+		{"sealed logs", func(ctx context.Context) []Finding { return e.shards(ctx, p) }},
 		{"signing", func(ctx context.Context) []Finding { return e.sign(ctx, p) }},
 	}
 }

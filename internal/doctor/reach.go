@@ -76,7 +76,7 @@ func (e *exam) provider(ctx context.Context, issuer string) Finding {
 	case err != nil:
 		return failed(Problem, err, "nobody can sign in there", "")
 	case strings.TrimRight(doc.Issuer, "/") != strings.TrimRight(issuer, "/"):
-		return Finding{Level: Problem, Found: fmt.Sprintf("the OpenID provider at %s calls itself %.200s", issuer, doc.Issuer), Means: "clients refuse its tokens", Do: "name it in the signing config as it names itself"}
+		return Finding{Level: Problem, Found: fmt.Sprintf("the OpenID provider at %s calls itself %.200q", issuer, doc.Issuer), Means: "clients refuse its tokens", Do: "name it in the signing config as it names itself"}
 	case len(doc.Algorithms) > 0 && !slices.Contains(doc.Algorithms, "RS256"):
 		return Finding{Level: Warning, Found: "the OpenID provider at " + issuer + " does not sign with RS256", Means: "cosign's --identity-token takes no other tokens", Do: "have the provider sign with RS256 for this client"}
 	}
@@ -150,9 +150,9 @@ func (e *exam) tls(ctx context.Context, url string) []Finding {
 // untrusted says why clients do not trust a certificate, and what helps.
 func untrusted(url string, s remote.TLSState) Finding {
 	leaf := s.Chain[0]
-	f := Finding{Level: Problem, Found: "the TLS certificate of " + url + " is not trusted: " + s.Err.Error(), Means: "clients refuse to connect"}
+	f := Finding{Level: Problem, Found: "the TLS certificate of " + url + " is not trusted: " + sigbox.DescribeX509(s.Err), Means: "clients refuse to connect"}
 	if _, ok := errors.AsType[x509.HostnameError](s.Err); ok {
-		f.Found = fmt.Sprintf("the TLS certificate of %s is for other names: %.300s", url, strings.Join(names(leaf), ", "))
+		f.Found = fmt.Sprintf("the TLS certificate of %s is for other names: %.300q", url, strings.Join(names(leaf), ", "))
 		f.Do = "get one for the host name of url: in the settings, or have clients use one of these names"
 		return f
 	}

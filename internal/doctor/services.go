@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/remote"
@@ -50,24 +51,32 @@ func (e *exam) chain(what string, ca sigbox.CertificateAuthority, means string) 
 // logs reads the newest checkpoint of each log, and whether it continues what was seen
 // of the log before.
 func (e *exam) logs(ctx context.Context, p published) (found []Finding) {
+	e.withMemory(func(dir string, keys []remote.LogKey) {
+		for _, l := range p.root.CTLogs {
+			if l.ValidFor.Contains(e.Now()) {
+				found = append(found, e.log(ctx, remote.LogConfig{URL: l.BaseURL, CT: true, Keys: keys, Memory: dir}))
+			}
+		}
+		for _, at := range e.logPlaces(p.config) {
+			found = append(found, e.log(ctx, remote.LogConfig{URL: at.URL, Version: at.MajorAPIVersion, Keys: keys, Memory: dir}))
+		}
+	}, p, &found)
+	return found
+}
+
+// withMemory does something with the keys of the logs, and with a copy of what was seen of
+// them.
+func (e *exam) withMemory(do func(dir string, keys []remote.LogKey), p published, found *[]Finding) {
 	dir, err := os.MkdirTemp("", "sigbox-doctor-")
 	if err != nil {
-		return []Finding{failed(Unknown, err, "", "set TMPDIR to a directory that can be written")}
+		*found = append(*found, failed(Unknown, err, "", "set TMPDIR to a directory that can be written"))
+		return
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // it is the system's to clean, if this fails
 	if e.Logs != "" {
 		copyFiles(e.Logs, dir)
 	}
-	keys := remote.LogKeys([]*sigbox.TrustedRoot{p.root})
-	for _, l := range p.root.CTLogs {
-		if l.ValidFor.Contains(e.Now()) {
-			found = append(found, e.log(ctx, remote.LogConfig{URL: l.BaseURL, CT: true, Keys: keys, Memory: dir}))
-		}
-	}
-	for _, at := range e.logPlaces(p.config) {
-		found = append(found, e.log(ctx, remote.LogConfig{URL: at.URL, Version: at.MajorAPIVersion, Keys: keys, Memory: dir}))
-	}
-	return found
+	do(dir, remote.LogKeys([]*sigbox.TrustedRoot{p.root}))
 }
 
 // logPlaces are the logs that a signer would write to now.
@@ -90,11 +99,8 @@ func (e *exam) log(ctx context.Context, at remote.LogConfig) Finding {
 		name = "the CT log at " + at.URL
 	}
 	r, err := e.Client.OpenLog(ctx, at)
-	switch {
-	case err != nil && sigbox.KindOf(err) == sigbox.NotVerified:
-		return failed(Problem, fmt.Errorf("%s: %w", name, err), "it shows a tree that nobody who is trusted has signed, or that has not what it has shown before", "if you run it: sigbox log fsck --data DIR; if you do not: keep what you have seen of it, and tell who runs it")
-	case err != nil:
-		return failed(Problem, err, "nothing can be signed: signatures are recorded there", "")
+	if err != nil {
+		return e.badLog(name, err, at.Memory, "nothing can be signed: signatures are recorded there")
 	}
 	head, _ := r.Head()
 	text := fmt.Sprintf("%s has %d entries under a good signature", name, head.Size)
@@ -102,6 +108,19 @@ func (e *exam) log(ctx context.Context, at remote.LogConfig) Finding {
 		text += ", and continues what was seen of it before"
 	}
 	return Finding{Level: OK, Found: text}
+}
+
+// badLog tells of a log that cannot be opened, which means something. What proves that one
+// was forked, or went back, is in the error's hint: where the checkpoint is that was seen,
+// and the one that is shown now.
+func (e *exam) badLog(name string, err error, memory, means string) Finding {
+	if sigbox.KindOf(err) != sigbox.NotVerified {
+		return failed(Problem, fmt.Errorf("%s: %w", name, err), means, "")
+	}
+	const do = "if you run it: find the other instance of it, or the newest copy of its data; docs/operations.md, \"When log and anchor disagree\"; if you do not: keep what you have seen of it, and tell who runs it"
+	f := failed(Problem, fmt.Errorf("%s: %w", name, err), "it shows a tree that nobody who is trusted has signed, or that has not what it has shown before", "")
+	f.Do = strings.TrimPrefix(strings.ReplaceAll(f.Do, memory, e.Logs)+"; "+do, "; ")
+	return f
 }
 
 // sign signs and verifies, as a client does.
