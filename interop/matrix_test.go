@@ -105,10 +105,14 @@ func serve(t *testing.T) *instance { return serveWith(t, "http", http.DefaultCli
 
 // serveWith is serve with further flags, and a client that is ready for them.
 func serveWith(t *testing.T, scheme string, client *http.Client, flags ...string) *instance {
+	return serveIn(t, scheme, client, freeAddr(t), filepath.Join(t.TempDir(), "data"), flags...)
+}
+
+// serveIn is serveWith at an address, in a directory.
+func serveIn(t *testing.T, scheme string, client *http.Client, addr, data string, flags ...string) *instance {
+	t.Helper()
 	binary := build(t)
-	dir := t.TempDir()
-	addr := freeAddr(t)
-	in := &instance{url: scheme + "://" + addr, issuer: scheme + "://" + addr + "/oidc", data: filepath.Join(dir, "data"), binary: binary}
+	in := &instance{url: scheme + "://" + addr, issuer: scheme + "://" + addr + "/oidc", data: data, binary: binary}
 	in.rootFile = filepath.Join(in.data, "root.json")
 
 	var log bytes.Buffer
