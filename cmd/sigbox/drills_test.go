@@ -65,6 +65,9 @@ func TestHostsApart(t *testing.T) {
 // TestAuditLog runs the commands of that section.
 func TestAuditLog(t *testing.T) { runSection(t, "Audit log", "sh", "sed") }
 
+// TestLimits runs the commands of that section.
+func TestLimits(t *testing.T) { runSection(t, "Limits", "sh", "sed", "curl") }
+
 // TestHandingOutTrust runs the commands of that section of docs/operations.md.
 func TestHandingOutTrust(t *testing.T) {
 	runSection(t, "Handing out trust", "sh", "tar", "sha256sum")

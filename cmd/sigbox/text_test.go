@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -179,6 +181,28 @@ func TestSplitHint(t *testing.T) {
 	} {
 		if text, hint := splitHint(tt.err); text != tt.text || hint != tt.hint {
 			t.Errorf("%v: %q, %q", tt.err, text, hint)
+		}
+	}
+}
+
+// TestVisibleJSON: what a terminal would act upon is escaped, and reads as before.
+func TestVisibleJSON(t *testing.T) {
+	for _, text := range []string{
+		"plain <&> Ümläut 漢字", "\u009b[2J", "\x7f", "\x1b[2J", "\u202egnp.exe", "zero\u200bwidth", "\U000e0041tag", "line\n\ttab", "broken \xff",
+	} {
+		var out bytes.Buffer
+		e := &env{stdout: &out}
+		if err := e.printJSON(map[string]string{"a": text}); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range out.String() {
+			if r != '\n' && r != ' ' && !isVisible(r) {
+				t.Errorf("%q: %U is printed", text, r)
+			}
+		}
+		var back map[string]string
+		if err := json.Unmarshal(out.Bytes(), &back); err != nil || back["a"] != strings.ToValidUTF8(text, "\ufffd") {
+			t.Errorf("%q: read as %q, %v", text, back["a"], err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -30,6 +31,11 @@ func FuzzPossession(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(csr, []byte(nil), []byte(nil))
+		f.Add(append(csr[:len(csr):len(csr)], 0), []byte(nil), []byte(nil)) // something after it
+		f.Add(csr[:len(csr)-1], []byte(nil), []byte(nil))
+		forged := bytes.Clone(csr)
+		forged[len(forged)-1] ^= 1 // in its signature
+		f.Add(forged, []byte(nil), []byte(nil))
 		spki, err := x509.MarshalPKIXPublicKey(k.Public())
 		if err != nil {
 			f.Fatal(err)

@@ -282,6 +282,21 @@ func FuzzToken(f *testing.F) {
 	f.Add(good[:len(good)-1] + "A")
 	f.Add(b64(`{"alg":"none"}`) + "." + payload + ".")
 	f.Add("..")
+	f.Add(good)
+	f.Add(good + ".")
+	f.Add("." + good)
+	parts := strings.Split(good, ".")
+	for _, header := range []string{
+		`{"alg":"HS256"}`, `{"alg":"RS256","alg":"none"}`, `{"alg":"RS256","crit":["exp"]}`, `{"alg":"RS256","jwk":{"kty":"RSA"}}`,
+		`{"alg":"RS256","jku":"https://127.0.0.1"}`, `{"alg":"RS256","kid":7}`, `{"alg":["RS256"]}`, `{"alg":"RS256","b64":false}`,
+	} {
+		f.Add(b64(header) + "." + parts[1] + "." + parts[2])
+	}
+	for _, claims := range []string{
+		`{"iss":"https://a","iss":"https://b"}`, `{"iss":7}`, `{"iss":"https://a","exp":1e999}`, `{"iss":"https://a","aud":[[]]}`, `[]`, `null`, "\xff",
+	} {
+		f.Add(parts[0] + "." + b64(claims) + "." + parts[2])
+	}
 	req := request(f, "", "alice@example.com")
 	f.Fuzz(func(t *testing.T, token string) {
 		req := req
