@@ -140,10 +140,10 @@ func (a *App) prepare(s Settings, err error) (apply func(), _ error) {
 
 // refuseSettings says that settings are not taken up, and why.
 func (a *App) refuseSettings(why error) {
-	a.cfg.Logger.Error("the settings were not reloaded, the old ones stay", "err", why)
-	_ = a.audit.append(context.Background(), audit.Event{ // it was logged
+	_ = a.audit.append(context.Background(), audit.Event{ // that it failed is logged
 		Event: "settings.refused", By: peerOf(context.Background()), Outcome: sigbox.KindOf(why).String(),
 	})
+	a.cfg.Logger.Error("the settings were not reloaded, the old ones stay", "err", why)
 }
 
 // renewCertificate reads the files of the TLS certificate again. That is no act of
