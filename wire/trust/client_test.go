@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -64,7 +65,18 @@ func TestParseClientTrustConfig(t *testing.T) {
 			t.Errorf("%s: found %v", odd, err)
 		}
 	}
-	for _, half := range []string{`{"mediaType":"` + MediaTypeClientTrustConfig + `"}`, `{"mediaType":"` + MediaTypeClientTrustConfig + `","trustedRoot":{"mediaType":"` + MediaTypeRootV01 + `"}}`} {
+	if _, err := ParseClientTrustConfig([]byte(strings.Replace(string(b), MediaTypeSigningConfigV02, "application/json", 1))); err == nil || !strings.Contains(err.Error(), "media type") {
+		t.Errorf("a signing config of another type: found %v", err)
+	}
+	typeless := `{"mediaType":"` + MediaTypeClientTrustConfig + `","trustedRoot":{"mediaType":"` + MediaTypeRootV01 + `"},"signingConfig":{}}`
+	if _, err := ParseClientTrustConfig([]byte(typeless)); err == nil || !strings.Contains(err.Error(), "signing config: unknown media type") {
+		t.Errorf("a signing config of no type: found %v", err)
+	}
+	if _, err := ParseClientTrustConfig(append(b, bytes.Repeat([]byte(" "), MaxSize)...)); err == nil || sigbox.KindOf(err) != sigbox.TooLarge {
+		t.Errorf("expected it to be too large, found %v", err)
+	}
+	signingAlone := `{"mediaType":"` + MediaTypeClientTrustConfig + `","signingConfig":{"mediaType":"` + MediaTypeSigningConfigV02 + `"}}`
+	for _, half := range []string{signingAlone, `{"mediaType":"` + MediaTypeClientTrustConfig + `"}`, `{"mediaType":"` + MediaTypeClientTrustConfig + `","trustedRoot":{"mediaType":"` + MediaTypeRootV01 + `"}}`} {
 		if _, err := ParseClientTrustConfig([]byte(half)); err == nil || !strings.Contains(err.Error(), "only one of them or none") {
 			t.Errorf("%s: found %v", half, err)
 		}

@@ -134,8 +134,10 @@ func TestResourceKeys(t *testing.T) {
 }
 
 func TestResourceRefused(t *testing.T) {
-	nameless := root(MediaTypeRootV01)
+	nameless, unnamed, placeless := root(MediaTypeRootV01), root(MediaTypeRootV01), root(MediaTypeRootV01)
 	nameless.TimestampAuthorities[0].Organization = ""
+	unnamed.CertificateAuthorities[0].CommonName = ""
+	placeless.TimestampAuthorities[0].URI = ""
 	for what, r := range map[string]Resource{
 		"no name":        {Root: []byte(`{}`), Mirror: "https://box.example", Target: "t"},
 		"upper case":     {Name: "Box", Root: []byte(`{}`), Mirror: "https://box.example", Target: "t"},
@@ -146,6 +148,9 @@ func TestResourceRefused(t *testing.T) {
 		"no target":      {Name: "box", Root: []byte(`{}`), Mirror: "https://box.example"},
 		"no authorities": {Name: "box", Keys: &sigbox.TrustedRoot{}},
 		"no subject":     {Name: "box", Keys: nameless},
+		"no common name": {Name: "box", Keys: unnamed},
+		"no URI":         {Name: "box", Keys: placeless},
+		"a long name":    {Name: strings.Repeat("a", 254), Root: []byte(`{}`), Mirror: "https://box.example", Target: "t"},
 		"a large file":   {Name: "box", Root: []byte(`{}`), Files: map[string][]byte{"1.root.json": make([]byte, maxMirrorFile+1)}, Target: "t"},
 	} {
 		if b, err := r.Append(nil); err == nil {
