@@ -63,7 +63,7 @@ type Event struct {
 	Token string `json:"token,omitempty"`
 	// Outcome is the class of a refusal, and Count how many there were.
 	Outcome string `json:"outcome,omitempty"`
-	Count   uint64 `json:"count,omitempty"`
+	Count   uint64 `json:"count,omitzero"`
 	// Detail is what else there is to say.
 	Detail map[string]string `json:"detail,omitempty"`
 	// Prev is the SHA-256 of the line before, in hex, "" for the first of all.

@@ -81,6 +81,9 @@ func TestAppend(t *testing.T) {
 	}
 	all.Wait()
 	whole(t, read(t, path), 100)
+	if text := read(t, path); strings.Contains(text, `"count"`) || strings.Contains(text, `""`) && !strings.Contains(text, `"prev":""`) {
+		t.Errorf("empty fields are not left out: %s", text[:min(len(text), 300)])
+	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
