@@ -125,7 +125,7 @@ func TestCrash(t *testing.T) {
 // the oldest go.
 func TestRotate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	cfg := Config{Path: path, MaxBytes: 200, Keep: 2}
+	cfg := Config{Path: path, MaxBytes: 150, Keep: 2}
 	l := open(t, cfg)
 	for i := range 10 {
 		add(t, l, fmt.Sprint(i))
