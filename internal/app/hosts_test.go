@@ -210,3 +210,61 @@ func TestStolenLogThatFails(t *testing.T) {
 		})
 	}
 }
+
+// TestHostsRotateByHand: where somebody brings the parts, a key waits as well, until the
+// repository that the settings name has it, which may be a copy in a directory.
+func TestHostsRotateByHand(t *testing.T) {
+	h := startHosts(t)
+	h.meet(t)
+	h.sign(t)
+	zero := rotation.Span(0)
+	rotate := func(role string) string {
+		t.Helper()
+		return rotateAt(t, h.logs, app.RotateRequest{Role: role, SwitchAfter: &zero}).Waiting
+	}
+	if why := rotate("ctlog"); !strings.Contains(why, "does not know where they get the trust root") || !strings.Contains(why, `"published"`) {
+		t.Errorf("it waits: %s", why)
+	}
+	mirror := filepath.Join(t.TempDir(), "mirror")
+	for _, settings := range []string{
+		"published: {mirror: " + mirror + ", root: " + h.trust.RootFile() + "}\n", // not there yet
+		"published: {mirror: " + h.trust.URL() + "/tuf, root: " + h.trust.RootFile() + "}\n",
+	} {
+		writeFile(t, filepath.Join(h.logs.Data(), "config.yaml"), settings)
+		h.logs.Reload()
+		catchUp(t, h.logs)
+		if keys := keysAt(t, h.logs, "ctlog"); phases(keys) != "ctlog signing, ctlog.2 made" || keys.Waiting == "" {
+			t.Errorf("found %s: %s", phases(keys), keys.Waiting)
+		}
+	}
+	h.meet(t)
+	catchUp(t, h.logs)
+	h.sign(t)
+	if err := os.CopyFS(mirror, os.DirFS(filepath.Join(h.trust.Data(), "tuf"))); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(h.logs.Data(), "config.yaml"), "published: {mirror: "+mirror+", root: "+h.trust.RootFile()+"}\n")
+	h.logs.Reload()
+	if why := rotate("rekor2"); !strings.Contains(why, "has not yet the log https://log") {
+		t.Errorf("it waits: %s", why)
+	}
+	h.meet(t)
+	if err := os.RemoveAll(mirror); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(mirror, os.DirFS(filepath.Join(h.trust.Data(), "tuf"))); err != nil {
+		t.Fatal(err)
+	}
+	catchUp(t, h.logs)
+	for _, role := range []string{"ctlog", "rekor2"} {
+		if keys := keysAt(t, h.logs, role); phases(keys) != role+" ending, "+role+".2 signing" {
+			t.Errorf("found %s: %s", phases(keys), keys.Waiting)
+		}
+	}
+	h.meet(t)
+	h.sign(t)
+	for _, bad := range []app.Published{{Mirror: "https://tuf.example"}, {Mirror: "tuf", Root: "root.json"}, {Mirror: "file:///tuf", Root: "root.json"}} {
+		_, err := app.Start(t.Context(), app.Config{Data: t.TempDir(), Flags: app.Settings{Listen: "127.0.0.1:0", Published: bad}})
+		expectKind(t, err, sigbox.Invalid)
+	}
+}

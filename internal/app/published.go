@@ -149,7 +149,7 @@ const maxTUFRoot = 1 << 20
 // repository says where clients get the trust root: by the settings, or by the part of
 // the host that publishes it.
 func (s *services) repository() (from parts.TUF, caFile string, err error) {
-	if at := s.app.settings.Published; at.Mirror != "" {
+	if at := s.app.current.Load().Published; at.Mirror != "" {
 		if info, err := os.Stat(at.Root); err == nil && info.Size() > maxTUFRoot {
 			return from, "", sigbox.Errorf(sigbox.TooLarge, "published: %s: larger than %d bytes", at.Root, maxTUFRoot)
 		}

@@ -107,7 +107,8 @@ func (a *App) Reload() {
 func (a *App) inForce(file Settings) Settings {
 	s := a.settings
 	s.Issuers, s.Providers, s.Login = file.Issuers, file.Providers, file.Login
-	s.Parts, s.Hosts, s.Limits, s.Proxies = file.Parts, file.Hosts, file.Limits, file.Proxies
+	s.Parts, s.Hosts, s.Published = file.Parts, file.Hosts, file.Published
+	s.Limits, s.Proxies = file.Limits, file.Proxies
 	s.TLS = a.current.Load().TLS
 	if a.cert != nil && file.TLS.Cert != "" { // whether there is TLS is the listeners'
 		s.TLS = file.TLS

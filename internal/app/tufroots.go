@@ -56,7 +56,7 @@ func (r *rotator) onlineKey(ctx context.Context, a *ceremony.Answer) (key crypto
 	}
 	if key == nil { // a request makes the key that it is for
 		return nil, false, sigbox.Errorf(sigbox.Conflict, "the answer is for a key of TUF's other metadata that was replaced since it was asked for").
-			WithHint("make a new request, and have that answered")
+			WithHint("make a new request, and have that answered").WithCause(err)
 	}
 	if _, waits := rotation.Next(gens); next && !waits {
 		_, err = r.begin(ctx, RotateRequest{Role: tufKey})
