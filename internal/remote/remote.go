@@ -313,9 +313,9 @@ func passing(ctx context.Context, resp response, err error) bool {
 		return sigbox.KindOf(err) == sigbox.Unavailable && !permanent(err)
 	}
 	switch resp.status {
-	case http.StatusServiceUnavailable: // one that will last is told at once
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests: // one that will last is told at once
 		return askedFor(resp.header) <= maxBackoff
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusGatewayTimeout:
+	case http.StatusBadGateway, http.StatusGatewayTimeout:
 		return true
 	}
 	return false
@@ -348,11 +348,11 @@ func permanent(err error) bool {
 }
 
 // backoff is how long to wait after the given attempt (from 0): doubling, with a
-// random half so that many clients do not come back at once, or what the server
-// asks for, within bounds.
+// random half so that many clients do not come back at once, and never less than the
+// server asks for, within bounds.
 func backoff(attempt int, header http.Header) time.Duration {
-	d := min(max(firstBackoff<<min(attempt, 16), askedFor(header)), maxBackoff)
-	return d/2 + rand.N(d/2+1) // #nosec G404 -- no secret
+	d := min(firstBackoff<<min(attempt, 16), maxBackoff)
+	return max(d/2, min(askedFor(header), maxBackoff)) + rand.N(d/2+1) // #nosec G404 -- no secret
 }
 
 func interrupted(r request, err error) error {

@@ -105,20 +105,22 @@ func TestRefusalsAreNotRetried(t *testing.T) {
 
 // Who asks to be left alone for long is not waited for; who asks for little is.
 func TestLongRetryAfter(t *testing.T) {
-	for asked, attempts := range map[string]int32{"30": 1, "11": 1, "99999999999999999999": 1, "10": defaultRetries + 1, "-30": defaultRetries + 1, "soon": defaultRetries + 1} {
-		var n atomic.Int32
-		url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-			n.Add(1)
-			w.Header().Set("Retry-After", asked)
-			w.WriteHeader(503)
-		})
-		_, err := get(client(t), url)
-		wantError(t, err, sigbox.Unavailable)
-		if n.Load() != attempts {
-			t.Errorf("Retry-After %s: %d attempts", asked, n.Load())
-		}
-		if told := strings.Contains(err.Error(), "left alone for "); told != (attempts == 1) {
-			t.Errorf("Retry-After %s: %v", asked, err)
+	for _, status := range []int{http.StatusServiceUnavailable, http.StatusTooManyRequests} {
+		for asked, attempts := range map[string]int32{"30": 1, "11": 1, "99999999999999999999": 1, "10": defaultRetries + 1, "-30": defaultRetries + 1, "soon": defaultRetries + 1} {
+			var n atomic.Int32
+			url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				n.Add(1)
+				w.Header().Set("Retry-After", asked)
+				w.WriteHeader(status)
+			})
+			_, err := get(client(t), url)
+			wantError(t, err, sigbox.KindOfStatus(status))
+			if n.Load() != attempts {
+				t.Errorf("Retry-After %s: %d attempts", asked, n.Load())
+			}
+			if told := strings.Contains(err.Error(), "left alone for "); told != (attempts == 1) {
+				t.Errorf("Retry-After %s: %v", asked, err)
+			}
 		}
 	}
 }
@@ -200,8 +202,11 @@ func TestUnusableURLs(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	for attempt := range 70 {
 		d := backoff(attempt, http.Header{"Retry-After": {"99999999"}})
-		if d < 0 || d > maxBackoff {
+		if d < maxBackoff || d > 3*maxBackoff/2 {
 			t.Fatalf("attempt %d waits %v", attempt, d)
+		}
+		if d := backoff(attempt, http.Header{"Retry-After": {"4"}}); d < 4*time.Second {
+			t.Fatalf("attempt %d waits %v, and was asked to for four seconds", attempt, d)
 		}
 	}
 	if d := backoff(0, nil); d < firstBackoff/2 || d > firstBackoff {
