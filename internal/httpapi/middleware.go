@@ -41,8 +41,9 @@ type Guard struct {
 	Logger *slog.Logger
 	// Metrics counts requests. Required.
 	Metrics *Metrics
-	// MaxInFlight is how many requests may be in flight, 8,192 if 0. More are
-	// answered with 503 and Retry-After.
+	// MaxInFlight is how many requests may be in flight, 8,192 if 0; of one address
+	// its share, but for proxies that are believed ([limit.Shares]). More are answered
+	// with 503 and Retry-After.
 	MaxInFlight int64
 	// MaxBodyBytes is how many bytes of request bodies may be held at once, over
 	// all requests, 64 MiB if 0. More are answered with 503 and Retry-After, but for
@@ -74,12 +75,15 @@ type Guarded struct {
 	inFlight atomic.Int64
 	bodies   atomic.Int64 // bytes of bodies held by requests in flight
 	answers  atomic.Int64 // bytes of large answers held by requests in flight
+
+	requestsOf, answersOf limit.Shares // whose inFlight and answers are
 }
 
 // guard is a handler with the bounds that hold for one request.
 type guard struct {
 	*Guard
 	*Guarded
+	client netip.Addr // whose share the request is of; the zero address has none
 }
 
 // Change puts another guard in the place of the one that there is, for requests to come.
@@ -95,9 +99,14 @@ func (h *Guarded) Change(g Guard) {
 }
 
 func (h *Guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	g := &guard{h.bounds.Load(), h}
-	defer g.leave()
-	if !g.enter() {
+	g := &guard{Guard: h.bounds.Load(), Guarded: h}
+	client, proxied := g.Proxies.client(r)
+	if !g.Proxies.Trusts(client) { // one may have to speak for all
+		g.client = client
+	}
+	counted, ok := g.enter()
+	defer g.leave(counted)
+	if !ok {
 		g.refuse(w, r)
 		return
 	}
@@ -107,20 +116,19 @@ func (h *Guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	start := time.Now()
-	client, proxied := g.Proxies.client(r)
 	id := g.requestID(r, proxied)
 	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, request{id, client}))
 	if proxied && client.IsValid() { // for who looks there, such as the OpenID provider
 		r.RemoteAddr = netip.AddrPortFrom(client, 0).String()
 	}
-	rec := &recorder{ResponseWriter: w, request: r, answers: &g.answers}
+	rec := &recorder{ResponseWriter: w, request: r, guard: g}
 	rec.Header().Set(requestIDHeader, id)
 	body := &heldBody{ReadCloser: r.Body, guard: g}
 	r.Body = body
 	defer func() {
 		abort := g.recovered(rec, r, recover())
 		g.bodies.Add(-body.held)
-		g.answers.Add(-rec.held)
+		rec.release()
 		g.finish(rec, r, time.Since(start))
 		if abort {
 			panic(http.ErrAbortHandler)
@@ -165,13 +173,22 @@ func (g *guard) limit(w http.ResponseWriter, r *http.Request, err error) {
 	answerAny(w, r, code, rpc, msg)
 }
 
-// enter counts a request in and says whether there was room for it.
-func (g *guard) enter() bool {
+// enter counts a request in and says whether there was room for it; counted is what it
+// has of its client's share.
+func (g *guard) enter() (counted, ok bool) {
 	g.Metrics.inFlight.Inc()
-	return g.inFlight.Add(1) <= g.MaxInFlight
+	free := g.MaxInFlight - g.inFlight.Add(1) + 1 // with this one
+	if free < 1 || !g.client.IsValid() {
+		return false, free >= 1
+	}
+	ok = g.requestsOf.Take(g.client, 1, limit.Stock{Total: g.MaxInFlight, Free: free})
+	return ok, ok
 }
 
-func (g *guard) leave() {
+func (g *guard) leave(counted bool) {
+	if counted {
+		g.requestsOf.Give(g.client, 1)
+	}
 	g.inFlight.Add(-1)
 	g.Metrics.inFlight.Dec()
 }
@@ -246,25 +263,38 @@ func unrouted(w http.ResponseWriter, r *http.Request, code int) {
 type recorder struct {
 	http.ResponseWriter
 	request *http.Request
-	answers *atomic.Int64 // the guard's
-	held    int64         // of answers
-	status  int           // 0 until the header is sent
-	meant   int           // 0 if it is the same
+	guard   *guard
+	held    int64 // of the guard's answers
+	status  int   // 0 until the header is sent
+	meant   int   // 0 if it is the same
 	bytes   int64
 
 	refusing bool // no route took the request, and it is answered for that
 	mute     bool // it has been: what the mux writes is dropped
 }
 
-// hold takes an answer of n bytes into the bound that all requests share, until its
-// request ends.
+// hold takes an answer of n bytes into the bound that all requests share, and into its
+// client's share of that, until its request ends.
 func (r *recorder) hold(n int64) error {
-	if r.answers.Add(n) > maxAnswerBytes {
-		r.answers.Add(-n)
+	g := r.guard
+	free := maxAnswerBytes - g.answers.Add(n) + n // with this one
+	if free < n || g.client.IsValid() && !g.answersOf.Take(g.client, n, limit.Stock{Total: maxAnswerBytes, Free: free}) {
+		g.answers.Add(-n)
 		return sigbox.Errorf(sigbox.Unavailable, "too many large answers at once").WithHint("try again in a second")
 	}
 	r.held += n
 	return nil
+}
+
+// release ends what hold has taken.
+func (r *recorder) release() {
+	if r.held == 0 {
+		return
+	}
+	r.guard.answers.Add(-r.held)
+	if r.guard.client.IsValid() {
+		r.guard.answersOf.Give(r.guard.client, r.held)
+	}
 }
 
 // holdAnswer says whether there is room for an answer of n bytes to wait until its

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -122,6 +123,77 @@ func TestTooManyInFlight(t *testing.T) {
 	}
 	if _, n := counted(t, metrics, "sigbox_http_requests_refused_total"); n != 4 {
 		t.Errorf("expected four refused requests, found %v", n)
+	}
+}
+
+// TestInFlightShares: one address cannot have all requests in flight, nor all of the room
+// for large answers, as by the streams of a few connections of HTTP/2. Proxies that are
+// believed may, and whom they name may not.
+func TestInFlightShares(t *testing.T) {
+	const places, flooder, proxy = 100, "192.0.2.1", "198.51.100.1"
+	proxies, err := NewProxies([]string{proxy}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		large      bool
+		peer, from string
+		least      int
+		most       int
+	}{
+		"requests": {peer: flooder, least: 35, most: 40}, "by a proxy": {peer: proxy, from: flooder, least: 35, most: 40},
+		"a proxy that does not say": {peer: proxy, least: places, most: places},
+		"answers":                   {peer: flooder, large: true, least: 35, most: 40},
+	} {
+		t.Run(name, func(t *testing.T) {
+			began, leave := make(chan bool, 4*places), make(chan struct{})
+			mux := http.NewServeMux()
+			mux.HandleFunc("GET /held", func(w http.ResponseWriter, r *http.Request) {
+				if err := holdAnswer(w, maxAnswerBytes/places); c.large && err != nil {
+					writeError(w, r, slog.New(slog.DiscardHandler), err)
+					return
+				}
+				began <- true
+				<-leave
+			})
+			guard := Guard{Proxies: proxies, MaxInFlight: places}
+			if c.large {
+				guard.MaxInFlight = 100 * places
+			}
+			handler, _, _ := guarded(guard, mux)
+			h := handler.(*Guarded)
+			get := func(peer, from string) int {
+				r, w := httptest.NewRequest(http.MethodGet, "/held", nil), httptest.NewRecorder()
+				r.RemoteAddr = peer + ":1"
+				if from != "" {
+					r.Header.Set("X-Forwarded-For", from)
+				}
+				h.ServeHTTP(w, r)
+				if w.Code == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
+					t.Error("a refusal does not say when to come again")
+				}
+				began <- w.Code == http.StatusOK
+				return w.Code
+			}
+			var held sync.WaitGroup
+			n := 0
+			for held.Go(func() { get(c.peer, c.from) }); <-began; held.Go(func() { get(c.peer, c.from) }) {
+				n++
+			}
+			if n < c.least || n > c.most {
+				t.Errorf("%d of %d are one's own", n, places)
+			}
+			if c.most < places {
+				if held.Go(func() { get("203.0.113.1", "") }); !<-began {
+					t.Error("others have none")
+				}
+			}
+			close(leave)
+			held.Wait()
+			if code := get(c.peer, c.from); code != http.StatusOK || h.inFlight.Load() != 0 || h.answers.Load() != 0 {
+				t.Errorf("afterwards: %d, %d in flight, %d bytes", code, h.inFlight.Load(), h.answers.Load())
+			}
+		})
 	}
 }
 

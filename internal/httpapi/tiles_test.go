@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -158,14 +157,14 @@ func TestAnswersAreCounted(t *testing.T) {
 			return readEntry(w, rekor1.Entry{LogEntry: sigbox.LogEntry{Body: large, Inclusion: new(sigbox.Inclusion)}}, nil)
 		}, int64(len(large)) * 4 / 3},
 	} {
-		w := &recorder{ResponseWriter: httptest.NewRecorder(), answers: new(atomic.Int64)}
+		w := &recorder{ResponseWriter: httptest.NewRecorder(), guard: &guard{Guarded: new(Guarded)}}
 		r := httptest.NewRequest(http.MethodGet, "/x", nil)
 		w.request = r
 		r.Pattern = "/x"
 		if err := c.answer(w, r); err != nil || w.held < c.held {
 			t.Errorf("%s: %d bytes are counted, expected %d: %v", name, w.held, c.held, err)
 		}
-		w.answers.Store(maxAnswerBytes)
+		w.guard.answers.Store(maxAnswerBytes)
 		w.status = 0
 		if err := c.answer(w, r); sigbox.KindOf(err) != sigbox.Unavailable {
 			t.Errorf("%s, without room: %v", name, err)

@@ -1,5 +1,5 @@
 // Package limit bounds how often somebody may do something, in memory that does not
-// grow with how many they are.
+// grow with how many they are; and how much somebody may hold ([Shares]).
 //
 //	l := limit.New(limit.Rate{Events: 100, Per: time.Minute}, nil)
 //	err := l.Allow("192.0.2.7") // *limit.Exceeded after a hundred in a minute
