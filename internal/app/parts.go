@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -83,15 +84,16 @@ func (s *services) gather(from Settings, given map[string]*parts.Statement) (*ot
 }
 
 // setParts takes other hosts' parts for those that were. What cannot be used changes
-// nothing of what clients see.
+// nothing of what clients see, nor of what the services were given.
 func (s *services) setParts(o *others) error {
 	for _, from := range o.Missing {
 		s.app.cfg.Logger.Warn("the part of another host is not there yet", "from", from)
 	}
 	old := s.others.Swap(o)
 	err := s.useParts(o)
-	if err != nil {
+	if err != nil && old != nil {
 		s.others.Store(old)
+		_ = s.useParts(old) // it was in use
 	}
 	return err
 }
@@ -99,7 +101,8 @@ func (s *services) setParts(o *others) error {
 // useParts hands parts on to the services that need them.
 func (s *services) useParts(o *others) error {
 	if s.tuf != nil { // what can refuse them goes first
-		if err := s.publish(); err != nil {
+		wait := o.Unheard || s.tuf.Withheld() != nil
+		if err := s.publish(); err != nil && !(wait && errors.Is(err, s.tuf.Withheld())) {
 			return err
 		}
 	}

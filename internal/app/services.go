@@ -414,7 +414,8 @@ func (s *services) openTUF(context.Context) error {
 	online, others := s.tufKeys()
 	if s.tuf, err = tuf.Open(tuf.Config{
 		Dir: filepath.Join(a.cfg.Data, tufDir), RootKeys: s.tufRootKeys(), OnlineKey: online, Others: others,
-		Targets: targets, Approve: a.approveTrust(), Now: a.cfg.Now, Logger: a.cfg.Logger, Metrics: a.registry,
+		Targets: targets, Approve: a.approveTrust(), KeepPublished: len(s.others.Load().hosts) > 0, // which may have what is missing
+		Now: a.cfg.Now, Logger: a.cfg.Logger, Metrics: a.registry,
 	}); err != nil {
 		return err
 	}

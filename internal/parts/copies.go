@@ -55,7 +55,7 @@ func (c *Copies) Add(l *List, hosts []Host, given map[string]*Statement) error {
 			s = given[h.Key]
 		}
 		if s == nil || h.allows(s) != nil {
-			l.Missing = append(l.Missing, h.URL)
+			l.Missing, l.Unheard = append(l.Missing, h.URL), true
 			continue
 		}
 		l.Parts = append(l.Parts, Part{From: h.URL, CAFile: h.CAFile, ClientTrustConfig: s.ClientTrustConfig, TUF: s.TUF})

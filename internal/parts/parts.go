@@ -44,6 +44,8 @@ type Part struct {
 type List struct {
 	Parts   []Part
 	Missing []string
+	// Unheard says that one of the missing is of a host that is asked.
+	Unheard bool
 }
 
 // Err says which parts are missing, nil if none is.

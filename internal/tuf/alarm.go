@@ -59,7 +59,7 @@ func (r *Repository) Err() error {
 }
 
 // Notice says what will be wrong if nobody does anything: metadata that was not signed
-// again in time, or a root that cannot be signed here.
+// again in time, a root that cannot be signed here, or targets that are not published.
 func (r *Repository) Notice() error {
 	e, now := r.ends.Load(), r.cfg.Now()
 	if role, at := e.first(); !now.Before(at.Add(-soon)) {
@@ -68,7 +68,7 @@ func (r *Repository) Notice() error {
 	if at := e.at[metadata.ROOT]; e.stuck != nil && !now.Before(at.Add(-alarms()[0])) {
 		return r.told(metadata.ROOT, "expires", at)
 	}
-	return nil
+	return r.Withheld()
 }
 
 func (r *Repository) told(role, what string, at time.Time) error {

@@ -29,6 +29,8 @@ type publication struct {
 	accepted *tufroot.Root
 	// stuck is why a root that is due cannot be signed here, nil if it can.
 	stuck error
+	// refused is why a target is not approved of, nil if all are.
+	refused error
 }
 
 type file struct {
@@ -226,7 +228,8 @@ func (p *publication) approve(name string, data []byte) error {
 	if bytes.Equal(published, data) {
 		return nil
 	}
-	return p.repo.cfg.Approve(name, published, data)
+	p.refused = p.repo.cfg.Approve(name, published, data)
+	return p.refused
 }
 
 // prepareSnapshot plans a snapshot when there are new targets or it is due.

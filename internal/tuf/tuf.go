@@ -89,6 +89,9 @@ type Config struct {
 	// Approve is asked before a target takes the place of one that clients have; an error
 	// publishes nothing. Nil approves of everything.
 	Approve func(name string, published, next []byte) error
+	// KeepPublished has a repository open also where Approve refuses its Targets, with those
+	// that are published.
+	KeepPublished bool
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Logger is told of what is signed and of what cannot be; nil is nobody.
@@ -117,6 +120,8 @@ type Repository struct {
 	files atomic.Pointer[map[string][]byte]
 	// ends is when what is published does.
 	ends atomic.Pointer[ends]
+	// withheld is why Approve has refused what was to be published last, nil if it has not.
+	withheld atomic.Pointer[error]
 }
 
 // state is the current metadata. Versions of targets and snapshot are not taken
@@ -160,11 +165,16 @@ func Open(cfg Config) (*Repository, error) {
 		return nil, err
 	}
 	r.measure()
-	err = r.SetTargets(cfg.Targets)
+	targets := cfg.Targets
+	err = r.SetTargets(targets)
+	if err != nil && cfg.KeepPublished && r.Withheld() != nil {
+		cfg.Logger.Warn("what clients are told stays as it is", "err", err)
+		targets, err = nil, r.SetTargets(nil)
+	}
 	if err != nil && sigbox.KindOf(err) == sigbox.Unavailable && r.state.timestamp != nil {
 		// The key is elsewhere and cannot be asked: what is published is served.
 		cfg.Logger.Error("TUF metadata could not be signed again", "err", err)
-		r.unpublished, err = cfg.Targets, nil
+		r.unpublished, err = targets, nil
 		r.ends.Store(r.state.ends(nil))
 	}
 	if err != nil {
@@ -237,6 +247,10 @@ func (r *Repository) publish(targets map[string][]byte, online signer, accepted 
 	now := r.cfg.Now().UTC().Truncate(time.Second)
 	p := &publication{repo: r, state: r.state, now: now, files: maps.Clone(*r.files.Load()), online: online, accepted: accepted}
 	if err := p.prepare(targets); err != nil {
+		if p.refused != nil { // what is due is not to wait for it
+			r.withheld.Store(&p.refused)
+			r.unpublished = nil
+		}
 		return err
 	}
 	for _, f := range p.writes {
@@ -246,12 +260,23 @@ func (r *Repository) publish(targets map[string][]byte, online signer, accepted 
 		r.cfg.Logger.Info("TUF metadata published", "file", f.name)
 	}
 	r.state, r.online, r.unpublished = p.state, online, nil
+	if targets != nil {
+		r.withheld.Store(nil)
+	}
 	for _, k := range p.state.root.Root.Keys {
 		r.rootKeys[k.ID] = true
 	}
 	r.files.Store(&p.files)
 	r.ends.Store(p.state.ends(p.stuck))
 	r.warn(now)
+	return nil
+}
+
+// Withheld says why Approve has refused what was to be published last, nil if it has not.
+func (r *Repository) Withheld() error {
+	if why := r.withheld.Load(); why != nil {
+		return *why
+	}
 	return nil
 }
 
