@@ -35,22 +35,23 @@ func (l *List) AddTo(c *trust.ClientTrustConfig) error {
 	// sign with Ed25519.
 	slices.SortStableFunc(c.Signing.Logs, func(a, b sigbox.Service) int { return b.MajorAPIVersion - a.MajorAPIVersion })
 	slices.SortStableFunc(c.Root.Logs, func(a, b sigbox.TransparencyLog) int { return older(a) - older(b) })
-	startLast(c.Signing.Logs)
+	startFirst(c.Signing.Logs)
 	return nil
 }
 
-// startLast has no log of v1 begin after those of v2: sigstore-js takes the one that began
-// last, and on hosts apart that is a matter of which was started first.
-func startLast(logs []sigbox.Service) {
-	var last time.Time
+// startFirst has no log of v1 begin after those of v2: sigstore-js takes the one that began
+// last, and on hosts apart that is a matter of which was started first. What a host says of
+// its log of v1 changes nothing of another one's of v2.
+func startFirst(logs []sigbox.Service) {
+	var first time.Time
 	for _, s := range logs {
-		if s.MajorAPIVersion == 1 && s.ValidFor.Start.After(last) {
-			last = s.ValidFor.Start
+		if start := s.ValidFor.Start; s.MajorAPIVersion == 2 && (first.IsZero() || start.Before(first)) {
+			first = start
 		}
 	}
 	for i := range logs {
-		if s := &logs[i]; s.MajorAPIVersion == 2 && s.ValidFor.Start.Before(last) {
-			s.ValidFor.Start = last
+		if s := &logs[i]; s.MajorAPIVersion == 1 && !first.IsZero() && s.ValidFor.Start.After(first) {
+			s.ValidFor.Start = first
 		}
 	}
 }

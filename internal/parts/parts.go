@@ -94,7 +94,8 @@ func readFile(path string) (*trust.ClientTrustConfig, error) {
 	return config, nil
 }
 
-// parse reads a ClientTrustConfig whose services are where services can be.
+// parse reads a ClientTrustConfig whose services are where services can be, and whose
+// trust root clients can use.
 func parse(b []byte) (*trust.ClientTrustConfig, error) {
 	config, err := trust.ParseClientTrustConfig(b)
 	if err != nil {
@@ -110,7 +111,7 @@ func parse(b []byte) (*trust.ClientTrustConfig, error) {
 			return nil, err
 		}
 	}
-	return config, nil
+	return config, checkRoot(config.Root)
 }
 
 func checkURL(text string) error {

@@ -296,6 +296,9 @@ func TestV2BeginsLast(t *testing.T) {
 		if first.MajorAPIVersion != 2 || c.Signing.Logs[0].MajorAPIVersion != 2 {
 			t.Errorf("found %+v", c.Signing.Logs)
 		}
+		if v2 := c.Signing.Logs[0]; !slices.ContainsFunc(logs, func(s sigbox.Service) bool { return s.MajorAPIVersion == 2 && s.ValidFor == v2.ValidFor }) {
+			t.Errorf("a host with a log of v1 has changed that of v2: %+v", v2)
+		}
 	}
 }
 
