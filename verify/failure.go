@@ -70,7 +70,8 @@ type Failure struct {
 	step  Step
 	err   *sigbox.Error
 	trial *trial // as far as it went; nil when the bundle's form was wrong
-	// unlisted: what falls short is by somebody whom the trust root does not list.
+	// unlisted: what falls short, or another of its bundles, is by somebody whom the trust root
+	// does not list.
 	unlisted bool
 	// progress is how many steps were gone through; it tells failures of several
 	// bundles and roots apart, since not all kinds of bundle have the same order.
@@ -106,8 +107,9 @@ func (f *Failure) Signer() (sigbox.Identity, bool) {
 	return f.trial.signer.leaf.identity, true
 }
 
-// Unlisted reports whether the bundle falls short for the sake of a log or an authority
-// that the trust root does not list: a newer one may. A bundle by strangers looks the same.
+// Unlisted reports whether the bundle, or one of several, falls short for the sake of a log
+// or an authority that the trust root does not list: a newer one may. A bundle by strangers
+// looks the same.
 func (f *Failure) Unlisted() bool { return f.unlisted }
 
 // Error says what was expected, what was found and what to do.

@@ -22,6 +22,8 @@ type quorum struct {
 	seats   []*candidate
 	taken   int
 	closest *Failure
+	// unlisted: a bundle that was missed is by somebody whom the trust root does not list.
+	unlisted bool
 }
 
 // candidate is a signer who was found.
@@ -104,13 +106,16 @@ func (q *quorum) miss(err error) error {
 		return err
 	}
 	q.closest = further(q.closest, f)
+	q.unlisted = q.unlisted || f.unlisted
 	return nil
 }
 
 // failure says what is missing.
 func (q *quorum) failure() error {
 	if q.taken == 0 && q.closest != nil {
-		return q.closest
+		f := *q.closest // another question may have the same
+		f.unlisted = q.unlisted
+		return &f
 	}
 	found := strconv.Itoa(q.taken)
 	for i, v := range q.verdicts() {
@@ -123,6 +128,7 @@ func (q *quorum) failure() error {
 	f := mismatch(StepIdentity, "distinct signers of the policy", fmt.Sprintf("%d of its %d", q.policy.threshold, len(q.seats)), found)
 	if q.closest != nil {
 		f = f.hint("of the other bundles, the closest: %s", q.closest.err.Public())
+		f.unlisted = q.unlisted
 	}
 	return f
 }

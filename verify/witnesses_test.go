@@ -345,3 +345,25 @@ func TestUnlisted(t *testing.T) {
 	unlisted("no entry", w.Root(), &bare, verify.StepLog, false)
 	unlisted("no SCT", w.Root(), w.Sign(artifact, sigboxtest.Options{Fault: sigboxtest.FaultNamed("no-sct")}), verify.StepSCT, false)
 }
+
+// TestUnlistedAmongOthers: of several bundles one that is by somebody unlisted is told of,
+// wherever it stands, also if another one came further.
+func TestUnlistedAmongOthers(t *testing.T) {
+	t.Parallel()
+	w, id := sigboxtest.New(t), sigboxtest.DefaultIdentity()
+	eve, bob := id, id
+	eve.Subject, bob.Subject = "eve@example.com", "bob@example.com"
+	strange := sigboxtest.New(t).Sign(artifact, sigboxtest.Options{})
+	for threshold, other := range map[int]sigbox.Identity{0: eve, 2: id} {
+		p := ada()
+		p.Identities, p.Threshold = append(p.Identities, sigbox.IdentityMatch{Subject: bob.Subject, Issuer: bob.Issuer}), threshold
+		known := w.Sign(artifact, sigboxtest.Options{Identity: other})
+		for what, bundles := range map[string][]*sigbox.Bundle{"first": {strange, known}, "last": {known, strange}, "not there": {known, known}} {
+			_, err := verifier(t, w.Root()).VerifyAll(verify.Bytes(artifact), bundles, p)
+			f, ok := errors.AsType[*verify.Failure](err)
+			if !ok || f.Step() != verify.StepIdentity || f.Unlisted() != (what != "not there") {
+				t.Errorf("threshold %d, %s: found %v", threshold, what, err)
+			}
+		}
+	}
+}

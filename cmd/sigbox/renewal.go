@@ -57,7 +57,7 @@ func (r *renewal) judge(ctx context.Context, ask func(*verify.Verifier) ([]*veri
 			return verdicts, nil
 		}
 	}
-	if f, ok := errors.AsType[*verify.Failure](err); ok && f.Unlisted() {
+	if f, ok := errors.AsType[*verify.Failure](err); ok && f.Unlisted() && f.Step() < verify.StepIdentity {
 		return nil, &unlistedError{err, r.found}
 	}
 	return verdicts, err
