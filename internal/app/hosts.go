@@ -149,8 +149,21 @@ func (a *App) reloadParts(from Settings) error {
 	return nil
 }
 
-// missingParts says which hosts' parts are not there.
-func (s *services) missingParts() error { return s.others.Load().Err() }
+// missingParts says that hosts' parts are not there: before all of one that was refused.
+func (s *services) missingParts() error {
+	o := s.others.Load()
+	err := o.Err()
+	if why := s.copies.Refused(o.hosts); err != nil && why != nil {
+		return why
+	}
+	return err
+}
 
 // oldParts says which hosts' parts are not what they should be.
-func (s *services) oldParts() error { return s.copies.Notice(s.others.Load().hosts, s.app.cfg.Now()) }
+func (s *services) oldParts() error {
+	hosts := s.others.Load().hosts
+	if err := s.copies.Refused(hosts); err != nil {
+		return err
+	}
+	return s.copies.Notice(hosts, s.app.cfg.Now())
+}

@@ -106,15 +106,22 @@ func (s *services) useParts(o *others) error {
 			return err
 		}
 	}
-	if s.ctLog != nil {
-		if err := s.setChains(); err != nil {
-			return err
-		}
+	return s.meet()
+}
+
+// meet has the CT log and the authority of this host, or the one of both that it has, know
+// of the other as all is now. What was looked at later is used later: parts and keys may
+// change at one time.
+func (s *services) meet() error {
+	s.meeting.Lock()
+	defer s.meeting.Unlock()
+	if err := s.setChains(); err != nil {
+		return err
 	}
-	if s.ca != nil && s.ctLog == nil {
-		return s.outerCT.set(s.outerCTConfig(o))
+	if s.ctLog != nil || s.issuing.Load() == nil {
+		return nil
 	}
-	return nil
+	return s.outerCT.set(s.outerCTConfig(s.others.Load()))
 }
 
 // chains are the authorities whose certificates the CT log takes.

@@ -120,8 +120,14 @@ func (s *services) trustOf(key string) *sigbox.TrustedRoot {
 	return nil
 }
 
+// publishedTimeout bounds all of what clients get the trust root by, while no other key is
+// rotated: a repository may have very many files, and give each slowly.
+const publishedTimeout = 3 * askTimeout
+
 // publishedRoot gets the trust root as clients get it.
 func (s *services) publishedRoot(ctx context.Context) (*sigbox.TrustedRoot, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishedTimeout)
+	defer cancel()
 	from, caFile, err := s.repository()
 	if err != nil {
 		return nil, err

@@ -374,12 +374,7 @@ func (s *services) applyCA(ctx context.Context) error {
 		return err
 	}
 	s.issuing.Store(&authorities{chain, all})
-	if s.ctLog != nil {
-		err = s.setChains()
-	} else {
-		err = s.outerCT.set(s.outerCTConfig(s.others.Load()))
-	}
-	if err != nil {
+	if err := s.meet(); err != nil {
 		return err
 	}
 	return s.ca.SetAuthority(key, chain, all)

@@ -62,6 +62,7 @@ type services struct {
 	blob   store.Blob
 
 	publishing sync.Mutex // held while what clients see is gathered and published
+	meeting    sync.Mutex // held while what authorities and CT logs know of each other is
 
 	clock    *clock.Clock
 	page     statusPage
@@ -252,7 +253,7 @@ func (s *services) openCA(context.Context) error {
 	key := s.keys[a.state.get().signing(caKey)]
 	var log sigbox.CTLog = s.ctLog
 	if s.ctLog == nil {
-		if err := s.outerCT.set(s.outerCTConfig(s.others.Load())); err != nil {
+		if err := s.meet(); err != nil {
 			return err
 		}
 		log = &s.outerCT

@@ -292,6 +292,11 @@ func (s *services) applyLog(ctx context.Context, role string) error {
 			}
 		}
 	}
+	if role == ctLogKey { // a part may have come while a log was opened
+		if err := s.meet(); err != nil {
+			return err
+		}
+	}
 	for _, g := range st.generations(role) {
 		if d := s.shards.get(generationKey(role, g.Number)); d != nil && g.Phase() == rotation.Abandoned {
 			if _, err := d.tree.Seal(ctx); err != nil {
@@ -364,8 +369,8 @@ func (s *services) active(role string) *shard {
 	return list[slices.IndexFunc(list, tree)]
 }
 
-// setChains has the CT logs that take certificates, or will, take those of other
-// authorities.
+// setChains has the CT logs that take certificates, or will, take those of all
+// authorities. s.meeting is held.
 func (s *services) setChains() error {
 	for _, d := range s.shards.of(ctLogKey) {
 		if err := d.ct.SetChains(s.chains()); err != nil {

@@ -124,7 +124,8 @@ func (c *Copies) Keep(h Host, raw []byte, s *Statement) error {
 	return nil
 }
 
-// Note notes how asking a host came out, and reports whether that is other than before.
+// Note notes how asking a host came out, and reports whether that is other than before: it
+// is to be had again, or not for another kind of reason.
 func (c *Copies) Note(h Host, err error) (changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,28 +133,40 @@ func (c *Copies) Note(h Host, err error) (changed bool) {
 	if unread != nil {
 		return false
 	}
-	changed = (x.failed == nil) != (err == nil)
+	changed = (x.failed == nil) != (err == nil) || sigbox.KindOf(x.failed) != sigbox.KindOf(err)
 	x.failed = err
 	return changed
 }
 
-// Notice says which hosts' parts are not what they should be, nil for none: those that
-// were refused, and those that are old.
+// Refused says which host gives a part that is not taken, nil if none does.
+func (c *Copies) Refused(hosts []Host) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range hosts {
+		if x := c.copies[h.Key]; x != nil && x.failed != nil && sigbox.KindOf(x.failed) != sigbox.Unavailable {
+			stays := ""
+			if x.Statement != nil {
+				stays = ", and the one before stays"
+			}
+			return sigbox.Errorf(sigbox.KindOf(x.failed), "the part that %s gives is not taken%s", h.URL, stays).
+				WithHint("the server's log says why").WithCause(x.failed)
+		}
+	}
+	return nil
+}
+
+// Notice says which host was not heard for long, nil for none.
 func (c *Copies) Notice(hosts []Host, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, h := range hosts {
 		x := c.copies[h.Key]
 		if x == nil || x.Statement == nil {
-			continue // it is missing, which is said elsewhere
+			continue // it is missing
 		}
 		if age := now.Sub(x.Time); age > StaleAfter {
 			return sigbox.Errorf(sigbox.Unavailable, "what %s has was last heard %s ago", h.URL, age.Truncate(time.Minute)).
 				WithHint("see why it cannot be asked: what changes there is not known here")
-		}
-		if x.failed != nil && sigbox.KindOf(x.failed) != sigbox.Unavailable {
-			return sigbox.Errorf(sigbox.KindOf(x.failed), "the part that %s gives is not taken, and the one before stays", h.URL).
-				WithHint("the server's log says why").WithCause(x.failed)
 		}
 	}
 	return nil

@@ -142,8 +142,29 @@ func TestNewestWins(t *testing.T) {
 	if err := copies.Notice([]Host{s.Host}, s.clock.Now().Add(StaleAfter+time.Hour)); err == nil {
 		t.Error("nobody is told that it is old")
 	}
-	if !copies.Note(s.Host, sigbox.Errorf(sigbox.Denied, "no")) || copies.Notice([]Host{s.Host}, s.clock.Now()) == nil {
-		t.Error("nobody is told that it was refused")
+	hosts := []Host{s.Host}
+	for _, x := range []struct {
+		err     error
+		changed bool
+		refused string
+	}{
+		{sigbox.Errorf(sigbox.Unavailable, "away"), true, ""},
+		{sigbox.Errorf(sigbox.Unavailable, "gone"), false, ""},
+		{sigbox.Errorf(sigbox.Denied, "no"), true, "not taken, and the one before stays"}, // while it was away already
+		{nil, true, ""},
+		{nil, false, ""},
+	} {
+		if changed := copies.Note(s.Host, x.err); changed != x.changed {
+			t.Errorf("%v: it is told: %t", x.err, changed)
+		}
+		if why := copies.Refused(hosts); (why == nil) != (x.refused == "") || why != nil && !strings.Contains(why.Error(), x.refused) {
+			t.Errorf("%v: found %v", x.err, why)
+		}
+	}
+	none := NewCopies(t.TempDir())
+	none.Note(s.Host, sigbox.Errorf(sigbox.NotVerified, "another key"))
+	if why := none.Refused(hosts); why == nil || strings.Contains(why.Error(), "before") || none.Notice(hosts, s.clock.Now()) != nil {
+		t.Errorf("one that was never heard: %v", why)
 	}
 }
 
