@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +48,19 @@ func (c *Client) Shards(ctx context.Context, baseURL string) ([]Shard, error) {
 	if len(answer.Shards) > 3*maxShards {
 		return nil, badAnswer(req, fmt.Sprintf("at most %d logs", 3*maxShards))
 	}
+	if slices.ContainsFunc(answer.Shards, func(s Shard) bool { return len(s.Name) > maxShardName || strings.ContainsFunc(s.Name, oddInName) }) {
+		return nil, badAnswer(req, "names of small letters, digits, dots and dashes")
+	}
 	return answer.Shards, nil
+}
+
+// maxShardName bounds the name of a shard, in bytes.
+const maxShardName = 40
+
+// oddInName reports whether the name of a shard cannot have a character. Names stand in
+// commands that people are told to type.
+func oddInName(r rune) bool {
+	return ('a' > r || r > 'z') && ('0' > r || r > '9') && r != '.' && r != '-'
 }
 
 // shardPath stands before the name in the URL of a single shard.

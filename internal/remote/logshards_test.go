@@ -26,6 +26,9 @@ func TestShards(t *testing.T) {
 		"no such route": {http.StatusNotFound, `404`, 0, 0},
 		"not allowed":   {http.StatusForbidden, `no`, 0, 0},
 		"away":          {http.StatusServiceUnavailable, ``, 0, sigbox.Unavailable},
+		"a command":     {http.StatusOK, `{"shards":[{"name":"rekor2;reboot","log":"v2"}]}`, 0, sigbox.Invalid},
+		"an option":     {http.StatusOK, `{"shards":[{"name":"--data=/","log":"v2"}]}`, 0, sigbox.Invalid},
+		"a long name":   {http.StatusOK, `{"shards":[{"name":"` + strings.Repeat("a", 41) + `","log":"v2"}]}`, 0, sigbox.Invalid},
 		"too many":      {http.StatusOK, `{"shards":[{}` + strings.Repeat(`,{}`, 300) + `]}`, 0, sigbox.Invalid},
 	} {
 		t.Run(name, func(t *testing.T) {
