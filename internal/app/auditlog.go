@@ -20,6 +20,7 @@ import (
 	"github.com/sigbox/sigbox/internal/audit"
 	"github.com/sigbox/sigbox/internal/ca"
 	"github.com/sigbox/sigbox/internal/httpapi"
+	"github.com/sigbox/sigbox/internal/limit"
 	"github.com/sigbox/sigbox/internal/oidc"
 	"github.com/sigbox/sigbox/wire/cert"
 )
@@ -41,6 +42,9 @@ const (
 	maxAuditKeep  = 1000
 	// refusalsEvery is how often it is written down how many requests were refused.
 	refusalsEvery = time.Minute
+	// refusalLines is how many refusals of one identity an hour have a line each: whoever
+	// has a token could else write until the oldest files are deleted.
+	refusalLines = 100
 )
 
 func (s AuditSettings) check() error {
@@ -58,6 +62,7 @@ type auditor struct {
 	log      *audit.Log // nil if there is none
 	required bool
 	logger   *slog.Logger
+	lines    *limit.Limiter // of refusals, by identity
 
 	mu      sync.Mutex
 	refused map[string]uint64 // by class, since it was written last; guarded by mu
@@ -65,18 +70,19 @@ type auditor struct {
 
 func openAudit(cfg *Config, s AuditSettings) (_ *auditor, err error) {
 	a := &auditor{required: s.Required, logger: cfg.Logger, refused: map[string]uint64{}}
-	switch s.File {
-	case "":
+	if s.File == "" {
 		return a, nil
-	case auditToStderr:
-		a.log, err = audit.Open(audit.Config{Writer: os.Stderr, Now: cfg.Now})
-	default:
-		path, absErr := filepath.Abs(s.File)
-		if absErr != nil {
-			return nil, sigbox.Errorf(sigbox.Internal, "%w", absErr)
-		}
-		a.log, err = audit.Open(audit.Config{Path: path, MaxBytes: s.MaxBytes, Keep: s.Keep, Now: cfg.Now})
 	}
+	a.lines = limit.New(limit.Rate{Events: refusalLines, Per: time.Hour}, cfg.Now)
+	if s.File == auditToStderr {
+		a.log, err = audit.Open(audit.Config{Writer: os.Stderr, Now: cfg.Now})
+		return a, err
+	}
+	path, err := filepath.Abs(s.File)
+	if err != nil {
+		return nil, sigbox.Errorf(sigbox.Internal, "%w", err)
+	}
+	a.log, err = audit.Open(audit.Config{Path: path, MaxBytes: s.MaxBytes, Keep: s.Keep, Now: cfg.Now})
 	return a, err
 }
 
@@ -134,13 +140,14 @@ func (a *auditor) actNow(event string, detail map[string]string) {
 }
 
 // issuance writes down what came of a request for a certificate. Requests whose token was
-// not accepted are anybody's, and are counted.
+// not accepted are anybody's, and are counted; and so are those of somebody who is refused
+// again and again.
 func (a *auditor) issuance(ctx context.Context, r ca.Record) error {
 	if a.log == nil {
 		return nil
 	}
 	class := outcome(r.Err)
-	if r.Err != nil && r.Type == "" {
+	if r.Err != nil && (r.Type == "" || a.lines.Allow(r.Identity.Issuer+" "+r.Identity.Subject) != nil) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.refused[class]++
