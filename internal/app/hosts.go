@@ -133,12 +133,8 @@ func (a *App) takePart(h parts.Host, raw []byte, said *parts.Statement) error {
 	return nil
 }
 
-// reloadParts reads the parts of other hosts again.
-func (a *App) reloadParts(from Settings) error {
-	o, err := a.services.gather(from, nil)
-	if err != nil {
-		return err
-	}
+// reloadParts uses the parts of other hosts that were read again.
+func (a *App) reloadParts(o *others) error {
 	if err := a.services.setParts(o); err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (a *App) Reload() {
 	if err != nil || next.TLS == was.TLS {
 		a.renewCertificate()
 	}
-	apply, err := a.prepare(next, err)
+	apply, parts, err := a.prepare(next, err)
 	if err != nil {
 		a.refuseSettings(err)
 		return
@@ -93,7 +93,7 @@ func (a *App) Reload() {
 	apply()
 	a.current.Store(&next)
 	a.awaiting.Store(&waiting)
-	if err := a.reloadParts(next); err != nil {
+	if err := a.reloadParts(parts); err != nil { // each is sound: they do not go together
 		a.cfg.Logger.Error("the parts of other hosts were not reloaded, the old ones stay", "err", err)
 	}
 	if len(waiting) > 0 {
@@ -117,26 +117,29 @@ func (a *App) inForce(file Settings) Settings {
 }
 
 // prepare makes settings ready, unless err says that there are none; apply has them hold
-// and cannot fail.
-func (a *App) prepare(s Settings, err error) (apply func(), _ error) {
+// and cannot fail. The parts of other hosts are read, and for reloadParts.
+func (a *App) prepare(s Settings, err error) (apply func(), parts *others, _ error) {
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	issuers, err := a.services.prepareIssuers(s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	bounds, err := newLimits(s, a.limits.Load(), a.cfg.Now)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if parts, err = a.services.gather(s, nil); err != nil {
+		return nil, nil, err
 	}
 	cert := func() {}
 	if s.TLS != a.current.Load().TLS {
 		if cert, err = a.cert.prepare(s.TLS); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return func() { issuers(); a.use(bounds); cert() }, nil
+	return func() { issuers(); a.use(bounds); cert() }, parts, nil
 }
 
 // refuseSettings says that settings are not taken up, and why.

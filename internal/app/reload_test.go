@@ -92,12 +92,15 @@ func TestReloadLimits(t *testing.T) {
 // the audit log say that it was refused.
 func TestReloadIsWhole(t *testing.T) {
 	r := startReloaded(t, "")
+	damaged := filepath.Join(r.dir, "part.json")
+	writeFile(t, damaged, "{")
 	const other = "limits: {per-address: 1/h}\nissuers: [{url: 'https://issuer.example.com', type: email}]\n"
 	for name, wrong := range map[string]string{
 		"YAML":     "[",
 		"proxies":  "proxies: {trusted: [proxy]}\n",
 		"provider": "ci-providers: {mine: {subject: '{'}}\n",
 		"login":    "login: {connectors: [{id: a}]}\n",
+		"part":     "parts: [" + damaged + "]\n",
 	} {
 		if said := r.reload(t, other+wrong); !strings.Contains(said, "the old ones stay") {
 			t.Errorf("%s: the log says %s", name, said)
