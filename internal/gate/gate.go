@@ -44,7 +44,7 @@ const (
 	// standing is how long they wait when it does.
 	standing = 20 * time.Millisecond
 	// prompt is how long ago a request may have reached the machine, for its caller not
-	// to have waited. The system tells it in steps of up to four milliseconds.
+	// to have waited. The system tells it in steps, of four milliseconds mostly.
 	prompt = 5 * time.Millisecond
 	// retryFirst and retryLast are the bounds of when callers are asked to come again:
 	// not all at once, as they came.
