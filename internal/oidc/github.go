@@ -125,11 +125,12 @@ func (g *github) email(ctx context.Context, token string) (string, error) {
 	return "", sigbox.Errorf(sigbox.Denied, "your account has no primary email address")
 }
 
-// Organizations are asked for in pages, of which GitHub has 100 memberships on each at
-// most. Nobody is in more than maxPages of them for our purposes.
+// Organizations are asked for in pages of so many memberships, each of which is almost
+// 3 KiB of JSON: a page is to be no longer than maxAnswer. Nobody is in more than maxPages
+// of them for our purposes.
 const (
-	pageSize = 100
-	maxPages = 10
+	pageSize = 20
+	maxPages = 50
 )
 
 // member wants the person to be in one of the organizations, if there are any.
