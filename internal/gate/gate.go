@@ -17,7 +17,7 @@
 // late: then who has waited for more than twenty milliseconds is refused, and who comes
 // to a long queue at once. A few who come late are no overload: a process that was held
 // up for a moment, as containers are that have used up their share of the processors,
-// serves them. What is answered is answered soon, and as much as can be is.
+// serves as many of them in a second as it lets in at once. What is answered is answered soon, and as much as can be is.
 // These two bounds are "controlled delay" for servers (B. Maurer, Fail at Scale, ACM
 // Queue 13(8), 2015).
 //
@@ -76,7 +76,8 @@ type Gate struct {
 	inside int       // guarded by mu; at most cfg.Slots
 	coming list.List // guarded by mu; of *Visit, from Knock to Enter, for as long as a burst
 	queue  list.List // guarded by mu; of *Visit, empty while there is room inside
-	late   int       // guarded by mu; callers who had waited when they came, since one had not
+	late   bool      // guarded by mu; whether the last caller had waited when it came
+	spared time.Time // guarded by mu; up to when callers were let in who had waited for too long
 	calm   time.Time // guarded by mu; when nobody was last seen to wait, here or on the way
 	full   time.Time // guarded by mu; when the line was last too long for one more
 }
@@ -135,14 +136,12 @@ func (g *Gate) knock(v *Visit) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.cfg.Now()
-	if g.late++; v.waited <= prompt {
-		g.late = 0
-	}
+	g.late = v.waited > prompt
 	g.noteCalm(now)
 	for e := g.coming.Front(); e != nil && now.Sub(e.Value.(*Visit).since) > burst; e = g.coming.Front() {
 		g.coming.Remove(e).(*Visit).place = nil // it is held up elsewhere
 	}
-	if v.waited > g.bound(now) && g.late > g.cfg.Slots {
+	if v.waited > g.bound(now) && !g.spare(now) {
 		return false
 	}
 	if g.coming.Len()+g.queue.Len() >= g.room(now) {
@@ -235,6 +234,21 @@ func (g *Gate) bound(now time.Time) time.Duration {
 	return burst
 }
 
+// spare says whether one who is too late is let in: as many as there are slots are, each
+// second. The caller holds mu.
+func (g *Gate) spare(now time.Time) bool {
+	at := g.spared
+	if oldest := now.Add(-time.Second); at.Before(oldest) {
+		at = oldest
+	}
+	at = at.Add(time.Second / time.Duration(g.cfg.Slots))
+	if at.After(now) {
+		return false
+	}
+	g.spared = at
+	return true
+}
+
 // room is how many callers may be in line. The caller holds mu.
 func (g *Gate) room(now time.Time) int {
 	if g.stands(now) {
@@ -263,7 +277,7 @@ func (g *Gate) leave() {
 
 // noteCalm notes when there was nobody who waits. The caller holds mu.
 func (g *Gate) noteCalm(now time.Time) {
-	if g.queue.Len() == 0 && g.late == 0 {
+	if g.queue.Len() == 0 && !g.late {
 		g.calm = now
 	}
 }

@@ -132,13 +132,15 @@ func TestLate(t *testing.T) {
 			in    bool
 		}{
 			{"promptly", 0, prompt, true},
-			{"held up", time.Hour, time.Second, true},
-			{"held up", 0, time.Second, true},
-			{"held up again and again", 0, time.Second, false},
+			{"held up", time.Hour, time.Minute, true},
+			{"held up", 0, time.Minute, true},
+			{"held up again and again", 0, time.Minute, false},
 			{"in a burst", 0, burst, false}, // since nobody has come for long
 			{"promptly", 0, prompt, true},
-			{"held up", 0, time.Second, true},
-			{"held up", 0, time.Second, true},
+			{"held up, whoever came promptly", 0, time.Minute, false},
+			{"held up, half a second later", time.Second / 2, time.Minute, true},
+			{"held up", 0, time.Minute, false},
+			{"promptly", 0, prompt, true},
 			{"longer than a burst", 0, burst + 1, false},
 			{"in a burst", 0, standing + 1, true},
 			{"long, and nobody has come promptly", calmed + 1, standing + 1, false},
