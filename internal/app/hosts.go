@@ -82,7 +82,7 @@ func (s *services) ask(ctx context.Context, h parts.Host) error {
 	if err != nil {
 		return err
 	}
-	said, isNew, err := s.copies.Open(h, raw)
+	said, isNew, err := s.copies.Open(h, raw, s.app.cfg.Now())
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (s *services) ask(ctx context.Context, h parts.Host) error {
 }
 
 func (s *services) keepPart(h parts.Host, raw []byte, said *parts.Statement) error {
-	if err := s.copies.Keep(h, raw, said); err != nil {
+	if err := s.copies.Keep(h, raw, said, s.app.cfg.Now()); err != nil {
 		return diskError(s.app.cfg.Data, err)
 	}
 	return nil

@@ -16,6 +16,14 @@ import (
 // operator.
 const StaleAfter = 24 * time.Hour
 
+// MaxChanges bounds how often within changesWithin what a host says may be another thing
+// than before: each costs the host that publishes it a version of the trust root, which
+// stays for ever.
+const (
+	MaxChanges    = 32
+	changesWithin = 24 * time.Hour
+)
+
 // Copies are the newest signed parts of other hosts, kept in a directory. They are safe
 // for concurrent use.
 type Copies struct {
@@ -30,6 +38,17 @@ type copied struct {
 	raw []byte
 	*Statement
 	failed error // why it was not to be had, nil when it was
+	// changed are the times of its last changes, at most MaxChanges.
+	changed []time.Time
+}
+
+// mayChange reports whether a host may say another thing now.
+func (x *copied) mayChange(now time.Time) bool {
+	if len(x.changed) < MaxChanges {
+		return true
+	}
+	age := now.Sub(x.changed[0])
+	return age < 0 || age >= changesWithin // the clock may have been wrong
 }
 
 // NewCopies reads what is kept in a directory when it is asked for.
@@ -80,10 +99,11 @@ func (c *Copies) load(h Host) (*copied, error) {
 	return x, nil
 }
 
-// Open reads a signed part that a host has given, and refuses one that is not the host's,
-// speaks of more than its roles, or is older than the one before. It is not new if it says
-// what the one before says. Errors: NotVerified, Denied, Conflict, Invalid, TooLarge.
-func (c *Copies) Open(h Host, raw []byte) (s *Statement, isNew bool, err error) {
+// Open reads a signed part that a host has given at now, and refuses one that is not the
+// host's, speaks of more than its roles, is older than the one before, or another one too
+// often. It is not new if it says what the one before says. Errors: NotVerified, Denied,
+// Conflict, Invalid, TooLarge.
+func (c *Copies) Open(h Host, raw []byte, now time.Time) (s *Statement, isNew bool, err error) {
 	if s, err = open(raw, h.Key); err != nil {
 		return nil, false, err
 	}
@@ -104,15 +124,23 @@ func (c *Copies) Open(h Host, raw []byte) (s *Statement, isNew bool, err error) 
 		return nil, false, sigbox.Errorf(sigbox.Conflict, "the part that %s gives has the number %d, and this host has seen number %d", h.URL, s.Sequence, x.Sequence).
 			WithHint("somebody shows an old one, or two hosts have its key; if its clock was far ahead once, remove keys/part.pem there, restart it, and take its new key from its host.yaml")
 	}
-	return s, s.SHA256 != x.SHA256, nil
+	if s.SHA256 == x.SHA256 {
+		return s, false, nil
+	}
+	if !x.mayChange(now) {
+		return nil, false, sigbox.Errorf(sigbox.TooLarge, "what %s says was another thing %d times within %s", h.URL, MaxChanges, changesWithin).
+			WithHint("what it said last is in use, and no more is taken for now: find out what happens there; a restart of this host takes it at once")
+	}
+	return s, true, nil
 }
 
-// Keep writes down a part that [Copies.Open] gave, once it is used.
-func (c *Copies) Keep(h Host, raw []byte, s *Statement) error {
+// Keep writes down a part that [Copies.Open] gave at now, once it is used.
+func (c *Copies) Keep(h Host, raw []byte, s *Statement, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if x := c.copies[h.Key]; x != nil && bytes.Equal(x.raw, raw) {
-		return nil
+	x, err := c.load(h)
+	if err != nil || bytes.Equal(x.raw, raw) {
+		return err
 	}
 	if err := atomicfile.MkdirAll(c.dir, 0o700); err != nil {
 		return err
@@ -120,7 +148,10 @@ func (c *Copies) Keep(h Host, raw []byte, s *Statement) error {
 	if err := atomicfile.Replace(c.path(h), raw, 0o600); err != nil {
 		return err
 	}
-	c.copies[h.Key] = &copied{raw: slices.Clone(raw), Statement: s}
+	if x.Statement != nil && x.SHA256 != s.SHA256 {
+		x.changed = append(x.changed[max(0, len(x.changed)+1-MaxChanges):], now)
+	}
+	x.raw, x.Statement = slices.Clone(raw), s
 	return nil
 }
 

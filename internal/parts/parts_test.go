@@ -100,12 +100,12 @@ func TestNewestWins(t *testing.T) {
 	copies := NewCopies(filepath.Join(dir, "copies"))
 	take := func(raw []byte, want bool, kind sigbox.Kind) {
 		t.Helper()
-		said, isNew, err := copies.Open(s.Host, raw)
+		said, isNew, err := copies.Open(s.Host, raw, s.clock.Now())
 		if sigbox.KindOf(err) != kind || err != nil && kind == 0 || isNew != want {
 			t.Fatalf("expected %v, %v, found %v, %v", want, kind, isNew, err)
 		}
 		if err == nil {
-			if err := copies.Keep(s.Host, raw, said); err != nil {
+			if err := copies.Keep(s.Host, raw, said, s.clock.Now()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -209,14 +209,14 @@ func TestOthersAreNotBelieved(t *testing.T) {
 			c.OIDC = []sigbox.Service{{URL: "https://evil.example", MajorAPIVersion: 1, Operator: "x", ValidFor: sigbox.TimeRange{Start: time.Unix(1, 0)}}}
 		}), sigbox.Denied},
 	} {
-		if _, _, err := NewCopies(t.TempDir()).Open(s.Host, c.raw); sigbox.KindOf(err) != c.kind {
+		if _, _, err := NewCopies(t.TempDir()).Open(s.Host, c.raw, s.clock.Now()); sigbox.KindOf(err) != c.kind {
 			t.Errorf("%s: expected %v, found %v", name, c.kind, err)
 		}
 	}
 	if err := s.Set(config(t, key, nil), &TUF{URL: "https://evil.example", Root: []byte("{}")}); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := NewCopies(t.TempDir()).Open(s.Host, s.says(t, nil)); sigbox.KindOf(err) != sigbox.Denied {
+	if _, _, err := NewCopies(t.TempDir()).Open(s.Host, s.says(t, nil), s.clock.Now()); sigbox.KindOf(err) != sigbox.Denied {
 		t.Errorf("where the trust root is: %v", err)
 	}
 }
@@ -228,11 +228,11 @@ func TestDamagedCopy(t *testing.T) {
 	s := newSpeaker(t, filepath.Join(dir, "signed"))
 	copies := NewCopies(filepath.Join(dir, "copies"))
 	raw := s.says(t, config(t, fixture.Key(t), nil))
-	said, _, err := copies.Open(s.Host, raw)
+	said, _, err := copies.Open(s.Host, raw, s.clock.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := copies.Keep(s.Host, raw, said); err != nil {
+	if err := copies.Keep(s.Host, raw, said, s.clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(copies.path(s.Host), raw[:len(raw)/2], 0o600); err != nil {
@@ -321,6 +321,56 @@ func TestV2BeginsLast(t *testing.T) {
 			t.Errorf("a host with a log of v1 has changed that of v2: %+v", v2)
 		}
 	}
+}
+
+// TestChangesAreBounded: a host that says another thing again and again does not fill the
+// disk of those who pass it on; what is signed anew and says the same counts for nothing,
+// nor does what was not used.
+func TestChangesAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	s := newSpeaker(t, filepath.Join(dir, "signed"))
+	copies := NewCopies(filepath.Join(dir, "copies"))
+	key := fixture.Key(t)
+	said := 0
+	hear := func(changed bool, kind sigbox.Kind) {
+		t.Helper()
+		if changed {
+			said++
+		}
+		for range 2 { // what was heard and not used is heard again
+			s.clock.Add(FreshFor / 100)
+			raw := s.says(t, config(t, key, func(root *sigbox.TrustedRoot, _ *sigbox.SigningConfig) {
+				root.CTLogs[0].BaseURL += strings.Repeat("x", said)
+			}))
+			part, isNew, err := copies.Open(s.Host, raw, s.clock.Now())
+			if sigbox.KindOf(err) != kind || err == nil && isNew != changed {
+				t.Fatalf("change %d: found %v, %v", said, isNew, err)
+			}
+			if err != nil {
+				continue
+			}
+			if err := copies.Keep(s.Host, raw, part, s.clock.Now()); err != nil {
+				t.Fatal(err)
+			}
+			changed = false
+		}
+	}
+	hear(true, 0)
+	for range MaxChanges {
+		hear(true, 0)
+		hear(false, 0)
+	}
+	hear(true, sigbox.TooLarge)
+	said--
+	hear(false, 0)
+	s.clock.Add(changesWithin)
+	hear(true, 0)
+	for range MaxChanges - 1 {
+		hear(true, 0)
+	}
+	hear(true, sigbox.TooLarge)
+	s.clock.Add(-2 * changesWithin) // it was wrong
+	hear(true, 0)
 }
 
 // FuzzOpen: whatever a host answers is taken as its own or refused with a reason.

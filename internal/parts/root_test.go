@@ -89,7 +89,7 @@ func TestPartEndsNoTrust(t *testing.T) {
 	}
 	s := newSpeaker(t, filepath.Join(t.TempDir(), "signed"))
 	raw := s.says(t, config(t, key, func(root *sigbox.TrustedRoot, _ *sigbox.SigningConfig) { root.CTLogs[0].PublicKey = []byte("key") }))
-	if _, _, err := NewCopies(t.TempDir()).Open(s.Host, raw); sigbox.KindOf(err) != sigbox.Invalid {
+	if _, _, err := NewCopies(t.TempDir()).Open(s.Host, raw, s.clock.Now()); sigbox.KindOf(err) != sigbox.Invalid {
 		t.Errorf("what no client can read is taken: %v", err)
 	}
 }
