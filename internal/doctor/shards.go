@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 
 	"github.com/sigbox/sigbox"
@@ -31,7 +32,16 @@ func (e *exam) shards(ctx context.Context, p published) (found []Finding) {
 			found = append(found, failed(Unknown, err, "which logs it had before is not known", ""))
 			continue
 		}
-		listed = append(listed, all...)
+		for _, s := range all {
+			if !sameServer(s.URL, server) { // whoever runs it does not choose what is asked for from here
+				found = append(found, Finding{
+					Problem, "", fmt.Sprintf("%.200q says that it has the log %.40s at %.200q", server, s.Name, s.URL),
+					"a server has its logs on itself; this one was not read", "see whether it is sigbox that answers there",
+				})
+				continue
+			}
+			listed = append(listed, s)
+		}
 	}
 	for _, s := range listed {
 		switch {
@@ -58,6 +68,13 @@ func (e *exam) shards(ctx context.Context, p published) (found []Finding) {
 		}
 	}, p, &found)
 	return found
+}
+
+// sameServer reports whether two URLs lead to the same server.
+func sameServer(a, b string) bool {
+	x, err := url.Parse(a)
+	y, err2 := url.Parse(b)
+	return err == nil && err2 == nil && x.Scheme == y.Scheme && x.Host == y.Host
 }
 
 // servers are the URLs at which logs are served that are in use.

@@ -88,7 +88,7 @@ func TestSealedLogsOfAServerThatLies(t *testing.T) {
 		case path == "/api/shards" && from != "":
 			return []byte(strings.Replace(string(body), from, to, 1))
 		case path == "/api/shards" && to == "none":
-			return []byte(`{"shards":[{"name":"x","phase":"active"}]}`)
+			return []byte(`{"shards":[{"name":"x","phase":"active","url":"` + a.URL() + `/shards/x"}]}`)
 		}
 		return body
 	})
@@ -97,6 +97,7 @@ func TestSealedLogsOfAServerThatLies(t *testing.T) {
 		"its key":      {`"logId":"`, `"logId":"AAAA`, "is not in the trust root"},
 		"its name":     {`"origin":"`, "\"origin\":\"\\u001b[2J", "and its server says"},
 		"its place":    {`/shards/`, `/nothing/`, "the sealed log"},
+		"its server":   {`"url":"http://`, `"url":"http://elsewhere.`, "says that it has the log"},
 		"none of them": {"", "none", "is listed nowhere"},
 	} {
 		from, to = tt.from, tt.to
