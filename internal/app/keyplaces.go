@@ -351,7 +351,12 @@ func (k *keeper) lazily(name string) (crypto.Signer, error) {
 		return nil, err
 	}
 	if !outside {
-		return keys.Load(keyPath(k.dir, name), k.pass)
+		key, err := keys.Load(keyPath(k.dir, name), k.pass)
+		if sigbox.KindOf(err) == sigbox.NotFound {
+			return nil, sigbox.Errorf(sigbox.NotFound, "the key %s is not in %s", name, k.dir).
+				WithHint("where the instance is new, sigbox serve makes it; on hosts apart it is on the one with its role; a key that was lost comes back from a backup")
+		}
+		return key, err
 	}
 	known, err := k.known(name)
 	if err != nil {

@@ -214,10 +214,11 @@ func (s *services) keyStatus() (list []HeldKey) {
 			continue
 		}
 		status := HeldKey{Name: name}
-		if key := s.held(name); key != nil {
-			if place, _, err := s.keeper.place(name); err == nil {
-				status.Place = place.String()
-			}
+		key := s.held(name)
+		if place, _, err := s.keeper.place(name); err == nil && (key != nil || !isRoot(name)) {
+			status.Place = place.String() // that of a rotation is opened only when it is to sign
+		}
+		if key != nil {
 			if der, err := x509.MarshalPKIXPublicKey(key.Public()); err == nil {
 				sum := sha256.Sum256(der)
 				status.SHA256 = hex.EncodeToString(sum[:])

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,5 +108,20 @@ func TestStatusOfKeysAndLimits(t *testing.T) {
 	defer admin.Close()
 	if got, err := admin.Status(t.Context()); err != nil || len(got.Keys) != len(s.Keys) || len(got.Certificates) != len(s.Certificates) || got.URL != s.URL || !got.Ready {
 		t.Errorf("found %+v (%v)", got, err)
+	}
+}
+
+// A new key that does not sign yet is where it is, and not with the roots.
+func TestStatusOfARotatedKey(t *testing.T) {
+	a := apptest.Start(t)
+	if _, err := a.Admin().Rotate(t.Context(), app.RotateRequest{Role: "ca"}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := a.Admin().Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(s.Keys, func(k app.HeldKey) bool { return k.Name == "ca.2" && k.Place == "file" }) {
+		t.Errorf("found keys %+v", s.Keys)
 	}
 }
