@@ -137,7 +137,11 @@ func (e *env) byData(c *doctor.Config, f doctorFlags) (err error) {
 	if c.Data, err = f.settle(e); err != nil {
 		return err
 	}
-	if f.data != "" || app.Examine(app.Config{Data: c.Data}).Err == nil {
+	ground := app.Examine(app.Config{Data: c.Data, File: c.File})
+	if ground.NoProvider {
+		c.NoSign = "this host has no OpenID provider"
+	}
+	if f.data != "" || ground.Err == nil {
 		return nil
 	}
 	c.Data = ""

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sigbox/sigbox"
 	"github.com/sigbox/sigbox/internal/keys"
+	"github.com/sigbox/sigbox/internal/parts"
 )
 
 // Ground is what can be seen of a data directory from outside: nothing is opened that a
@@ -36,6 +37,12 @@ type Ground struct {
 	Memory uint64
 	// AnchorErr is why the anchor's directory cannot be used.
 	AnchorErr error
+	// NoLogs and NoProvider: the directory is of a host that has none.
+	NoLogs, NoProvider bool
+	// Elsewhere is where clients get the trust root when it is not here but on another
+	// host, nil if it is here; ElsewhereErr is why that is not known.
+	Elsewhere    *parts.TUF
+	ElsewhereErr error
 }
 
 // KeyFile is a file with a private key.
@@ -94,7 +101,29 @@ func Examine(cfg Config) Ground {
 	g.addDisk("the data", cfg.Data)
 	g.Memory = memoryLeft("/proc/meminfo")
 	g.lookAtAnchor()
+	g.lookElsewhere(s)
 	return g
+}
+
+// lookElsewhere notes what a host that has not all roles leaves to others.
+func (g *Ground) lookElsewhere(s state) {
+	if !s.Complete || g.Settings == nil {
+		return
+	}
+	g.NoLogs = !s.begun(RoleCTLog) && !s.begun(RoleLog) && !s.begun(RoleLogV1)
+	g.NoProvider = !s.begun(RoleOIDC)
+	if s.begun(RoleTUF) {
+		return
+	}
+	list, err := parts.Read(g.Settings.Parts)
+	if err == nil {
+		err = parts.NewCopies(filepath.Join(g.Data, partsDir)).Add(list, g.Settings.Hosts, nil)
+	}
+	g.Elsewhere = &parts.TUF{}
+	if err == nil {
+		*g.Elsewhere, _, err = g.Settings.Published.repository(list)
+	}
+	g.ElsewhereErr = err
 }
 
 // keyFiles lists the private keys that stand in files.

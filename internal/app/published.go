@@ -152,23 +152,28 @@ func (s *services) publishedRoot(ctx context.Context) (*sigbox.TrustedRoot, erro
 // maxTUFRoot bounds the file of a TUF root, in bytes.
 const maxTUFRoot = 1 << 20
 
+// repository says where clients get the trust root.
+func (s *services) repository() (from parts.TUF, caFile string, err error) {
+	return s.app.current.Load().Published.repository(s.others.Load().List)
+}
+
 // repository says where clients get the trust root: by the settings, or by the part of
 // the host that publishes it.
-func (s *services) repository() (from parts.TUF, caFile string, err error) {
-	if at := s.app.current.Load().Published; at.Mirror != "" {
-		if info, err := os.Stat(at.Root); err == nil && info.Size() > maxTUFRoot {
-			return from, "", sigbox.Errorf(sigbox.TooLarge, "published: %s: larger than %d bytes", at.Root, maxTUFRoot)
+func (p Published) repository(others *parts.List) (from parts.TUF, caFile string, err error) {
+	if p.Mirror != "" {
+		if info, err := os.Stat(p.Root); err == nil && info.Size() > maxTUFRoot {
+			return from, "", sigbox.Errorf(sigbox.TooLarge, "published: %s: larger than %d bytes", p.Root, maxTUFRoot)
 		}
-		from.URL = at.Mirror
-		if from.Root, err = os.ReadFile(at.Root); err != nil {
+		from.URL = p.Mirror
+		if from.Root, err = os.ReadFile(p.Root); err != nil {
 			return from, "", sigbox.Errorf(sigbox.NotFound, "published: %w", err).WithHint("it is a copy of the root.json in the data directory of the host with the role tuf")
 		}
-		if filepath.IsAbs(at.Mirror) {
-			from.URL, err = remote.FileMirror(at.Mirror)
+		if filepath.IsAbs(p.Mirror) {
+			from.URL, err = remote.FileMirror(p.Mirror)
 		}
 		return from, "", err
 	}
-	host, ok := s.others.Load().Publisher()
+	host, ok := others.Publisher()
 	if !ok {
 		return from, "", sigbox.Errorf(sigbox.NotFound, "this host does not know where they get the trust root").
 			WithHint("name the host with the role tuf under \"hosts\", or its repository under \"published\"")

@@ -180,6 +180,10 @@ func (e *exam) settle() {
 		return
 	}
 	e.URL = cmp.Or(e.URL, e.ground.URL)
+	if at := e.ground.Elsewhere; at != nil {
+		e.Root, e.Mirror = at.Root, at.URL
+		return
+	}
 	if e.Root == nil {
 		e.Root, _ = os.ReadFile(e.ground.RootFile) // a finding tells if it is gone
 	}
@@ -260,7 +264,19 @@ func well(found string) []Finding { return []Finding{{Level: OK, Found: found}} 
 // something better is known.
 func failed(level Level, err error, means, do string) Finding {
 	text, hint := split(err)
-	return Finding{Level: level, Found: text, Means: means, Do: cmp.Or(do, hint)}
+	return Finding{Level: level, Found: text, Means: means, Do: cmp.Or(do, hint, lookFurther)}
+}
+
+// lookFurther is what to do where an error does not say it.
+const lookFurther = "see the server's log, and docs/operations.md, \"When something breaks\""
+
+// astray is what to do where a service gives an answer that is not its own.
+const astray = "see whether url: and listeners: in its settings, and what stands in front, lead there"
+
+// hint is an error's next step, "" if it has none.
+func hint(err error) string {
+	_, hint := split(err)
+	return hint
 }
 
 // split gives an error's text without its next step, and that.

@@ -237,3 +237,48 @@ func TestTheMemoryOfLogsIsRead(t *testing.T) {
 	}
 	want(t, doctor.Run(t.Context(), c), doctor.OK, "continues what was seen", "")
 }
+
+// A host that leaves the trust root to another one is examined by that one's; it has no
+// logs, and needs no anchor for them.
+func TestHostWithoutTUF(t *testing.T) {
+	only := func(roles ...app.Role) func(*app.Config) { return func(c *app.Config) { c.Flags.Only = roles } }
+	publisher := apptest.Start(t, only(app.RoleTSA, app.RoleTUF, app.RoleCTLog, app.RoleLog))
+	a := apptest.Start(t, only(app.RoleCA, app.RoleOIDC))
+	examine := func() doctor.Report {
+		return doctor.Run(t.Context(), doctor.Config{Data: a.Data(), Client: client()})
+	}
+	want(t, examine(), doctor.Unknown, "does not know where they get the trust root", `"hosts"`)
+
+	for _, mirror := range []string{publisher.URL() + "/tuf", filepath.Join(publisher.Data(), "tuf")} {
+		settings := "published: {mirror: " + mirror + ", root: " + filepath.Join(publisher.Data(), "root.json") + "}\n"
+		write(t, filepath.Join(a.Data(), "config.yaml"), []byte(settings))
+		r := examine()
+		want(t, r, doctor.OK, "leads from the root that is trusted", "")
+		for _, f := range r.Findings {
+			if f.Level != doctor.OK && (f.Check == "trust root" || f.Check == "TUF metadata" || f.Check == "anchor") {
+				t.Errorf("with %s: a finding that nobody needs: %+v", mirror, f)
+			}
+		}
+	}
+}
+
+// A service whose address leads to something else says what to do about it, as does
+// everything that is wrong.
+func TestServiceAstray(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "ca.sock")
+	a := apptest.Start(t)
+	url := a.URL()
+	apptest.Stop(t, a)
+	a = apptest.Start(t, apptest.In(a.Data()), func(c *app.Config) {
+		c.Flags.Listen, c.Flags.URL = strings.TrimPrefix(url, "http://"), url
+		c.Flags.Listeners = []app.Listener{{Address: "unix:" + socket, Roles: []app.Role{app.RoleCA}, URL: url}}
+	})
+	r := doctor.Run(t.Context(), doctor.Config{Data: a.Data(), Client: client()})
+	want(t, r, doctor.Problem, "/api/v2/trustBundle answered with status 404", "listeners:")
+	want(t, r, doctor.Warning, "/api/v2/configuration answered with status 404", "listeners:")
+	for _, f := range r.Findings {
+		if f.Level != doctor.OK && f.Do == "" {
+			t.Errorf("nothing is to be done about %+v", f)
+		}
+	}
+}

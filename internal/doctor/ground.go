@@ -130,9 +130,9 @@ func (e *exam) logins(ctx context.Context) (found []Finding) {
 			found = append(found, Finding{Level: OK, Found: fmt.Sprintf("%s (%s) is there", c.Title, c.Issuer)})
 			continue
 		}
-		f := failed(Warning, c.Err, "nobody can sign in with "+c.Title+"; those who sign in otherwise can", "")
+		f := failed(Warning, c.Err, "nobody can sign in with "+c.Title+"; those who sign in otherwise can",
+			cmp.Or(hint(c.Err), "compare login: in the settings with what the provider says of itself, and see whether it can be reached from here"))
 		f.Found = c.Title + ": " + f.Found
-		f.Do = cmp.Or(f.Do, "compare login: in the settings with what the provider says of itself, and see whether it can be reached from here")
 		found = append(found, f)
 	}
 	return found
@@ -252,7 +252,7 @@ func size(n uint64) string {
 func (e *exam) anchor(context.Context) []Finding {
 	g := e.ground
 	switch {
-	case g.Settings == nil:
+	case g.Settings == nil || g.NoLogs:
 		return nil
 	case g.Settings.Anchor == "":
 		return []Finding{{

@@ -26,11 +26,16 @@ func (e *exam) second() []check {
 	if e.URL == "" || e.isAway() && strings.HasPrefix(e.Mirror, e.URL) {
 		return nil
 	}
-	return []check{
-		{"trust root", e.trust},
-		{"TUF metadata", e.metadata},
-		{"version", e.version},
+	if err := e.ground.ElsewhereErr; err != nil {
+		return []check{{"trust root", func(context.Context) []Finding {
+			return []Finding{failed(Unknown, err, "what clients see of the instance was not looked at", "")}
+		}}}
 	}
+	checks := []check{{"trust root", e.trust}, {"version", e.version}}
+	if !remote.IsFileMirror(e.Mirror) {
+		checks = append(checks, check{"TUF metadata", e.metadata})
+	}
+	return checks
 }
 
 // version compares the server's with ours, where it says which it is.
@@ -203,10 +208,10 @@ func parse(rootJSON, configJSON []byte) (p published, err error) {
 // pinned gives the TUF root to begin at: the one that is trusted, or what the server
 // says, which is told.
 func (e *exam) pinned(ctx context.Context) ([]byte, []Finding) {
-	served, err := e.Client.Fetch(ctx, "the instance", e.URL+"/root.json", maxFile)
 	if e.Root != nil {
 		return e.Root, nil
 	}
+	served, err := e.Client.Fetch(ctx, "the instance", e.URL+"/root.json", maxFile)
 	if err != nil {
 		return nil, []Finding{failed(Problem, err, "nobody can begin to trust this instance by its URL", "")}
 	}

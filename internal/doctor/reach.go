@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -22,7 +23,7 @@ func (e *exam) reach(ctx context.Context, config *sigbox.SigningConfig) (found [
 	}
 	ask := func(what, url, path string) {
 		if _, err := e.Client.Fetch(ctx, what, strings.TrimRight(url, "/")+path, maxFile); err != nil {
-			found = append(found, failed(Problem, err, "signers are sent there", ""))
+			found = append(found, failed(Problem, err, "signers are sent there", cmp.Or(hint(err), astray)))
 			return
 		}
 		found = append(found, well(what+" at "+url+" answers")...)
@@ -103,7 +104,7 @@ func (e *exam) issuers(ctx context.Context, config *sigbox.SigningConfig) (found
 			err = json.Unmarshal(b, &answer)
 		}
 		if err != nil {
-			found = append(found, failed(Warning, err, "whose tokens it takes is not known", ""))
+			found = append(found, failed(Warning, err, "whose tokens it takes is not known", cmp.Or(hint(err), astray)))
 			continue
 		}
 		for _, issuer := range answer.Issuers[:min(len(answer.Issuers), maxIssuers)] {
