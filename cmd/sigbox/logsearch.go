@@ -52,7 +52,8 @@ func newLogSearchCommand(e *env) *cobra.Command {
 		Long: `search finds the entries for which all that is given holds, the newest first, and
 proves each. It asks the log's server, which cannot add to the log's entries, but
 could leave some out: --scan reads the whole log instead, which proves that
-nothing is missing, and works with every log, also those that cannot search.
+nothing is missing, and works with every log, also those that cannot search. It
+reads one log: where that has followed on others, each of them by its --log NAME.
 
 What an entry says is the word of whoever logged it. Of a v2 log, which signs no
 times, --after and --before rely on the server's clock.`,
