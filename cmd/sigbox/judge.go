@@ -359,8 +359,8 @@ func (o *outcome) fail(err error, at place) {
 
 // verify puts the question to the library.
 func (j *judge) verify(ctx context.Context, a artifact, bundles []*sigbox.Bundle) ([]*verify.Verdict, error) {
-	if a.stdin { // it is read but once
-		return j.verifyBy(ctx, j.trust.verifier.Load(), a, bundles, j.policy)
+	if a.stdin {
+		return j.trust.judgeOnce(func(v *verify.Verifier) ([]*verify.Verdict, error) { return j.verifyBy(ctx, v, a, bundles, j.policy) })
 	}
 	return j.trust.judge(ctx, func(v *verify.Verifier) ([]*verify.Verdict, error) { return j.verifyBy(ctx, v, a, bundles, j.policy) })
 }

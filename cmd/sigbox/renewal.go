@@ -63,6 +63,16 @@ func (r *renewal) judge(ctx context.Context, ask func(*verify.Verifier) ([]*veri
 	return verdicts, err
 }
 
+// judgeOnce asks the verifier about what can be read but once, and says where a newer
+// trust root may help.
+func (r *renewal) judgeOnce(ask func(*verify.Verifier) ([]*verify.Verdict, error)) ([]*verify.Verdict, error) {
+	verdicts, err := ask(r.verifier.Load())
+	if f, ok := errors.AsType[*verify.Failure](err); ok && f.Unlisted() && len(r.instances) > 0 {
+		return nil, &unlistedError{err, "a newer one may, and standard input is read but once: " + r.instances[0].command() + " fetches it"}
+	}
+	return verdicts, err
+}
+
 // renew asks the instances, and says what came of it.
 func (r *renewal) renew(ctx context.Context) string {
 	asked := false
@@ -102,7 +112,7 @@ func (u *unlistedError) Unwrap() error { return u.error }
 // renew asks the repository although that is not due, unless it was asked just now or is
 // not to be. If it was not asked it says why.
 func (r refresher) renew(ctx context.Context) (asked bool, why string) {
-	command := "sigbox instance refresh " + r.instance.Name
+	command := r.command()
 	switch {
 	case r.offline:
 		return false, "--offline: a newer one may; with a network, " + command + " fetches it"
@@ -124,6 +134,9 @@ func (r refresher) renew(ctx context.Context) (asked bool, why string) {
 	}
 	return true, ""
 }
+
+// command is what people type to have the repository asked.
+func (r refresher) command() string { return "sigbox instance refresh " + r.instance.Name }
 
 // isNew reports whether a target was fetched since another was seen in the cache.
 func isNew(t, cached remote.Target) bool { return !t.Refreshed.Equal(cached.Refreshed) }

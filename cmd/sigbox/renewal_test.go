@@ -139,4 +139,11 @@ func TestRenewalRefuses(t *testing.T) {
 			t.Errorf("%s: asked %d times, expected %d", step.what, n, step.asked)
 		}
 	}
+	b.env.stdin = strings.NewReader("one")
+	if status := b.run(stranger.verify("--instance", "box", "--bundle", files[0]+".sigstore.json", "-")...); status != exitNotVerified {
+		t.Errorf("standard input: status %d: %s", status, &b.stderr)
+	}
+	if out := b.stdout.String() + b.stderr.String(); !strings.Contains(out, "sigbox instance refresh box fetches it") {
+		t.Errorf("standard input: found:\n%s", out)
+	}
 }

@@ -25,8 +25,13 @@ import (
 	"github.com/sigbox/sigbox/wire/trust"
 )
 
-// Max bounds the other hosts of an instance.
-const Max = 32
+const (
+	// Max bounds the other hosts of an instance.
+	Max = 32
+	// maxServices bounds the services of a kind that a part names. With it those of all hosts
+	// are no more than a client reads of a signing config (256).
+	maxServices = 7
+)
 
 // Part is what another host of the instance has.
 type Part struct {
@@ -100,6 +105,11 @@ func parse(b []byte) (*trust.ClientTrustConfig, error) {
 	config, err := trust.ParseClientTrustConfig(b)
 	if err != nil {
 		return nil, err
+	}
+	for _, list := range [][]sigbox.Service{config.Signing.CAs, config.Signing.OIDC, config.Signing.Logs, config.Signing.TSAs} {
+		if len(list) > maxServices {
+			return nil, sigbox.Errorf(sigbox.TooLarge, "a part names at most %d services of a kind, found %d", maxServices, len(list))
+		}
 	}
 	for _, s := range slices.Concat(config.Signing.CAs, config.Signing.OIDC, config.Signing.Logs, config.Signing.TSAs) {
 		if err := checkURL(s.URL); err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -208,6 +209,11 @@ func TestOthersAreNotBelieved(t *testing.T) {
 		"another role's service": {more(func(_ *sigbox.TrustedRoot, c *sigbox.SigningConfig) {
 			c.OIDC = []sigbox.Service{{URL: "https://evil.example", MajorAPIVersion: 1, Operator: "x", ValidFor: sigbox.TimeRange{Start: time.Unix(1, 0)}}}
 		}), sigbox.Denied},
+		"services without end": {more(func(_ *sigbox.TrustedRoot, c *sigbox.SigningConfig) {
+			for i := range maxServices + 1 {
+				c.Logs = append(c.Logs, sigbox.Service{URL: fmt.Sprintf("https://log%d.example", i), MajorAPIVersion: 2, Operator: "x", ValidFor: sigbox.TimeRange{Start: time.Unix(1, 0)}})
+			}
+		}), sigbox.TooLarge},
 	} {
 		if _, _, err := NewCopies(t.TempDir()).Open(s.Host, c.raw, s.clock.Now()); sigbox.KindOf(err) != c.kind {
 			t.Errorf("%s: expected %v, found %v", name, c.kind, err)

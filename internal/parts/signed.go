@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"fmt"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -115,7 +116,7 @@ func (p *payload) digest() string {
 	h := sha256.New()
 	h.Write(p.Part)
 	if p.TUF != nil {
-		h.Write([]byte(p.TUF.URL))
+		fmt.Fprintf(h, "%q", p.TUF.URL)
 		h.Write(p.TUF.Root)
 	}
 	return hex.EncodeToString(h.Sum(nil))
