@@ -138,7 +138,7 @@ func (e *env) logConfig(ctx context.Context, f *logFlags) (logPlace, error) {
 	case named:
 		var s remote.Shard
 		if s, err = e.shardNamed(ctx, t.config, f.log); err == nil {
-			c.LogConfig = c.at(&s)
+			c.LogConfig = s.In(c.LogConfig)
 		}
 	}
 	return c, err

@@ -31,19 +31,6 @@ func (e *env) shardNamed(ctx context.Context, config *sigbox.SigningConfig, name
 	return remote.Shard{}, usage("--log: expected %s or a URL, found %q", strings.Join(names, ", "), name)
 }
 
-// at is where a shard is read, and how.
-func (c logPlace) at(s *remote.Shard) remote.LogConfig {
-	cfg := c.LogConfig
-	cfg.URL, cfg.CT, cfg.Version = s.URL, s.Log == "ct", 0
-	switch s.Log {
-	case "v2":
-		cfg.Version = 2
-	case "v1":
-		cfg.Version = 1
-	}
-	return cfg
-}
-
 // openShard opens the log that is meant, of those that the server of another one has: r if
 // it is that itself.
 func (e *env) openShard(ctx context.Context, c logPlace, r *remote.LogReader, what string, meant func(origin string, id []byte) bool) (*remote.LogReader, error) {
@@ -60,7 +47,7 @@ func (e *env) openShard(ctx context.Context, c logPlace, r *remote.LogReader, wh
 		return nil, sigbox.Errorf(sigbox.NotFound, "%s is of another log than %.100q, and the server does not say where that is", what, head.Origin).
 			WithHint("name the log by its URL: --log URL")
 	}
-	found, err := e.openAt(ctx, c, c.at(&shards[i]))
+	found, err := e.openAt(ctx, c, shards[i].In(c.LogConfig))
 	if err != nil {
 		return nil, err
 	}
@@ -91,10 +78,10 @@ func (e *env) openLogs(ctx context.Context, f *logFlags) ([]*remote.LogReader, e
 	}
 	of := slices.IndexFunc(shards, func(s remote.Shard) bool { return bytes.Equal(s.LogID, r.LogID()) })
 	for _, s := range slices.Backward(shards) {
-		if of < 0 || s.Log != shards[of].Log || s.Phase != shardSealed || bytes.Equal(s.LogID, r.LogID()) {
+		if of < 0 || s.Log != shards[of].Log || s.Phase != remote.ShardSealed || bytes.Equal(s.LogID, r.LogID()) {
 			continue
 		}
-		earlier, err := e.openAt(ctx, c, c.at(&s))
+		earlier, err := e.openAt(ctx, c, s.In(c.LogConfig))
 		if err != nil {
 			return nil, err
 		}
@@ -102,9 +89,6 @@ func (e *env) openLogs(ctx context.Context, f *logFlags) ([]*remote.LogReader, e
 	}
 	return logs, nil
 }
-
-// shardSealed is what a server calls a log that takes no more entries.
-const shardSealed = "sealed"
 
 // openLogOf opens the log that a bundle says its entry is in, and gives what to ask it for.
 func (e *env) openLogOf(ctx context.Context, f *logFlags, file string) (*remote.LogReader, wanted, error) {

@@ -57,20 +57,26 @@ func (r *renewal) judge(ctx context.Context, ask func(*verify.Verifier) ([]*veri
 			return verdicts, nil
 		}
 	}
-	if f, ok := errors.AsType[*verify.Failure](err); ok && f.Unlisted() && f.Step() < verify.StepIdentity {
-		return nil, &unlistedError{err, r.found}
-	}
-	return verdicts, err
+	return verdicts, told(err, r.found)
 }
 
 // judgeOnce asks the verifier about what can be read but once, and says where a newer
 // trust root may help.
 func (r *renewal) judgeOnce(ask func(*verify.Verifier) ([]*verify.Verdict, error)) ([]*verify.Verdict, error) {
 	verdicts, err := ask(r.verifier.Load())
-	if f, ok := errors.AsType[*verify.Failure](err); ok && f.Unlisted() && len(r.instances) > 0 {
-		return nil, &unlistedError{err, "a newer one may, and standard input is read but once: " + r.instances[0].command() + " fetches it"}
+	if len(r.instances) > 0 {
+		err = told(err, "a newer one may, and standard input is read but once: "+r.instances[0].command()+" fetches it")
 	}
 	return verdicts, err
+}
+
+// told adds to a failure for the sake of somebody unlisted what there is to know of newer
+// trust roots. One that came further has another reason to tell.
+func told(err error, found string) error {
+	if f, ok := errors.AsType[*verify.Failure](err); ok && f.Unlisted() && f.Step() < verify.StepIdentity {
+		return &unlistedError{err, found}
+	}
+	return err
 }
 
 // renew asks the instances, and says what came of it.

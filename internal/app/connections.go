@@ -30,7 +30,7 @@ type slots struct {
 	held    limit.Shares
 
 	mu     sync.Mutex
-	each   int                   // for one address, besides its share; guarded by mu
+	each   int                   // at most, for one address; guarded by mu
 	exempt func(netip.Addr) bool // guarded by mu
 }
 

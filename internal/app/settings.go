@@ -109,9 +109,9 @@ type Limits struct {
 	Requests int64 `yaml:"requests"`
 	// BodyBytes held at once over all requests, 64 MiB if 0.
 	BodyBytes int64 `yaml:"body-bytes"`
-	// ConnectionsPerAddress is how many connections one address may hold, besides its
-	// share of those that are free; its share alone if 0. Proxies that are trusted may hold
-	// any number.
+	// ConnectionsPerAddress is how many connections one address may hold at most, of its
+	// share of those that are free; all of that if 0. Proxies that are trusted may hold any
+	// number.
 	ConnectionsPerAddress int `yaml:"connections-per-address"`
 	// PerAddress bounds the requests of an address, EntriesPerAddress those that add
 	// entries to a transparency log, and CertificatesPerIdentity what one identity is

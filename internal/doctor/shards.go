@@ -14,13 +14,6 @@ import (
 // maxSealed bounds how many sealed logs are read, the newest of what each server has.
 const maxSealed = 64
 
-// sealedPhase and preparedPhase are what a server calls a log that takes no more entries,
-// and one that is to take them.
-const (
-	sealedPhase   = "sealed"
-	preparedPhase = "prepared"
-)
-
 // shards looks at the logs of before: they are rarely read, so that nobody would notice
 // that one is gone until a signature of then has to be verified. Where a log is to follow,
 // it has to be trusted before it does.
@@ -45,13 +38,13 @@ func (e *exam) shards(ctx context.Context, p published) (found []Finding) {
 	}
 	for _, s := range listed {
 		switch {
-		case s.Phase != sealedPhase && s.Phase != preparedPhase:
+		case s.Phase != remote.ShardSealed && s.Phase != remote.ShardPrepared:
 		case !trusted(p.root, s.LogID):
 			found = append(found, Finding{
 				Problem, "", fmt.Sprintf("the log %.100q (%.40s, %s) is not in the trust root", s.Origin, s.Name, s.Phase),
 				"what is logged there does not verify", "the TUF repository has to publish it: see the server's log; on hosts apart, copy part.json to the others again",
 			})
-		case s.Phase == sealedPhase:
+		case s.Phase == remote.ShardSealed:
 			sealed = append(sealed, s)
 		}
 	}
@@ -111,15 +104,8 @@ func (e *exam) unserved(p published, listed []remote.Shard) (found []Finding) {
 // sealed reads a log that takes no more entries: its checkpoint, that it is as long as its
 // server says and continues what was seen of it, and by its tiles its first and last entry.
 func (e *exam) sealed(ctx context.Context, s remote.Shard, keys []remote.LogKey, memory string) Finding {
-	at := remote.LogConfig{URL: s.URL, CT: s.Log == "ct", Keys: keys, Memory: memory}
-	switch s.Log {
-	case "v1":
-		at.Version = 1
-	case "v2":
-		at.Version = 2
-	}
 	name := fmt.Sprintf("the sealed log %.100q at %.200s", s.Origin, s.URL)
-	r, err := e.Client.OpenLog(ctx, at)
+	r, err := e.Client.OpenLog(ctx, s.In(remote.LogConfig{Keys: keys, Memory: memory}))
 	if err != nil {
 		return e.badLog(name, err, memory, "what is logged there can be verified by its bundles, and not be read, found or audited")
 	}

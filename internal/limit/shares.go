@@ -24,7 +24,7 @@ type Shares struct {
 type Stock struct {
 	// Total is all that there is, and Free what nobody else has: what is asked for too.
 	Total, Free int64
-	// Each is what one address may hold at most, besides its share; 0 is no such bound.
+	// Each is what one address may hold at most, whatever its share is; 0 is no such bound.
 	Each int64
 }
 

@@ -18,7 +18,7 @@ type Shard struct {
 	Name string `json:"name"`
 	// Log is "v2", "v1" or "ct".
 	Log string `json:"log"`
-	// Phase is "prepared", "active", "sealed" or "abandoned".
+	// Phase is [ShardPrepared], "active", [ShardSealed] or "abandoned".
 	Phase  string     `json:"phase"`
 	Origin string     `json:"origin"`
 	LogID  []byte     `json:"logId"`
@@ -26,6 +26,24 @@ type Shard struct {
 	Since  time.Time  `json:"since"`
 	Until  *time.Time `json:"until"`
 	Size   uint64     `json:"treeSize"`
+}
+
+// What a server calls a log that is to take entries, and one that takes no more.
+const (
+	ShardPrepared = "prepared"
+	ShardSealed   = "sealed"
+)
+
+// In is where a shard is read, and how: with the keys and the memory of a configuration.
+func (s *Shard) In(cfg LogConfig) LogConfig {
+	cfg.URL, cfg.CT, cfg.Version = s.URL, s.Log == "ct", 0
+	switch s.Log {
+	case "v2":
+		cfg.Version = 2
+	case "v1":
+		cfg.Version = 1
+	}
+	return cfg
 }
 
 // Shards asks a server which logs it has, those before the present ones too: none for a
